@@ -1,0 +1,48 @@
+# Everything runs in .venv, which `make setup` builds from scratch with pip and keeps up to date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test check bench format constraints clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(INSTALLED) ## build .venv with everything that the project needs
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CostCurve needs Python 3.11 or later; say: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## the article's experiments on real MNIST, with progress, transcripts, a table, and plots in demo/
+	$(BIN)/costcurve demo $(DEMO_OPTIONS)
+
+test: setup ## all tests but the heavy suites
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_OPTIONS)
+
+check: setup ## style, types, import rules and the fast tests: before every commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m 'not slow'
+
+bench: setup ## how fast the engine trains; figures go to benchmarks/records/
+	$(BIN)/python benchmarks/steps.py
+
+format: setup ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints: ## pin in constraints.txt what a fresh environment resolves to
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	{ echo '# The versions that were tested together; `make constraints` makes this file.'; \
+	  $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
+
+clean: ## remove what was built; keeps demo/ and the data set's cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

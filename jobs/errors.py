@@ -1,0 +1,136 @@
+"""Every error of CostCurve: a stable code, an HTTP status, a title, and a text made where it is raised.
+
+An error reaches a client in two ways: as the answer to a request (`ApiError`), or as the `error` of a job that failed
+while it was trained (`JobFailure`). docs/errors.md lists all codes; a test fails when one is missing there.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jobs.validation import FieldError
+
+
+class ApiError(Exception):
+    """A request that cannot be served. Rendered as `application/problem+json` (RFC 9457)."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None):
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+
+
+class MalformedJson(ApiError):
+    """The body is not JSON."""
+
+    code, status, title = "malformed_json", 400, "The body is not JSON"
+
+
+class NotFound(ApiError):
+    """Nothing lives at this address."""
+
+    code, status, title = "not_found", 404, "Nothing is here"
+
+
+class JobNotFound(ApiError):
+    """No such job."""
+
+    code, status, title = "job_not_found", 404, "No such job"
+
+
+class MethodNotAllowed(ApiError):
+    """The address exists, the method does not."""
+
+    code, status, title = "method_not_allowed", 405, "This address does not take this method"
+
+
+class InvalidTransition(ApiError):
+    """The job is in a state in which this cannot happen to it."""
+
+    code, status, title = "invalid_transition", 409, "Not possible in the job's present state"
+
+
+class BodyTooLarge(ApiError):
+    """The body exceeds the limit."""
+
+    code, status, title = "body_too_large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(ApiError):
+    """The body's content type is not JSON."""
+
+    code, status, title = "unsupported_media_type", 415, "The body must be application/json"
+
+
+class InvalidRequest(ApiError):
+    """A field, query parameter or path parameter is wrong; `errors` names each."""
+
+    code, status, title = "invalid_request", 422, "The request is not valid"
+
+
+class UnknownMetric(ApiError):
+    """A metric was asked for that this experiment does not record."""
+
+    code, status, title = "unknown_metric", 422, "No such metric"
+
+
+class InternalError(ApiError):
+    """A defect of the service. Its cause is in the log, never in the answer."""
+
+    code, status, title = "internal_error", 500, "The service made a mistake"
+
+
+class StoreUnavailable(ApiError):
+    """The database cannot be reached or cannot be written."""
+
+    code, status, title = "store_unavailable", 503, "The job store is unavailable"
+
+
+class JobFailure(Exception):
+    """Training cannot go on; the job ends as `failed` with this code and text."""
+
+    code: ClassVar[str]
+
+
+class Diverged(JobFailure):
+    """The cost, or another recorded figure, stopped being finite."""
+
+    code = "diverged"
+
+
+class DatasetUnavailable(JobFailure):
+    """No source of the data set could serve it."""
+
+    code = "dataset_unavailable"
+
+
+class TimedOut(JobFailure):
+    """The job ran longer than its `max_runtime_seconds`."""
+
+    code = "timed_out"
+
+
+class OutOfMemory(JobFailure):
+    """The device has too little memory for the job."""
+
+    code = "out_of_memory"
+
+
+class WorkerCrashed(JobFailure):
+    """The worker process died under the job, as often as a job may take a worker down."""
+
+    code = "worker_crashed"
+
+
+class WorkerError(JobFailure):
+    """A defect of the worker or an engine; the worker's log has the traceback."""
+
+    code = "worker_error"
+
+
+class LaneLost(Exception):
+    """A worker wrote for a job that is no longer its own. Its result is dropped."""

@@ -1,0 +1,114 @@
+"""A job as the store knows it, a worker's claim on it, and what training it came to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator
+
+from jobs.lifecycle import JobStatus
+from jobs.spec import AnySpec
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    final_cost: float
+    train_seconds: float
+
+
+class NeuronResult(_Result):
+    """Where one neuron ended; all figures after the last update."""
+
+    experiment: Literal["neuron"] = "neuron"
+    final_output: float
+    final_weight: float
+    final_bias: float
+
+
+class MnistResult(_Result):
+    """How well the network reads the test images; `final_cost` is the last epoch's mean minibatch cost.
+
+    `weights_sha256` is over each layer's W (n_in × n_out, row by row), then its b, as little-endian float32.
+    """
+
+    experiment: Literal["mnist"] = "mnist"
+    final_correct: int
+    final_accuracy: float
+    test_size: int
+    best_correct: int
+    best_accuracy: float
+    best_epoch: int
+    epochs_trained: int
+    weights_sha256: str
+
+
+Result = Annotated[NeuronResult | MnistResult, Discriminator("experiment")]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is: finished epochs and steps, and the seconds still to go, once they can be told."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    eta_seconds: float | None
+
+    @property
+    def fraction(self) -> float:
+        """Share of the steps that are done, 0 to 1."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a stable code, and a text for a person."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training job, as it stands."""
+
+    id: str
+    status: JobStatus
+    status_reason: str | None
+    spec: AnySpec
+    spec_hash: str
+    name: str | None
+    tags: dict[str, str]
+    priority: int
+    engine: str
+    device: str
+    max_runtime_seconds: float | None
+    attempt: int
+    progress: Progress
+    result: NeuronResult | MnistResult | None
+    error: Failure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    version: int
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing will ever happen to the job again."""
+        return self.status.is_terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to train one job. Every write made with it is refused once the job is no longer its own."""
+
+    job_id: str
+    job_pk: int
+    attempt_pk: int
+    attempt: int
+    spec: AnySpec
+    engine: str
+    device: str
+    max_runtime_seconds: float | None

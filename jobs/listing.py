@@ -1,0 +1,90 @@
+"""Lists of jobs: filters, orders, and the opaque cursor that names the place of a page's last job."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+
+from jobs.errors import InvalidRequest
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.tables import job_tags, jobs
+from jobs.validation import FieldError
+
+Order = Literal["created_at", "-created_at", "-best_accuracy"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs, in which order, how many, and after which one; `tags` must all match."""
+
+    status: JobStatus | None = None
+    experiment: str | None = None
+    loss: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    order: Order = "-created_at"
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and the cursor of the page behind them; None when this page is the last."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None
+
+
+def select_jobs(query: JobQuery) -> Select[Any]:
+    """One row more than the limit, so that it shows whether another page follows.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page with this order gave.
+    """
+    found = select(jobs)
+    for column, value in (
+        (jobs.c.status, query.status),
+        (jobs.c.experiment, query.experiment),
+        (jobs.c.loss, query.loss),
+    ):
+        if value is not None:
+            found = found.where(column == value)
+    for key, value in query.tags:
+        tagged = select(job_tags.c.job_pk).where(job_tags.c.key == key, job_tags.c.value == value)
+        found = found.where(jobs.c.pk.in_(tagged))
+    keys = _keys(query.order)
+    descending = query.order.startswith("-")
+    if query.cursor is not None:
+        place = tuple_(*_decoded(query.cursor, query.order))
+        found = found.where(tuple_(*keys) < place if descending else tuple_(*keys) > place)
+    return found.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(query.limit + 1)
+
+
+def cursor_behind(row: Row[Any], order: Order) -> str:
+    """The cursor of the page that starts behind this row."""
+    key = [order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk]
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
+    # Jobs without an accuracy stand last. Ascending pk is ascending created_at.
+    return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
+
+
+def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
+    match _parsed(cursor):
+        case [str() as made_for, int() | float() as accuracy, int() as pk] if made_for == order:
+            return (accuracy, pk) if order == "-best_accuracy" else (pk,)
+    message = "is not a cursor that a page of this order gave"
+    raise InvalidRequest(f"the cursor {message}", errors=[FieldError("/query/cursor", message)])
+
+
+def _parsed(cursor: str) -> object:
+    try:
+        parsed: object = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):  # ValueError: not ASCII, not UTF-8 or not JSON
+        return None
+    return parsed

@@ -1,0 +1,64 @@
+"""From rows of the database to the domain's own objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from jobs.job import Failure, Job, MnistResult, NeuronResult, Progress, Result
+from jobs.lifecycle import JobStatus
+from jobs.spec import AnySpec, MnistSpec, Spec
+
+_spec: TypeAdapter[AnySpec] = TypeAdapter(Spec)
+_result: TypeAdapter[NeuronResult | MnistResult] = TypeAdapter(Result)
+
+
+def spec_of(row: Row[Any]) -> AnySpec:
+    """The resolved spec of a job's row."""
+    return _spec.validate_python(row.spec)
+
+
+def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
+    """The job of a row and of its tags."""
+    spec = spec_of(row)
+    return Job(
+        id=row.id,
+        status=JobStatus(row.status),
+        status_reason=row.status_reason,
+        spec=spec,
+        spec_hash=row.spec_hash,
+        name=row.name,
+        tags=dict(tags),
+        priority=row.priority,
+        engine=row.engine or row.requested_engine,
+        device=row.device or row.requested_device,
+        max_runtime_seconds=row.max_runtime_seconds,
+        attempt=row.attempt,
+        progress=Progress(
+            epoch=row.epoch, epochs=spec.epochs, step=row.step, steps=spec.total_steps, eta_seconds=row.eta_seconds
+        ),
+        result=_result.validate_python(row.result) if row.result is not None else None,
+        error=Failure(row.error_code, row.error_message) if row.error_code is not None else None,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        version=row.version,
+    )
+
+
+def progress_columns(progress: Progress) -> dict[str, Any]:
+    """The columns that hold how far training is."""
+    return {"epoch": progress.epoch, "step": progress.step, "eta_seconds": progress.eta_seconds}
+
+
+def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[str, Any]:
+    """The columns that hold what training came to."""
+    columns: dict[str, Any] = {"result": result.model_dump(mode="json"), "eta_seconds": 0.0}
+    if isinstance(result, MnistResult) and isinstance(spec, MnistSpec):
+        columns["best_accuracy"] = result.best_accuracy
+        columns["epoch"] = result.epochs_trained
+        columns["step"] = result.epochs_trained * spec.steps_per_epoch
+    else:
+        columns |= {"epoch": spec.epochs, "step": spec.total_steps}
+    return columns

@@ -1,0 +1,52 @@
+"""Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+
+def _supported_database(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError("is not a database URL, such as sqlite:////var/lib/costcurve/costcurve.db") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise ValueError(f"{parsed.get_backend_name()} is not supported; use a sqlite:/// URL")
+    if parsed.database in {None, "", ":memory:"}:
+        raise ValueError("must name a file: service and workers are processes of their own and share it")
+    return url
+
+
+class Settings(BaseSettings):
+    """Where things live. Every field is the environment variable COSTCURVE_ and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="COSTCURVE_", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("costcurve"),
+        description="Folder of the embedded database. Created when missing.",
+    )
+    database_url: Annotated[str | None, AfterValidator(lambda url: url and _supported_database(url))] = Field(
+        default=None, description="SQLAlchemy URL of the database. Default: an SQLite file in the home folder."
+    )
+    data_dir: Path | None = Field(
+        default=None, description="Folder with the four MNIST idx files, plain or .gz, to use before any download."
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database that is really used."""
+        return self.database_url or f"sqlite:///{(self.home / 'costcurve.db').expanduser().absolute()}"
+
+
+def explain(error: ValidationError) -> str:
+    """Bad settings, for the person who set them: one line for each variable."""
+    return "".join(
+        f"COSTCURVE_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}\n"
+        for each in error.errors()
+    )

@@ -1,0 +1,64 @@
+"""What a client submits: a spec, or a preset with overrides, and where and when it should run."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from jobs.presets import PRESETS
+from jobs.spec import Spec
+from jobs.validation import StrictModel, Text, bad_value
+
+Device = Literal["auto", "cpu", "cuda"]
+Engine = Literal["auto", "autograd"]
+
+MAX_TAGS = 16
+
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+TagKey = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[^:]+$")]
+TagValue = Annotated[Text, Field(max_length=256)]
+Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
+
+
+def _spec_or_preset(schema: dict[str, Any]) -> None:
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["spec"]}, {"required": ["preset"]}]
+
+
+class Submission(StrictModel):
+    """A job to queue. `spec` alone decides the numbers; the other fields decide where and when it runs."""
+
+    model_config = ConfigDict(json_schema_extra=_spec_or_preset)
+
+    preset: str | None = Field(
+        default=None,
+        description="The name of a ready spec (GET /v1/presets); fields of `spec`, if any, override the preset's.",
+        json_schema_extra={"enum": [*PRESETS, None]},
+    )
+    spec: Spec
+    device: Device = "auto"
+    engine: Engine = "auto"
+    name: Name | None = None
+    tags: dict[TagKey, TagValue] = Field(default={}, max_length=MAX_TAGS)
+    priority: Priority = 50
+    max_runtime_seconds: Annotated[
+        float | None, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        name, overrides = given.get("preset"), given.get("spec")
+        if name is None:
+            if overrides is None:
+                raise bad_value("required, unless a preset is named", at="spec")
+            return given
+        if not isinstance(name, str) or name not in PRESETS:
+            raise bad_value(f"must be one of {', '.join(PRESETS)}", at="preset")
+        if overrides is not None and not isinstance(overrides, dict):
+            raise bad_value("must be an object", at="spec")
+        spec = PRESETS[name].own_fields | (overrides or {})
+        if spec["experiment"] != PRESETS[name].spec.experiment:
+            raise bad_value(f"the preset {name} is a {PRESETS[name].spec.experiment} experiment", at="spec/experiment")
+        return {**given, "spec": spec}

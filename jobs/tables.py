@@ -1,0 +1,137 @@
+"""The tables, on SQLite and PostgreSQL alike. Migrations, not this module, create them (jobs/migrations/)."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, always aware and in UTC; SQLite itself keeps no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# One row for each worker process start: a process that comes back is another worker.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("stopped_at", UtcTime),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("status", String(16), nullable=False),
+    Column("status_reason", Text),
+    Column("experiment", String(16), nullable=False),
+    Column("loss", String(16), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("spec_hash", String(71), nullable=False),
+    Column("name", Text),
+    Column("priority", Integer, nullable=False),
+    Column("requested_engine", String(16), nullable=False),
+    Column("requested_device", String(16), nullable=False),
+    Column("engine", String(16)),
+    Column("device", Text),
+    Column("max_runtime_seconds", Float),
+    Column("attempt", Integer, nullable=False),
+    # The claim that may write, while the job runs: the fence.
+    Column("attempt_pk", Key),
+    Column("cancel_requested_at", UtcTime),
+    Column("epoch", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("eta_seconds", Float),
+    Column("result", JSON(none_as_null=True)),
+    Column("best_accuracy", Float),
+    Column("error_code", String(40)),
+    Column("error_message", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("version", Integer, nullable=False),
+    Index(
+        "ix_jobs_queue",
+        text("priority DESC"),
+        "pk",
+        sqlite_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued'"),
+    ),
+)
+
+job_tags = Table(
+    "job_tags",
+    metadata,
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(256), nullable=False),
+    Index("ix_job_tags_key", "key", "value"),
+)
+
+# Every claim of a job, kept: who trained it, from when to when, and how that ended.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("worker_id", ForeignKey("workers.id"), nullable=False, index=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+)
+
+# A curve is stored in the runs of points in which it was reported, not a row a point.
+curve_runs = Table(
+    "curve_runs",
+    metadata,
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+    Column("first_x", Integer, primary_key=True),
+    Column("last_x", Integer, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

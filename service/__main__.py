@@ -1,0 +1,46 @@
+"""`python -m service`: serve HTTP until told to stop."""
+
+import argparse
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
+from jobs.logs import configure_logging
+from jobs.settings import Settings, explain
+from service.app import create_app
+
+
+def main() -> int:
+    """Serve; 0 after an orderly end, 1 when it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m service", description="The CostCurve HTTP service.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
+    parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
+    arguments = parser.parse_args()
+    configure_logging()
+    try:
+        database = Database(Settings().resolved_database_url)
+    except ValidationError as error:
+        sys.stderr.write(explain(error))
+        return 1
+    except StoreUnavailable as error:
+        sys.stderr.write(f"cannot start: {error.detail}\n")
+        return 1
+    uvicorn.run(
+        create_app(database),
+        host=arguments.host,
+        port=arguments.port,
+        fd=arguments.fd,
+        timeout_graceful_shutdown=3,
+        access_log=False,
+        log_config=None,
+    )
+    database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The FastAPI application: routes, errors and limits put together."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
+
+from jobs.database import Database
+from jobs.store import JobStore
+from service.limits import BodyLimit
+from service.problems import describe_problems, handle_errors
+from service.routes import curves, jobs, plots, service
+
+
+class CostCurve(FastAPI):
+    """The application, with an OpenAPI document that tells the media type of errors rightly."""
+
+    def openapi(self) -> dict[str, Any]:
+        return self.openapi_schema or describe_problems(super().openapi())
+
+
+def create_app(database: Database) -> FastAPI:
+    """The HTTP service on this database."""
+    app = CostCurve(
+        title="CostCurve",
+        summary="Training as a service: post a training job, watch its cost curve, learn why it learns slowly.",
+        version=version("costcurve"),
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.database = database
+    app.state.store = JobStore(database)
+    app.add_middleware(BodyLimit)
+    handle_errors(app)
+    app.include_router(service.health)
+    for router in (service.router, jobs.router, curves.router, plots.router):
+        app.include_router(router, prefix="/v1")
+    patch_fastapi(app)  # /docs, from files of its own: the page works without the internet
+    return app

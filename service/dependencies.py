@@ -1,0 +1,22 @@
+"""What routes are given."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from jobs.database import Database
+from jobs.store import JobStore
+
+
+def _store(request: Request) -> JobStore:
+    store: JobStore = request.app.state.store
+    return store
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+Store = Annotated[JobStore, Depends(_store)]
+OpenDatabase = Annotated[Database, Depends(_database)]

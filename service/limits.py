@@ -1,0 +1,50 @@
+"""Limits on what a request may send, checked before anything reads it."""
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.errors import BodyTooLarge, UnsupportedMediaType
+from service.problems import render
+
+MAX_BODY_BYTES = 1 << 20
+
+
+class BodyLimit:
+    """ASGI middleware: a body over MAX_BODY_BYTES is refused, by its announced length or while it arrives."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+            await render(Request(scope), BodyTooLarge(_text()))(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                # The framework passes only its own exceptions on from the reading of a body.
+                raise HTTPException(413, _text())
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def takes_json(request: Request) -> None:
+    """Dependency of a route with a body: anything but JSON is refused by its content type."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
+
+
+def _text() -> str:
+    return f"a body may have at most {MAX_BODY_BYTES:,} bytes"

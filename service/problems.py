@@ -1,0 +1,130 @@
+"""Errors as `application/problem+json` (RFC 9457): one handler renders them all, and the OpenAPI page shows them."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from jobs.errors import (
+    ApiError,
+    BodyTooLarge,
+    InternalError,
+    InvalidRequest,
+    MalformedJson,
+    MethodNotAllowed,
+    NotFound,
+    StoreUnavailable,
+)
+from jobs.validation import FieldError, field_errors
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemField(BaseModel):
+    """One bad field."""
+
+    pointer: str = Field(description="JSON pointer of the field in the body; /query/… and /path/… outside it.")
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not served."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str = Field(description="Stable; the documentation lists all of them.")
+    errors: list[ProblemField]
+
+
+def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these errors."""
+    texts: dict[int | str, list[str]] = {}
+    for error in errors:
+        texts.setdefault(error.status, []).append(f"{error.title} (`{error.code}`).")
+    return {status: {"model": Problem, "description": " ".join(text)} for status, text in texts.items()}
+
+
+def render(request: Request, error: ApiError) -> JSONResponse:
+    """The answer to a request that met this error."""
+    problem = Problem(
+        type=f"urn:costcurve:error:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        instance=request.url.path,
+        code=error.code,
+        errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
+    )
+    return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Make every error of the app, the framework's own included, a problem."""
+
+    @app.exception_handler(ApiError)
+    def _ours(request: Request, error: ApiError) -> JSONResponse:
+        if isinstance(error, StoreUnavailable):
+            log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+        return render(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return render(request, _of_validation(error))
+
+    @app.exception_handler(HTTPException)
+    def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
+        return render(request, _of_status(request, error))
+
+    @app.exception_handler(Exception)
+    def _defect(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return render(request, InternalError("this is a defect of the service; its log has the cause"))
+
+
+def _of_validation(error: RequestValidationError) -> ApiError:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _malformed(f"{first['ctx']['error']}, at character {first['loc'][1]}")
+    fields = field_errors(error.errors())
+    count = "one field is" if len(fields) == 1 else f"{len(fields)} fields are"
+    shown = "; ".join(f"{field.pointer or 'the body'}: {field.message}" for field in fields[:5])
+    return InvalidRequest(f"{count} not valid: {shown}", errors=fields)
+
+
+def _malformed(message: str) -> MalformedJson:
+    return MalformedJson(message, errors=[FieldError("", message)])
+
+
+def _of_status(request: Request, error: HTTPException) -> ApiError:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 400:
+            # The framework says no more of a body that is not UTF-8, is nested too deeply, or has a number too long.
+            return _malformed("the body cannot be read as JSON in UTF-8")
+        case 404:
+            return NotFound(f"nothing is at {request.url.path}")
+        case 405:
+            return MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
+        case 413:
+            return BodyTooLarge(error.detail)
+    raise error
+
+
+def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with the media type of errors put right, in place."""
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                # The framework files a problem's schema under the media type of the route's success.
+                if status >= "400" and "content" in response:
+                    response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
+    return schema

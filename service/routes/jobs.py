@@ -1,0 +1,127 @@
+"""Jobs: submit, validate, look, list, cancel."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from jobs.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    InvalidTransition,
+    JobNotFound,
+    MalformedJson,
+    StoreUnavailable,
+    UnsupportedMediaType,
+)
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.listing import JobQuery, Order, Page
+from jobs.spec import Loss
+from jobs.submission import Submission
+from jobs.validation import bad_value
+from service.dependencies import Store
+from service.limits import takes_json
+from service.problems import documents
+from service.schemas import JobList, JobOut, ValidationOut
+
+router = APIRouter(tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
+
+_BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+
+
+class ListParameters(BaseModel):
+    """Filters, order and place of a list of jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: JobStatus | None = None
+    experiment: Literal["neuron", "mnist"] | None = None
+    loss: Loss | None = None
+    tag: list[str] = Field(default=[], description="`key:value`; repeated tags must all match.")
+    order: Order = "-created_at"
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = None
+
+    @field_validator("tag")
+    @classmethod
+    def _key_and_value(cls, tags: list[str]) -> list[str]:
+        if any(":" not in tag for tag in tags):
+            raise bad_value("must be key:value")
+        return tags
+
+    def query(self) -> JobQuery:
+        """The same, as the store asks it."""
+        pairs = (tag.partition(":") for tag in self.tag)
+        return JobQuery(
+            status=self.status,
+            experiment=self.experiment,
+            loss=self.loss,
+            tags=tuple((key, value) for key, _, value in pairs),
+            order=self.order,
+            limit=self.limit,
+            cursor=self.cursor,
+        )
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    response_model=JobOut,
+    dependencies=[Depends(takes_json)],
+    responses=documents(*_BODY_ERRORS) | {201: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+)
+def submit_job(body: Submission, store: Store, response: Response) -> Job:
+    """Queue one training job; answers before training starts."""
+    job = store.submit(body)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+@router.post(
+    "/jobs:validate",
+    response_model=ValidationOut,
+    dependencies=[Depends(takes_json)],
+    responses=documents(*_BODY_ERRORS),
+)
+def validate_job(body: Submission) -> ValidationOut:
+    """Resolve a submission and estimate its cost; nothing is queued."""
+    return ValidationOut.of(body)
+
+
+@router.get("/jobs", response_model=JobList)
+def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> Page:
+    """One page of jobs."""
+    return store.list(parameters.query())
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=JobOut,
+    responses=documents(JobNotFound)
+    | {
+        200: {"headers": {"ETag": {"schema": {"type": "string"}}}},
+        304: {"description": "The job's version is still the one in If-None-Match."},
+    },
+)
+def get_job(
+    job_id: str, store: Store, response: Response, if_none_match: Annotated[str | None, Header()] = None
+) -> Job | Response:
+    """The job as it stands. Its ETag is its version."""
+    job = store.get(job_id)
+    etag = f'"{job.version}"'
+    if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
+    return job
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    response_model=JobOut,
+    responses=documents(JobNotFound, InvalidTransition),
+)
+def cancel_job(job_id: str, store: Store) -> Job:
+    """Cancel a job: a queued one at once, a running one as soon as its worker hears of it. Twice is no error."""
+    return store.cancel(job_id)

@@ -1,0 +1,40 @@
+"""The service itself: alive, ready, which version, which presets."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+
+from jobs.errors import StoreUnavailable
+from jobs.presets import PRESETS
+from service.dependencies import OpenDatabase
+from service.problems import documents
+from service.schemas import Health, PresetList, VersionOut
+
+health = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"])
+
+
+@health.get("/healthz")
+def is_alive() -> Health:
+    """The process answers."""
+    return Health(status="ok")
+
+
+@health.get("/readyz", responses=documents(StoreUnavailable))
+def is_ready(database: OpenDatabase) -> Health:
+    """The store can be reached and its schema is current; otherwise 503 says what is missing."""
+    if missing := database.missing_migrations():
+        raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+    return Health(status="ready")
+
+
+@router.get("/version")
+def get_version() -> VersionOut:
+    """Which CostCurve this is."""
+    return VersionOut(version=version("costcurve"), api="v1")
+
+
+@router.get("/presets")
+def list_presets() -> PresetList:
+    """Ready specs, the article's own experiments first."""
+    return PresetList.of(list(PRESETS.values()))

@@ -1,0 +1,104 @@
+"""What every test may use: MNIST for real, a store on a real database, a clock to turn; and no skipped test in CI."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.database import Database
+from jobs.store import JobStore
+from jobs.submission import Submission
+from workers.datasets import Mnist, default_cache_dir, load_mnist
+from workers.experiments.mlp import Images, ImageSets
+
+ROOT = Path(__file__).parent.parent
+# A developer's copy beside the checkout, used where it exists; elsewhere the real sources are asked.
+_LOCAL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
+
+
+class Clock:
+    """A clock that stands still until it is advanced."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/costcurve.db"
+
+
+@pytest.fixture
+def store(database_url: str, clock: Clock):
+    database = Database(database_url)
+    yield JobStore(database, clock=clock)
+    database.close()
+
+
+@pytest.fixture
+def submit(store: JobStore):
+    """Queue a job: `submit({"experiment": "neuron"}, priority=70)`."""
+
+    def submit(spec: dict | None = None, **fields: object):
+        return store.submit(Submission.model_validate({"spec": spec or {"experiment": "neuron"}, **fields}))
+
+    return submit
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path | None:
+    """What COSTCURVE_DATA_DIR should be: a local copy of MNIST, or None to let the real sources serve."""
+    given = os.environ.get("COSTCURVE_DATA_DIR")
+    if given:
+        return Path(given)
+    return _LOCAL_MNIST if _LOCAL_MNIST.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir: Path | None) -> Mnist:
+    return load_mnist(data_dir=mnist_dir, cache_dir=default_cache_dir())
+
+
+@pytest.fixture(scope="session")
+def images(mnist: Mnist) -> ImageSets:
+    """MNIST as a network takes it, on the CPU, as one thread computes."""
+    torch.set_num_threads(1)
+    cpu = torch.device("cpu")
+    return ImageSets(
+        train=Images.on(cpu, mnist.train_images, mnist.train_labels),
+        validation=Images.on(cpu, mnist.validation_images, mnist.validation_labels),
+        test=Images.on(cpu, mnist.test_images, mnist.test_labels),
+    )
+
+
+_skipped = 0
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    global _skipped  # noqa: PLW0603 - pytest offers a plugin no other place that every xdist mode shares
+    _skipped += report.skipped
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be skipped: what was skipped there was never tested anywhere."""
+    if os.environ.get("CI") and _skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("CI") and _skipped:
+        terminalreporter.write_line(f"CI fails: {_skipped} skipped, and no test may be skipped here", red=True)

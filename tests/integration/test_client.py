@@ -1,0 +1,185 @@
+"""The client, synchronous and asynchronous, against a real service and a real worker."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from costcurve import ApiError, AsyncClient, Client, Job, ServiceUnreachable, WaitTimeout
+from jobs.presets import PRESETS
+from tests.processes import Deployment
+
+LONG = {"experiment": "neuron", "epochs": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Deployment(Path(tmp_path_factory.mktemp("home"))) as deployment:
+        deployment.start_workers()
+        deployment.start_service()
+        yield deployment.url
+
+
+@pytest.fixture(scope="module")
+def long_job(url: str) -> Job:
+    """A job with more points than one answer holds."""
+    with Client(url) as client:
+        return client.wait(client.submit({"experiment": "neuron", "epochs": 100_001}).id, timeout=120)
+
+
+class Awaited:
+    """An asynchronous client whose every call is awaited at once, so that one test serves both kinds."""
+
+    def __init__(self, client: AsyncClient, runner: asyncio.Runner) -> None:
+        self._client = client
+        self._runner = runner
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*args: object, **kwargs: object) -> object:
+            return await getattr(self._client, name)(*args, **kwargs)
+
+        return lambda *args, **kwargs: self._runner.run(call(*args, **kwargs))
+
+    def iterate(self, **filters: Any) -> list[Any]:
+        async def collect() -> list[Any]:
+            return [job async for job in self._client.iterate(**filters)]
+
+        return self._runner.run(collect())
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
+    if request.param == "sync":
+        with Client(url) as client:
+            yield client
+        return
+    with asyncio.Runner() as runner:
+        client = AsyncClient(url)
+        yield Awaited(client, runner)
+        runner.run(client.aclose())
+
+
+def test_a_job_is_submitted_waited_for_and_has_a_result(client):
+    seen = []
+    job = client.submit({"epochs": 50}, preset="neuron-good-start", name="mine", tags={"of": "test"})
+    assert (job.status, job.is_terminal, job.name, job.tags) == ("queued", False, "mine", {"of": "test"})
+
+    ended = client.wait(job.id, timeout=60, on_update=lambda job: seen.append(job.status))
+
+    assert ended.succeeded
+    assert 0 < ended.result["final_output"] < 0.8
+    assert ended.progress.epoch == ended.progress.epochs == 50
+    assert seen[-1] == "succeeded"
+    assert client.get(job.id) == ended
+
+
+def test_waiting_returns_a_job_that_failed(client):
+    job = client.submit(LONG, max_runtime_seconds=0.01)
+    ended = client.wait(job.id, timeout=60)
+    assert (ended.status, ended.error.code, ended.succeeded) == ("failed", "timed_out", False)
+
+
+def test_a_running_job_is_cancelled_and_waiting_returns_it(client):
+    job = client.submit(LONG)
+    with pytest.raises(WaitTimeout):
+        client.wait(job.id, timeout=0)
+    client.cancel(job.id)
+    client.cancel(job.id)
+    assert client.wait(job.id, timeout=60).status == "cancelled"
+
+
+def test_a_finished_job_cannot_be_cancelled(client):
+    job = client.wait(client.submit({"experiment": "neuron", "epochs": 1}).id, timeout=60)
+    with pytest.raises(ApiError) as caught:
+        client.cancel(job.id)
+    assert (caught.value.status, caught.value.code) == (409, "invalid_transition")
+
+
+def test_curve_csv_plot_and_transcript_tell_the_same_training(client):
+    job = client.wait(client.submit({"experiment": "neuron", "epochs": 20}).id, timeout=60)
+
+    curve = client.curve(job.id, ["output", "cost"], first=5, last=20)
+    assert curve.x == list(range(5, 21))
+    assert list(curve.series) == ["output", "cost"]
+    assert curve.series["output"][-1] == job.result["final_output"]
+    assert client.curve(job.id, "output,cost", first=5, last=20) == curve
+
+    rows = client.curve_csv(job.id, metrics=["output"]).split("\r\n")
+    assert rows[0] == "x,output"
+    assert rows[21] == f"20,{job.result['final_output']!r}"
+
+    assert client.transcript(job.id).splitlines()[20].startswith("Epoch 20: ")
+    assert b"<svg" in client.plot(job.id, title="σ < 1 & more")
+    assert client.plot([job.id], format="png", metrics="cost", log=True).startswith(b"\x89PNG")
+
+
+def test_a_curve_longer_than_one_answer_comes_back_whole(client, long_job):
+    curve = client.curve(long_job.id, ["output"])
+    assert curve.x == list(range(100_002))
+    assert curve.series["output"][-1] == long_job.result["final_output"]
+
+
+def test_several_jobs_are_compared_in_one_plot(client):
+    jobs = [client.submit(preset=name) for name in ("neuron-slow-quadratic", "neuron-slow-cross-entropy")]
+    ids = [client.wait(job.id, timeout=60).id for job in jobs]
+    assert b"<svg" in client.plot(ids, metrics=["output", "cost"])
+
+
+def test_jobs_are_listed_by_filter_and_page(client, request):
+    mark = {"marked by": request.node.name}
+    ids = [client.submit(LONG, tags=mark).id for _ in range(3)]
+    try:
+        first = client.list(tags=mark, limit=2, order="created_at")
+        assert [job.id for job in first.items] == ids[:2]
+        second = client.list(tags=mark, limit=2, order="created_at", cursor=first.next_cursor)
+        assert [job.id for job in second.items] == ids[2:]
+        assert second.next_cursor is None
+        assert [job.id for job in client.iterate(tags=mark, limit=1)] == ids[::-1]
+        assert list(client.iterate(tags=mark, loss="quadratic")) == []
+    finally:
+        for job_id in ids:
+            client.cancel(job_id)
+
+
+def test_validation_and_presets_queue_nothing(client):
+    validation = client.validate({"experiment": "mnist", "init": "zeros"})
+    assert validation.total_steps == 150_000
+    assert [warning.code for warning in validation.warnings] == ["symmetric_init"]
+    assert [preset.name for preset in client.presets()] == list(PRESETS)
+
+
+def test_a_submission_that_is_not_valid_names_each_bad_field(client):
+    with pytest.raises(ApiError) as caught:
+        client.submit({"experiment": "neuron", "epochs": 0, "bogus": 1}, remote="not ours")
+    assert caught.value.status == 422
+    assert {field.pointer for field in caught.value.errors} == {"/spec/epochs", "/spec/bogus", "/remote"}
+
+
+@pytest.mark.parametrize("job_id", ["job_none", "..", "a/b", "%2e", "ü", "\udcff", "x" * 3000])
+def test_a_job_that_does_not_exist_is_not_found_whatever_it_is_called(client, job_id):
+    with pytest.raises(ApiError) as caught:
+        client.get(job_id)
+    assert caught.value.status == 404
+
+
+def test_the_service_tells_its_version_and_that_it_is_ready(client):
+    assert client.version().count(".") == 2
+    assert client.ready() is True
+
+
+def test_nobody_at_the_address_is_unreachable_and_not_ready():
+    with Client("http://127.0.0.1:1") as client:
+        assert client.ready() is False
+        with pytest.raises(ServiceUnreachable, match="start one with `costcurve up`"):
+            client.get("job_1")
+
+
+def test_many_jobs_are_awaited_at_once(url):
+    async def run_all() -> list[str]:
+        async with AsyncClient(url) as client:
+            jobs = [await client.submit({"experiment": "neuron", "seed": seed}) for seed in range(5)]
+            return [job.status for job in await asyncio.gather(*(client.wait(job.id, timeout=60) for job in jobs))]
+
+    assert asyncio.run(run_all()) == ["succeeded"] * 5

@@ -1,0 +1,111 @@
+"""The real programs as real processes: services and workers, each pair on a home of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+
+@dataclass
+class Deployment:
+    """Services and workers on one home. Use as a context manager: leaving it kills what still runs."""
+
+    home: Path
+    mnist_dir: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    url: str = ""
+    service: subprocess.Popen | None = None
+    _port: int = 0
+
+    def __enter__(self) -> "Deployment":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+
+    def start_service(self) -> None:
+        """Start the service and wait until it answers; started again, it listens on the same port."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen()
+        self._port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.service = self._start(["service", "--fd", str(listener.fileno())], pass_fds=[listener.fileno()])
+        listener.close()
+        # The socket listens already, so the connection waits in its queue until the service accepts it.
+        httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
+
+    def start_workers(self, processes: int = 1) -> subprocess.Popen:
+        """Start a supervisor with this many worker processes; returns at once."""
+        return self._start(["workers", "--processes", str(processes)])
+
+    def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
+        """SIGTERM; the seconds that the process then took to end."""
+        started = monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout)
+        return monotonic() - started
+
+    def submit(self, spec: dict | None = None, **fields: object) -> str:
+        """Queue a job; its id."""
+        body = {"spec": spec, **fields} if spec is not None else fields
+        answer = httpx.post(f"{self.url}/v1/jobs", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def job(self, job_id: str) -> dict:
+        return httpx.get(f"{self.url}/v1/jobs/{job_id}").raise_for_status().json()
+
+    def curve(self, job_id: str) -> dict:
+        return httpx.get(f"{self.url}/v1/jobs/{job_id}/curve").raise_for_status().json()
+
+    def ended(self, job_id: str, *, timeout: float = 120) -> dict:
+        """The job, once it has ended."""
+        return until(lambda: self.job(job_id), lambda job: job["is_terminal"], timeout=timeout)
+
+    def running(self, job_id: str, *, timeout: float = 60) -> dict:
+        """The job, once some steps are done."""
+        return until(
+            lambda: self.job(job_id), lambda job: job["status"] == "running" and job["progress"]["step"], timeout=timeout
+        )
+
+    def _start(self, command: list[str], pass_fds: list[int] | None = None) -> subprocess.Popen:
+        environment = os.environ | {"COSTCURVE_HOME": str(self.home)} | self.environment
+        if self.mnist_dir is not None:
+            environment.setdefault("COSTCURVE_DATA_DIR", str(self.mnist_dir))
+        with (self.home / f"{command[0]}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command], env=environment, pass_fds=pass_fds or [], stderr=log, stdout=log
+            )
+        self.processes.append(process)
+        return process
+
+
+def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 60, every: float = 0.02) -> T:
+    """What `look` gives, as soon as it `holds`; fails after `timeout` seconds with what it gave last."""
+    pause = threading.Event()
+    deadline = monotonic() + timeout
+    while True:
+        seen = look()
+        if holds(seen):
+            return seen
+        assert monotonic() < deadline, f"not within {timeout} s; last seen: {seen}"
+        pause.wait(every)

@@ -1,0 +1,180 @@
+"""The command line's parts that need no service."""
+
+import io
+import json
+
+import pytest
+import typer
+
+from costcurve import ApiError, CostCurveError, Job, ServiceUnreachable
+from costcurve.cli.describe import duration, init_text, outcome
+from costcurve.cli.exits import exit_code_of
+from costcurve.cli.progress import Lines
+from costcurve.cli.sparkline import ASCII, sparkline
+from costcurve.cli.submission import SubmissionOptions
+
+
+def a_job(**fields: object) -> Job:
+    return Job.model_validate(
+        {
+            "id": "job_1",
+            "status": "running",
+            "is_terminal": False,
+            "spec": {"experiment": "mnist"},
+            "progress": {"epoch": 1, "epochs": 30, "step": 10, "steps": 300, "fraction": 0.1, "eta_seconds": 61.2},
+            "created_at": "2026-01-01T00:00:00Z",
+            "version": 1,
+            **fields,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "line"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7, 8], 8, "▁▂▃▄▅▆▇█"),
+        ([8, 8, 1, 1], 2, "█▁"),
+        ([5, 5, 5], 10, "▅▅▅"),
+        ([3], 10, "▅"),
+        ([], 10, ""),
+    ],
+)
+def test_a_sparkline_shows_each_share_of_the_values_by_its_mean(values, width, line):
+    assert sparkline(values, width) == line
+
+
+def test_a_logarithmic_sparkline_goes_by_ratios_and_puts_zero_at_the_bottom():
+    assert sparkline([1000, 100, 10, 1], 4, log=True, levels=ASCII) == "#+:_"
+    assert sparkline([100, 10, 0], 3, log=True) == "█▁▁"
+    assert sparkline([0, 0], 2, log=True) == "▁▁"
+
+
+def test_options_make_the_body_of_a_submission():
+    options = SubmissionOptions(
+        experiment="mnist",
+        init='{"scheme": "normal", "std": [10, 1]}',
+        layers="784, 30,10",
+        patience=3,
+        tag=["a=b=c", "empty="],
+        max_runtime=5.0,
+    )
+    assert options.arguments() == {
+        "spec": {
+            "experiment": "mnist",
+            "init": {"scheme": "normal", "std": [10, 1]},
+            "layers": [784, 30, 10],
+            "early_stopping": {"metric": "validation_accuracy", "patience": 3},
+        },
+        "tags": {"a": "b=c", "empty": ""},
+        "max_runtime_seconds": 5.0,
+    }
+
+
+def test_a_file_may_hold_a_bare_spec(tmp_path):
+    file = tmp_path / "spec.json"
+    file.write_text('{"experiment": "neuron", "epochs": 3}')
+    assert SubmissionOptions(spec=str(file)).arguments() == {"spec": {"experiment": "neuron", "epochs": 3}}
+
+
+def test_options_override_the_file_field_by_field(tmp_path):
+    file = tmp_path / "body.json"
+    file.write_text('{"spec": {"experiment": "neuron", "epochs": 3, "seed": 4}, "tags": {"a": "1"}, "priority": 9}')
+    assert SubmissionOptions(spec=str(file), epochs=5, tag=["b=2"], priority=8).arguments() == {
+        "spec": {"experiment": "neuron", "epochs": 5, "seed": 4},
+        "tags": {"a": "1", "b": "2"},
+        "priority": 8,
+    }
+
+
+def test_a_dash_reads_the_file_from_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"preset": "neuron-good-start"}'))
+    assert SubmissionOptions(spec="-").arguments() == {"preset": "neuron-good-start"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "say what to train"),
+        ({"epochs": 3}, "say what to train"),
+        ({"experiment": "neuron", "init": "{scheme"}, "not JSON"),
+        ({"experiment": "neuron", "init": '{"weight": NaN}'}, "NaN is not a number"),
+        ({"experiment": "mnist", "layers": "784;10"}, "whole numbers"),
+        ({"experiment": "mnist", "tag": ["novalue"]}, "KEY=VALUE"),
+        ({"experiment": "neuron", "learning_rate": float("nan")}, "finite"),
+        ({"spec": "/nowhere/at/all"}, "cannot read"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(options, message):
+    with pytest.raises(typer.BadParameter, match=message):
+        SubmissionOptions(**options).arguments()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '"x"', '{"spec": []}', '{"preset": "x", "tags": 3}', "[" * 100_000, "\ufeff"]
+)
+def test_a_file_that_is_no_submission_is_a_usage_error(tmp_path, text):
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    with pytest.raises(typer.BadParameter):
+        SubmissionOptions(spec=str(file)).arguments()
+
+
+def test_a_file_that_is_no_text_is_a_usage_error(tmp_path):
+    file = tmp_path / "spec.json"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(typer.BadParameter, match="not JSON"):
+        SubmissionOptions(spec=str(file)).arguments()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ApiError(code="invalid_request", status=422, title="t", detail="d"), 2),
+        (ApiError(code="job_not_found", status=404, title="t", detail="d"), 3),
+        (ApiError(code="invalid_transition", status=409, title="t", detail="d"), 1),
+        (ApiError(code="internal_error", status=500, title="t", detail="d"), 1),
+        (ServiceUnreachable("http://x", "r"), 4),
+        (CostCurveError("x"), 1),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error, code):
+    assert exit_code_of(error) == code
+
+
+def test_lines_are_written_when_the_status_changes_and_otherwise_every_few_seconds():
+    now, stream = 0.0, io.StringIO()
+    lines = Lines(stream, clock=lambda: now)
+    lines.show("a", a_job(status="queued"), {})
+    now = 60
+    lines.show("a", a_job(status="queued"), {})  # says nothing new
+    lines.show("a", a_job(), {"cost": 0.5})
+    now = 61
+    lines.show("a", a_job(), {"cost": 0.4})  # too soon
+    now = 64
+    lines.show("a", a_job(), {"cost": 0.3, "accuracy": 0.95})
+    assert stream.getvalue().splitlines() == [
+        "a  queued",
+        "a  epoch 1/30  cost 0.5  1:02 left",
+        "a  epoch 1/30  cost 0.3  accuracy 95.00 %  1:02 left",
+    ]
+
+
+def test_how_a_job_ended_is_said_in_one_line():
+    assert outcome(a_job(status="failed", error={"code": "diverged", "message": "at epoch 3"})) == (
+        "failed (diverged): at epoch 3"
+    )
+    assert outcome(a_job(status="cancelled", status_reason="cancelled on request")) == "cancelled: cancelled on request"
+    result = {"final_correct": 9500, "test_size": 10000, "best_correct": 9506, "best_epoch": 28, "train_seconds": 75.0}
+    assert outcome(a_job(status="succeeded", result=json.loads(json.dumps(result)))) == (
+        "succeeded: 9500 / 10000 right at the end, best 9506 / 10000 after epoch 28, in 1:15"
+    )
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.026, "0.026 s"), (9.96, "10 s"), (59.7, "1:00"), (3725, "1:02:05")])
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_an_init_is_said_by_its_scheme_and_what_is_not_zero():
+    assert init_text({"scheme": "normal", "std": [10.0, 1.0], "output_bias": 0.0}) == "normal (std 10-1)"
+    assert init_text({"scheme": "zeros", "output_bias": 0.0}) == "zeros"

@@ -1,0 +1,438 @@
+"""The job store on a real database: what clients and workers may do, and what is refused."""
+
+import multiprocessing
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select, text
+from sqlalchemy.schema import CreateIndex
+
+from jobs.curves import Curve
+from jobs.database import Database
+from jobs.errors import InvalidRequest, InvalidTransition, JobNotFound, LaneLost, StoreUnavailable, UnknownMetric
+from jobs.job import Failure, MnistResult, NeuronResult, Progress
+from jobs.lifecycle import TRANSITIONS, JobStatus, ensure_transition
+from jobs.listing import JobQuery
+from jobs.store import MAX_ATTEMPTS, JobStore
+from jobs.submission import Submission
+from jobs.tables import attempts, jobs, metadata
+
+ENGINES = {"auto": "autograd", "autograd": "autograd"}
+CPU = {"auto": "cpu", "cpu": "cpu"}
+RESULT = NeuronResult(final_cost=0.5, train_seconds=1.0, final_output=0.1, final_weight=-1.0, final_bias=-1.0)
+
+
+def mnist_result(best: int) -> MnistResult:
+    return MnistResult(
+        final_cost=0.1,
+        train_seconds=1.0,
+        final_correct=best,
+        final_accuracy=best / 10_000,
+        test_size=10_000,
+        best_correct=best,
+        best_accuracy=best / 10_000,
+        best_epoch=0,
+        epochs_trained=1,
+        weights_sha256="0" * 64,
+    )
+
+
+@pytest.fixture
+def worker(store):
+    store.register_worker("wrk_1", host="here", pid=1, device="cpu")
+    return "wrk_1"
+
+
+@pytest.fixture
+def claim(store, worker):
+    return lambda: store.claim(worker, engines=ENGINES, devices=CPU)
+
+
+def progress(step: int) -> Progress:
+    return Progress(epoch=step, epochs=300, step=step, steps=300, eta_seconds=1.5)
+
+
+def points(start: int, *values: float) -> Curve:
+    return Curve(start, {"cost": list(values), "output": [-value for value in values]})
+
+
+def test_a_submitted_job_waits_with_its_resolved_spec(store, submit, clock):
+    job = submit(name="first", tags={"team": "blue"}, priority=70)
+
+    assert store.get(job.id) == job
+    assert (job.status, job.version, job.attempt) == (JobStatus.QUEUED, 1, 1)
+    assert (job.name, job.tags, job.priority, job.created_at) == ("first", {"team": "blue"}, 70, clock.now)
+    assert job.spec.effective_learning_rate == 0.15
+    assert (job.started_at, job.finished_at, job.result, job.error) == (None, None, None, None)
+
+
+def test_a_job_outlives_the_process_that_took_it(store, submit, database_url):
+    job = submit()
+
+    assert JobStore(Database(database_url)).get(job.id) == job
+
+
+def test_there_is_no_job_of_an_unknown_id(store):
+    with pytest.raises(JobNotFound):
+        store.get("job_0")
+
+
+def test_the_first_job_of_the_highest_priority_is_claimed_first(submit, claim):
+    low, first, second = submit(priority=1), submit(priority=60), submit(priority=60)
+
+    assert [claim().job_id for _ in range(3)] == [first.id, second.id, low.id]
+    assert claim() is None
+
+
+def test_a_worker_only_claims_what_it_can_train(store, submit, worker):
+    submit(device="cuda")
+
+    assert store.claim(worker, engines=ENGINES, devices=CPU) is None
+    claim = store.claim(worker, engines=ENGINES, devices={"auto": "cuda:1", "cuda": "cuda:1", "cpu": "cpu"})
+    assert (claim.engine, claim.device) == ("autograd", "cuda:1")
+    assert store.get(claim.job_id).device == "cuda:1"
+
+
+def test_what_a_worker_records_can_be_read(store, submit, claim):
+    job = submit()
+    held = claim()
+
+    assert store.record(held, progress(2), points(0, 1.0, 0.1)) is False
+    assert store.record(held, progress(3), points(2, 1 / 3)) is False
+
+    seen = store.get(job.id)
+    assert (seen.status, seen.progress) == (JobStatus.RUNNING, progress(3))
+    assert seen.progress.fraction == 0.01
+    page = store.curve(job.id, metrics=("output", "cost"), limit=100)
+    assert page.curve == Curve(0, {"output": [-1.0, -0.1, -1 / 3], "cost": [1.0, 0.1, 1 / 3]})
+    assert (page.total_points, page.next_from) == (3, 3)
+
+
+def test_a_curve_is_read_by_range_and_goes_on_where_it_ended(store, submit, claim):
+    job = submit()
+    held = claim()
+    for start in range(0, 100, 10):
+        store.record(held, progress(start + 10), points(start, *map(float, range(start, start + 10))))
+
+    def read(**bounds):
+        page = store.curve(job.id, metrics=("cost",), **{"limit": 1000, **bounds})
+        return page.curve.start, page.curve.series["cost"], page.total_points, page.next_from
+
+    assert read(first=5, last=15) == (5, [float(x) for x in range(5, 16)], 11, 16)
+    assert read(first=95) == (95, [95.0, 96.0, 97.0, 98.0, 99.0], 5, 100)
+    assert read(first=95, limit=2) == (95, [95.0, 96.0], 5, 97)
+    assert read(first=100) == (100, [], 0, 100)
+    assert read(first=500) == (500, [], 0, 500)
+    assert read(last=0) == (0, [0.0], 1, 1)
+    assert read(first=9, last=8) == (9, [], 0, 9)
+
+
+def test_an_unknown_metric_is_refused_by_name(store, submit):
+    job = submit()
+
+    with pytest.raises(UnknownMetric) as caught:
+        store.curve(job.id, metrics=("cost", "accuracy"), limit=10)
+    assert [error.pointer for error in caught.value.errors] == ["/query/metrics"]
+    assert "accuracy" in caught.value.detail
+
+
+def test_a_finished_job_has_its_result_and_its_time(store, submit, claim, clock):
+    job = submit()
+    clock.advance(seconds=2)
+    held = claim()
+    clock.advance(seconds=3)
+    store.finish(held, RESULT)
+
+    seen = store.get(job.id)
+    assert (seen.status, seen.result, seen.is_terminal) == (JobStatus.SUCCEEDED, RESULT, True)
+    assert seen.progress.fraction == 1.0
+    assert (seen.started_at - seen.created_at).total_seconds() == 2
+    assert (seen.finished_at - seen.started_at).total_seconds() == 3
+
+
+def test_a_failed_job_says_why_and_keeps_its_curve(store, submit, claim):
+    job = submit()
+    held = claim()
+    store.record(held, progress(1), points(0, 1.0))
+    store.fail(held, Failure("diverged", "cost was no longer finite"))
+
+    seen = store.get(job.id)
+    assert (seen.status, seen.error) == (JobStatus.FAILED, Failure("diverged", "cost was no longer finite"))
+    assert store.curve(job.id, limit=10).total_points == 1
+
+
+def test_a_job_handed_back_is_trained_again_from_the_start_at_no_cost(store, submit, claim):
+    job = submit()
+    held = claim()
+    store.record(held, progress(5), points(0, 1.0))
+    store.hand_back(held, reason="told to stop")
+
+    seen = store.get(job.id)
+    assert (seen.status, seen.status_reason, seen.attempt) == (JobStatus.QUEUED, "told to stop", 1)
+    again = claim()
+    assert again.attempt == 1
+    assert store.get(job.id).progress.step == 0
+    assert store.curve(job.id, limit=10).total_points == 0
+
+
+def test_a_worker_that_handed_a_job_back_cannot_write_to_it_any_more(store, submit, claim):
+    job = submit()
+    stale = claim()
+    store.hand_back(stale, reason="told to stop")
+    fresh = claim()
+
+    for write in (
+        lambda: store.record(stale, progress(9), points(0, 9.0)),
+        lambda: store.finish(stale, RESULT),
+        lambda: store.fail(stale, Failure("diverged", "")),
+        lambda: store.confirm_cancel(stale),
+        lambda: store.hand_back(stale, reason=""),
+    ):
+        with pytest.raises(LaneLost):
+            write()
+    store.record(fresh, progress(1), points(0, 1.0))
+    store.finish(fresh, RESULT)
+
+    assert store.get(job.id).status is JobStatus.SUCCEEDED
+    assert store.curve(job.id, metrics=("cost",), limit=10).curve.series["cost"] == [1.0]
+
+
+def test_a_job_that_ended_cannot_end_again(store, submit, claim):
+    submit()
+    held = claim()
+    store.finish(held, RESULT)
+
+    with pytest.raises(LaneLost):
+        store.fail(held, Failure("diverged", ""))
+
+
+def test_a_crash_costs_an_attempt_and_the_last_one_fails_the_job(store, submit):
+    job = submit()
+    for number in range(1, MAX_ATTEMPTS + 1):
+        store.register_worker(f"wrk_{number}", host="here", pid=number, device="cpu")
+        assert store.claim(f"wrk_{number}", engines=ENGINES, devices=CPU).attempt == number
+        store.retire_worker(f"wrk_{number}", reason="its worker died (SIGKILL)", crashed=True)
+
+    seen = store.get(job.id)
+    assert (seen.status, seen.error.code) == (JobStatus.FAILED, "worker_crashed")
+    assert "SIGKILL" in seen.error.message
+
+
+def test_a_worker_that_stops_in_order_costs_its_job_nothing(store, submit, worker, claim):
+    job = submit()
+    claim()
+    store.retire_worker(worker, reason="told to stop", crashed=False)
+    store.retire_worker(worker, reason="told to stop", crashed=False)
+
+    assert (store.get(job.id).status, store.get(job.id).attempt) == (JobStatus.QUEUED, 1)
+
+
+def test_every_attempt_is_kept_with_its_worker_and_its_outcome(store, submit, claim, worker, database_url):
+    submit()
+    store.hand_back(claim(), reason="told to stop")
+    store.finish(claim(), RESULT)
+
+    with Database(database_url).read() as tx:
+        kept = tx.execute(select(attempts.c.worker_id, attempts.c.outcome).order_by(attempts.c.pk)).all()
+    assert [tuple(row) for row in kept] == [(worker, "told to stop"), (worker, "succeeded")]
+
+
+def test_a_queued_job_is_cancelled_at_once(store, submit, claim):
+    job = submit()
+
+    assert store.cancel(job.id).status is JobStatus.CANCELLED
+    assert store.cancel(job.id).status is JobStatus.CANCELLED
+    assert claim() is None
+
+
+def test_a_running_job_is_cancelled_by_its_worker(store, submit, claim):
+    job = submit()
+    held = claim()
+
+    assert store.cancel(job.id).status is JobStatus.RUNNING
+    assert store.cancel(job.id).status is JobStatus.RUNNING
+    assert store.record(held, progress(1), points(0, 1.0)) is True
+    store.confirm_cancel(held)
+
+    assert store.get(job.id).status is JobStatus.CANCELLED
+
+
+def test_a_cancel_request_is_honoured_when_the_worker_goes_instead(store, submit, claim, worker):
+    job = submit()
+    claim()
+    store.cancel(job.id)
+    store.retire_worker(worker, reason="its worker died (SIGKILL)", crashed=True)
+
+    assert store.get(job.id).status is JobStatus.CANCELLED
+
+
+def test_a_job_that_succeeded_cannot_be_cancelled(store, submit, claim):
+    job = submit()
+    store.finish(claim(), RESULT)
+
+    with pytest.raises(InvalidTransition, match="succeeded job cannot become cancelled"):
+        store.cancel(job.id)
+
+
+def test_the_version_moves_with_every_change(store, submit, claim):
+    job = submit()
+    held = claim()
+    versions = [job.version, store.get(job.id).version]
+    store.record(held, progress(1), points(0, 1.0))
+    versions.append(store.get(job.id).version)
+    store.finish(held, RESULT)
+    versions.append(store.get(job.id).version)
+
+    assert versions == sorted(set(versions))
+
+
+def test_jobs_are_listed_by_what_is_asked_for(store, submit, claim):
+    blue = submit(tags={"team": "blue", "run": "1"})
+    red = submit({"experiment": "mnist", "loss": "quadratic"}, tags={"team": "red", "run": "1"})
+    submit()
+
+    def ids(**query):
+        return {job.id for job in store.list(JobQuery(**query)).items}
+
+    assert ids(tags=(("team", "blue"),)) == {blue.id}
+    assert ids(tags=(("run", "1"),)) == {blue.id, red.id}
+    assert ids(tags=(("run", "1"), ("team", "red"))) == {red.id}
+    assert ids(experiment="mnist") == ids(loss="quadratic") == {red.id}
+    assert ids(status=JobStatus.RUNNING) == set()
+    assert store.list(JobQuery(tags=(("team", "blue"),))).items[0].tags == {"team": "blue", "run": "1"}
+
+
+@pytest.mark.parametrize("order", ["created_at", "-created_at", "-best_accuracy"])
+def test_pages_show_every_job_once_and_in_order(store, submit, claim, order):
+    for correct in (9000, 9500, 9000, 100):
+        submit({"experiment": "mnist"})
+        store.finish(claim(), mnist_result(correct))
+    for _ in range(3):
+        submit()
+
+    pages, cursor = [], None
+    while True:
+        page = store.list(JobQuery(order=order, limit=2, cursor=cursor))
+        pages += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert len({job.id for job in pages}) == len(pages) == 7
+    if order == "-best_accuracy":
+        assert [job.result and job.result.best_correct for job in pages] == [9500, 9000, 9000, 100, None, None, None]
+    else:
+        assert [job.id for job in pages] == [job.id for job in store.list(JobQuery(order=order)).items]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "WzFd", "é", "W10", "eyJhIjoxfQ"])
+def test_a_cursor_that_no_page_gave_is_refused(store, cursor):
+    with pytest.raises(InvalidRequest) as caught:
+        store.list(JobQuery(cursor=cursor))
+    assert caught.value.errors[0].pointer == "/query/cursor"
+
+
+def test_a_cursor_of_another_order_is_refused(store, submit):
+    for _ in range(3):
+        submit()
+    cursor = store.list(JobQuery(order="created_at", limit=1)).next_cursor
+
+    with pytest.raises(InvalidRequest):
+        store.list(JobQuery(order="-created_at", cursor=cursor))
+
+
+@pytest.mark.parametrize("current", JobStatus)
+@pytest.mark.parametrize("target", JobStatus)
+def test_only_transitions_of_the_table_are_allowed(current, target):
+    if target in TRANSITIONS[current]:
+        ensure_transition(current, target)
+    else:
+        with pytest.raises(InvalidTransition, match=f"{current}.*{target}"):
+            ensure_transition(current, target)
+
+
+def test_each_of_many_jobs_is_claimed_by_exactly_one_of_many_workers(store, submit, database_url):
+    expected = {submit().id for _ in range(60)}
+    claimed: list[str] = []
+
+    def work(name: str) -> None:
+        own = JobStore(Database(database_url))
+        own.register_worker(name, host="here", pid=0, device="cpu")
+        while (held := own.claim(name, engines=ENGINES, devices=CPU)) is not None:
+            claimed.append(held.job_id)
+
+    threads = [threading.Thread(target=work, args=(f"wrk_{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(claimed) == len(expected)
+    assert set(claimed) == expected
+
+
+def _open(url: str, barrier) -> None:
+    barrier.wait()
+    JobStore(Database(url)).submit(Submission.model_validate({"spec": {"experiment": "neuron"}}))
+
+
+def test_processes_that_start_at_once_on_an_empty_home_all_find_their_tables(tmp_path):
+    url = f"sqlite:///{tmp_path}/new/folder/costcurve.db"
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(4)
+    processes = [spawn.Process(target=_open, args=(url, barrier)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(JobStore(Database(url)).list(JobQuery()).items) == 4
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(database_url):
+    database = Database(database_url)
+
+    assert database.missing_migrations() == []
+    with database.read() as connection:
+        # Alembic cannot read the order of an index column back, so the queue's index is looked at by itself.
+        options = {"include_object": lambda _object, name, *_: name != "ix_jobs_queue"}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'ix_jobs_queue'"))
+    queue_index = next(index for index in jobs.indexes if index.name == "ix_jobs_queue")
+    assert made == str(CreateIndex(queue_index).compile(database.engine))
+
+
+def test_the_next_job_is_found_by_the_queues_index(store, submit, database_url):
+    submit()
+    query = "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE status = 'queued' ORDER BY priority DESC, pk LIMIT 1"
+    with Database(database_url).read() as connection:
+        plan = [row.detail for row in connection.execute(text(query))]
+    assert plan == ["SCAN jobs USING INDEX ix_jobs_queue"]
+
+
+def test_a_file_that_is_no_database_is_reported_as_an_unavailable_store(tmp_path):
+    (tmp_path / "costcurve.db").write_bytes(b"no database" * 1000)
+
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        Database(f"sqlite:///{tmp_path}/costcurve.db")
+
+
+def test_a_home_that_cannot_be_made_is_reported_as_an_unavailable_store(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreUnavailable, match="cannot be made"):
+        Database(f"sqlite:///{tmp_path}/file/costcurve.db")
+
+
+def test_a_failed_transaction_leaves_nothing_behind(store, submit, claim, database_url):
+    job = submit()
+    held = claim()
+    store.record(held, progress(1), points(0, 1.0))
+    # The same run of points again breaks the primary key, after the progress has been updated.
+    with pytest.raises(Exception, match="UNIQUE"):
+        store.record(held, progress(2), points(0, 1.0))
+
+    assert store.get(job.id).progress.step == 1

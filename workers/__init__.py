@@ -1,0 +1,1 @@
+"""Training: worker processes that claim jobs, train them and report. The only place with torch."""

@@ -1,0 +1,49 @@
+"""`python -m workers`: train queued jobs until told to stop."""
+
+import argparse
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
+from jobs.logs import configure_logging
+from jobs.settings import Settings, explain
+from jobs.store import JobStore
+from workers.devices import available_devices
+from workers.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Supervise workers; 0 after an orderly end, 1 when it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
+    parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
+    arguments = parser.parse_args()
+    configure_logging()
+    try:
+        settings = Settings()
+        store = JobStore(Database(settings.resolved_database_url))
+    except ValidationError as error:
+        sys.stderr.write(explain(error))
+        return 1
+    except StoreUnavailable as error:
+        sys.stderr.write(f"cannot start: {error.detail}\n")
+        return 1
+    devices = available_devices()
+    count = arguments.processes or len(devices)
+    Supervisor(store, settings, [devices[index % len(devices)] for index in range(count)]).run()
+    return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
+
+
+if __name__ == "__main__":
+    sys.exit(main())

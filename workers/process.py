@@ -1,0 +1,75 @@
+"""A worker process, from its first instruction to its last. Light to import: torch comes after the signal handlers."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from functools import cache
+
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
+from jobs.logs import configure_logging
+from jobs.settings import Settings
+from jobs.store import JobStore
+
+log = logging.getLogger(__name__)
+
+
+def main(worker_id: str, device: str, settings: Settings) -> None:
+    """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _stop_with_parent(stop)
+    configure_logging()
+    try:
+        _work(worker_id, device, settings, stop)
+    except StoreUnavailable as error:
+        log.critical("the store is unavailable: %s", error.detail)
+        sys.exit(1)
+
+
+def _work(worker_id: str, device: str, settings: Settings, stop: threading.Event) -> None:
+    # cuBLAS needs this before its first use, to give the same bits every time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    from workers.datasets import default_cache_dir, load_mnist
+    from workers.experiments.mlp import Images, ImageSets
+    from workers.worker import Worker
+
+    # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+    @cache
+    def images(on: torch.device) -> ImageSets:
+        """MNIST, loaded once in the life of this process."""
+        mnist = load_mnist(data_dir=settings.data_dir, cache_dir=default_cache_dir())
+        return ImageSets(
+            train=Images.on(on, mnist.train_images, mnist.train_labels),
+            validation=Images.on(on, mnist.validation_images, mnist.validation_labels),
+            test=Images.on(on, mnist.test_images, mnist.test_labels),
+        )
+
+    store = JobStore(Database(settings.resolved_database_url))
+    store.register_worker(worker_id, host=socket.gethostname(), pid=os.getpid(), device=device)
+    log.info("worker %s is ready on %s", worker_id, device)
+    Worker(store, worker_id=worker_id, device=device, images=images, stop=stop).run()
+    store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False)
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        stop.set()
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
