@@ -222,7 +222,7 @@ class _ArraysOnly(pickle.Unpickler):
         return allowed[module, name]
 
 
-def read_arrays(stream: IO[bytes]) -> Any:
+def read_arrays(stream: IO[bytes] | gzip.GzipFile) -> Any:
     """Unpickle numpy arrays, in tuples, lists and other plain containers, and nothing else.
 
     Raises:
