@@ -1,6 +1,7 @@
 """`python -m service`: serve HTTP until told to stop."""
 
 import argparse
+import socket
 import sys
 
 import uvicorn
@@ -29,17 +30,20 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(database),
         host=arguments.host,
         port=arguments.port,
-        fd=arguments.fd,
         timeout_graceful_shutdown=3,
         access_log=False,
         log_config=None,
     )
+    # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
+    inherited = [socket.socket(fileno=arguments.fd)] if arguments.fd is not None else None
+    server = uvicorn.Server(config)
+    server.run(sockets=inherited)
     database.close()
-    return 0
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":
