@@ -88,7 +88,7 @@ _skipped = 0
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    global _skipped  # noqa: PLW0603 - pytest offers a plugin no other place that every xdist mode shares
+    global _skipped
     _skipped += report.skipped
 
 

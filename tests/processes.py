@@ -84,7 +84,9 @@ class Deployment:
     def running(self, job_id: str, *, timeout: float = 60) -> dict:
         """The job, once some steps are done."""
         return until(
-            lambda: self.job(job_id), lambda job: job["status"] == "running" and job["progress"]["step"], timeout=timeout
+            lambda: self.job(job_id),
+            lambda job: job["status"] == "running" and job["progress"]["step"],
+            timeout=timeout,
         )
 
     def _start(self, command: list[str], pass_fds: list[int] | None = None) -> subprocess.Popen:

@@ -34,7 +34,10 @@ def numeric_gradient(function, parameter: torch.Tensor, index: tuple[int, ...]) 
     return (above - below) / (2 * step)
 
 
-@pytest.mark.parametrize(("loss", "reduction"), [("quadratic", "sum_outputs"), ("cross_entropy", "sum_outputs"), ("cross_entropy", "mean_outputs")])
+@pytest.mark.parametrize(
+    ("loss", "reduction"),
+    [("quadratic", "sum_outputs"), ("cross_entropy", "sum_outputs"), ("cross_entropy", "mean_outputs")],
+)
 @pytest.mark.parametrize("layers", [[784, 10], [784, 30, 10], [784, 12, 8, 10]])
 def test_the_gradient_is_the_numeric_derivative_of_the_cost(images, loss, reduction, layers):
     given = spec(loss=loss, reduction=reduction, layers=layers, init="scaled_normal")
@@ -159,7 +162,7 @@ def test_both_losses_start_from_the_same_weights(images):
 @pytest.mark.parametrize("fields", [{"learning_rate": 1e39}, {"init": {"scheme": "constant", "weight": 1e39}}])
 def test_training_that_diverges_says_where_and_keeps_no_infinite_point(images, fields):
     seen = []
-    with pytest.raises(Diverged, match="cost was no longer finite .* after epoch 0"):
+    with pytest.raises(Diverged, match=r"cost was no longer finite .* after epoch 0"):
         seen.extend(train_mnist(spec(epochs=1, steps_per_epoch=50, **fields), images, device=CPU))
     assert all(len(each.curve) == 0 for each in seen)
 

@@ -95,7 +95,10 @@ def test_xavier_weights_fill_glorots_interval_and_biases_are_0():
 
 
 def test_constant_and_zero_inits_are_what_they_say():
-    assert all((layer.weights == 0.25).all() and (layer.biases == -1).all() for layer in layers(ConstantInit(weight=0.25, bias=-1.0)))
+    assert all(
+        (layer.weights == 0.25).all() and (layer.biases == -1).all()
+        for layer in layers(ConstantInit(weight=0.25, bias=-1.0))
+    )
     assert not any(layer.weights.any() or layer.biases.any() for layer in layers(ZerosInit()))
 
 

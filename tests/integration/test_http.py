@@ -36,8 +36,12 @@ def test_a_submitted_job_is_created_and_can_be_fetched_where_its_location_says(h
     assert job["spec"]["effective_learning_rate"] == 0.15
     assert job["spec_hash"].startswith("sha256:")
     assert job["progress"] == {
-        **{"epoch": 0, "epochs": 300, "step": 0, "steps": 300},
-        **{"fraction": 0.0, "eta_seconds": None},
+        "epoch": 0,
+        "epochs": 300,
+        "step": 0,
+        "steps": 300,
+        "fraction": 0.0,
+        "eta_seconds": None,
     }
     assert job["created_at"].endswith("Z")
 
@@ -106,8 +110,11 @@ def test_the_curve_of_a_job_that_has_not_started_is_empty(http):
     body = http.get(f"{location}/curve").json()
     assert body["x"] == []
     assert body["series"] == {
-        **{"cost": [], "test_cost": [], "correct": []},
-        **{"accuracy": [], "validation_accuracy": []},
+        "cost": [],
+        "test_cost": [],
+        "correct": [],
+        "accuracy": [],
+        "validation_accuracy": [],
     }
     assert (body["total_points"], body["next_from"], body["sampled"]) == (0, 0, False)
     assert http.get(f"{location}/curve.csv").text == "x,cost,test_cost,correct,accuracy,validation_accuracy\r\n"
@@ -158,7 +165,9 @@ def test_an_unknown_metric_is_named(http):
 
 
 def test_a_neuron_and_a_network_cannot_share_a_plot(http):
-    ids = [http.post("/v1/jobs", json={"preset": name}).json()["id"] for name in ("neuron-good-start", "mnist-quadratic")]
+    ids = [
+        http.post("/v1/jobs", json={"preset": name}).json()["id"] for name in ("neuron-good-start", "mnist-quadratic")
+    ]
 
     body = problem(http.get("/v1/compare.svg", params={"job": ids}), 422, "invalid_request")
     assert body["errors"][0]["pointer"] == "/query/job"
@@ -224,7 +233,9 @@ def test_a_body_over_the_limit_is_refused_however_it_arrives(http):
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20)
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=10), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=10), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 names = st.sampled_from(
@@ -233,7 +244,7 @@ names = st.sampled_from(
 near_specs = st.dictionaries(names, anything, max_size=4).map(lambda spec: {"experiment": "mnist", **spec})
 near_bodies = st.fixed_dictionaries(
     {"spec": near_specs},
-    optional={name: anything for name in ("preset", "device", "engine", "name", "tags", "priority", "more")},
+    optional=dict.fromkeys(("preset", "device", "engine", "name", "tags", "priority", "more"), anything),
 )
 broken = st.binary(max_size=60) | near_bodies.map(lambda body: json.dumps(body)[:-3].encode("utf-8", "surrogatepass"))
 

@@ -1,5 +1,7 @@
 """Curves as columns, and as bytes."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def test_stored_points_come_back_to_the_last_bit(column, start):
 def test_runs_joined_are_the_whole_and_a_range_of_it_is_exact(cuts, start):
     whole = Curve(start, {"a": [float(x) for x in range(30)]})
     bounds = [0, *sorted(cuts), 30]
-    runs = [whole.between(start + a, start + b - 1) for a, b in zip(bounds, bounds[1:], strict=False)]
+    runs = [whole.between(start + a, start + b - 1) for a, b in itertools.pairwise(bounds)]
 
     assert Curve.joined(runs) == whole
 

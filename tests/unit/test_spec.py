@@ -204,7 +204,9 @@ def test_all_bad_fields_are_named_at_once():
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 field_names = st.sampled_from(["spec", "preset", "name", "tags", "device", "priority"])
