@@ -58,7 +58,7 @@ def _work(worker_id: str, device: str, settings: Settings, stop: threading.Event
 
     store = JobStore(Database(settings.resolved_database_url))
     store.register_worker(worker_id, host=socket.gethostname(), pid=os.getpid(), device=device)
-    log.info("worker %s is ready on %s", worker_id, device)
+    log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
     Worker(store, worker_id=worker_id, device=device, images=images, stop=stop).run()
     store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False)
 

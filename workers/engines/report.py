@@ -9,7 +9,7 @@ from jobs.errors import Diverged
 from jobs.job import MnistResult, NeuronResult
 
 # Seconds of training between two reports.
-REPORT_INTERVAL = 0.2
+REPORT_INTERVAL = 0.15
 
 
 @dataclass(frozen=True, slots=True)

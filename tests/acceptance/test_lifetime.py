@@ -1,0 +1,249 @@
+"""Real processes, through what happens to them: late workers, restarts, signals, crashes, and two of everything."""
+
+import json
+import os
+import re
+import signal
+import threading
+from pathlib import Path
+from time import monotonic
+
+import httpx
+import pytest
+
+from tests.processes import Deployment, until
+
+pytestmark = pytest.mark.slow
+
+MNIST = {"experiment": "mnist", "loss": "cross_entropy"}
+# Minutes of training: it is stopped by the test, never by its end.
+LONG = {**MNIST, "epochs": 1000}
+
+
+@pytest.fixture
+def deployment(tmp_path, mnist_dir):
+    with Deployment(tmp_path, mnist_dir) as deployment:
+        deployment.start_service()
+        yield deployment
+
+
+def worker_pids(deployment: Deployment) -> list[int]:
+    """The worker processes that have said that they are ready, as far as they still live."""
+    pids = re.findall(r"ready on \w+ \(pid (\d+)\)", (deployment.home / "workers.log").read_text())
+    return [int(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_job_submitted_before_the_worker_starts_is_trained_when_it_does(deployment):
+    job_id = deployment.submit({**MNIST, "epochs": 1, "steps_per_epoch": 200})
+    assert deployment.job(job_id)["status"] == "queued"
+    deployment.start_workers()
+
+    job = deployment.ended(job_id)
+    assert job["status"] == "succeeded"
+    assert (job["engine"], job["device"]) == ("autograd", "cpu")
+    assert job["result"]["test_size"] == 10_000
+
+
+def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
+    deployment.start_workers()
+    job_id = deployment.submit({**MNIST, "epochs": 6})
+    before = deployment.running(job_id)
+    deployment.stop(deployment.service)
+    with pytest.raises(httpx.ConnectError):
+        deployment.job(job_id)
+    deployment.start_service()
+
+    during = deployment.job(job_id)
+    job = deployment.ended(job_id)
+    assert during["progress"]["step"] > before["progress"]["step"]
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+    assert deployment.curve(job_id)["x"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_two_deployments_with_two_homes_know_nothing_of_each_other(deployment, tmp_path, mnist_dir):
+    (tmp_path / "other").mkdir()
+    with Deployment(tmp_path / "other", mnist_dir) as other:
+        other.start_service()
+        deployment.start_workers()
+        other.start_workers()
+        here = deployment.submit({"experiment": "neuron", "loss": "quadratic"})
+        there = other.submit({"experiment": "neuron", "loss": "cross_entropy"})
+
+        assert deployment.url != other.url
+        assert deployment.ended(here)["result"]["final_output"] != other.ended(there)["result"]["final_output"]
+        for one, foreign in ((deployment, there), (other, here)):
+            assert httpx.get(f"{one.url}/v1/jobs/{foreign}").status_code == 404
+
+
+def test_progress_moves_at_least_twice_a_second_and_tells_the_time_to_go(deployment):
+    deployment.start_workers()
+    job_id = deployment.submit(LONG)
+    deployment.running(job_id)
+
+    seen, changes = None, []
+    end = monotonic() + 3
+    pause = threading.Event()
+    while monotonic() < end:
+        progress = deployment.job(job_id)["progress"]
+        if progress["step"] != seen:
+            seen = progress["step"]
+            changes.append(monotonic())
+        assert progress["eta_seconds"] > 1
+        assert 0 < progress["fraction"] < 1
+        pause.wait(0.02)
+    # On average, since other tests share the processors.
+    assert (changes[-1] - changes[0]) / (len(changes) - 1) <= 0.5
+
+
+def test_sigterm_stops_the_workers_within_5_seconds_and_hands_the_job_back(deployment):
+    workers = deployment.start_workers(processes=2)
+    first, second = deployment.submit(LONG), deployment.submit({**LONG, "seed": 1})
+    deployment.running(first)
+    deployment.running(second)
+
+    assert deployment.stop(workers) < 5
+    assert workers.returncode == 0
+    for job_id in (first, second):
+        job = deployment.job(job_id)
+        assert (job["status"], job["attempt"]) == ("queued", 1)
+        assert "told to stop" in job["status_reason"]
+    assert worker_pids(deployment) == []
+
+    deployment.start_workers()
+    deployment.running(first)
+
+
+def test_a_job_handed_back_ends_with_the_bits_of_one_left_alone(deployment):
+    spec = {**MNIST, "epochs": 3, "steps_per_epoch": 2000}
+    workers = deployment.start_workers()
+    disturbed = deployment.submit(spec)
+    deployment.running(disturbed)
+    deployment.stop(workers)
+    deployment.start_workers()
+    alone = deployment.submit(spec)
+
+    results = [deployment.ended(job_id) for job_id in (disturbed, alone)]
+    assert [job["status"] for job in results] == ["succeeded"] * 2
+    assert results[0]["spec_hash"] == results[1]["spec_hash"]
+    assert results[0]["result"]["weights_sha256"] == results[1]["result"]["weights_sha256"]
+    assert deployment.curve(disturbed)["series"] == deployment.curve(alone)["series"]
+
+
+def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
+    deployment.start_workers()
+    job_id = deployment.submit({**MNIST, "epochs": 4})
+    deployment.running(job_id)
+    [pid] = worker_pids(deployment)
+    os.kill(pid, signal.SIGKILL)
+
+    job = deployment.ended(job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    assert deployment.curve(job_id)["x"] == [0, 1, 2, 3]
+
+
+def test_workers_whose_supervisor_is_killed_hand_their_job_back_and_go(deployment):
+    workers = deployment.start_workers()
+    job_id = deployment.submit(LONG)
+    deployment.running(job_id)
+    workers.kill()
+
+    job = until(lambda: deployment.job(job_id), lambda job: job["status"] == "queued", timeout=10)
+    assert job["attempt"] == 1
+    until(lambda: worker_pids(deployment), lambda pids: not pids, timeout=10)
+
+
+def test_a_running_job_is_cancelled_within_a_second_and_keeps_its_curve(deployment):
+    deployment.start_workers()
+    job_id = deployment.submit({**LONG, "steps_per_epoch": 500})
+    until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 2)
+    assert httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").status_code == 202
+
+    job = deployment.ended(job_id, timeout=1)
+    assert job["status"] == "cancelled"
+    curve = deployment.curve(job_id)
+    assert len(curve["x"]) >= 2
+    transcript = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/transcript").text.splitlines()
+    assert transcript[-1] == f"best: {max(curve['series']['correct']):.0f} / 10000"
+    again = httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel")
+    assert (again.status_code, again.json()["status"]) == (202, "cancelled")
+
+
+def test_a_job_that_diverges_fails_with_its_curve_kept(deployment):
+    deployment.start_workers()
+    # One step makes the weights large, the next makes them overflow float32.
+    growing = {**MNIST, "init": "zeros", "learning_rate": 1e30, "reduction": "sum_outputs", "steps_per_epoch": 1}
+    job = deployment.ended(deployment.submit(growing))
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "diverged")
+    assert "no longer finite" in job["error"]["message"]
+    curve = deployment.curve(job["id"])
+    assert 0 < len(curve["x"]) == job["progress"]["epoch"] < 30
+    assert httpx.get(f"{deployment.url}/v1/jobs/{job['id']}/curve.csv").text.count("\r\n") == len(curve["x"]) + 1
+    conflict = httpx.post(f"{deployment.url}/v1/jobs/{job['id']}/cancel")
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "invalid_transition")
+    assert "failed" in conflict.json()["detail"]
+    assert "cancelled" in conflict.json()["detail"]
+
+
+def test_a_job_over_its_time_fails_as_timed_out(deployment):
+    deployment.start_workers()
+    job = deployment.ended(deployment.submit(LONG, max_runtime_seconds=1))
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "timed_out")
+
+
+def test_without_any_source_of_mnist_the_job_says_what_was_tried_and_the_worker_goes_on(tmp_path):
+    nowhere = "http://127.0.0.1:9"
+    environment = {
+        "COSTCURVE_DATA_DIR": str(tmp_path / "missing"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HTTPS_PROXY": nowhere,
+        "PIP_PROXY": nowhere,
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path),
+    }
+    with Deployment(tmp_path, environment=environment) as deployment:
+        deployment.start_service()
+        deployment.start_workers()
+        job = deployment.ended(deployment.submit({**MNIST, "epochs": 1}))
+        neuron = deployment.ended(deployment.submit({"experiment": "neuron"}))
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "dataset_unavailable")
+    for source in ("data folder", "cache", "mirror", "package index"):
+        assert source in job["error"]["message"]
+    assert neuron["status"] == "succeeded"
+
+
+def test_the_data_set_is_loaded_once_and_stays_warm(deployment):
+    deployment.start_workers()
+    for seed in range(3):
+        deployment.ended(deployment.submit({**MNIST, "epochs": 1, "steps_per_epoch": 10, "seed": seed}))
+
+    assert (deployment.home / "workers.log").read_text().count("MNIST is served by") == 1
+
+
+def test_a_setting_that_makes_no_sense_is_named(tmp_path):
+    with Deployment(tmp_path, environment={"COSTCURVE_DATABASE_URL": "mysql://nowhere/db"}) as deployment:
+        workers = deployment.start_workers()
+        assert workers.wait(30) == 1
+    assert "COSTCURVE_DATABASE_URL: mysql is not supported" in (tmp_path / "workers.log").read_text()
+
+
+def test_a_curve_grows_while_it_is_read_and_next_from_leads_on(deployment):
+    deployment.start_workers()
+    job_id = deployment.submit({**MNIST, "epochs": 40, "steps_per_epoch": 50})
+    pieces: list[float] = []
+    start = 0
+    while True:
+        ended = deployment.job(job_id)["is_terminal"]
+        page = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/curve", params={"from": start, "metrics": "cost"}).json()
+        pieces += page["series"]["cost"]
+        start = page["next_from"]
+        if ended:
+            break
+
+    assert pieces == deployment.curve(job_id)["series"]["cost"]
+    assert len(pieces) == 40
+    assert json.dumps(pieces)
