@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
@@ -110,10 +111,26 @@ def _open(url: str) -> Engine:
 
     mode = "WAL" if _wal_is_safe(module.sqlite_version_info) else "DELETE"
     with _unavailable_if_it_fails(), engine.connect() as connection:
-        # On the driver's own connection: the journal mode cannot change inside a transaction.
-        connection.connection.cursor().execute(f"PRAGMA journal_mode = {mode}")
+        try:
+            # On the driver's own connection: the journal mode cannot change inside a transaction.
+            _set_journal_mode(connection.connection.cursor(), mode, locked=module.OperationalError)
+        except module.DatabaseError as error:
+            raise StoreUnavailable(f"the database refused: {error}") from error
     log.debug("sqlite %s, journal mode %s", module.sqlite_version, mode)
     return engine
+
+
+def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
+    """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
+    deadline = monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            if cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper() == mode:
+                return
+        except locked as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+        sleep(0.01)
 
 
 def _newest_sqlite() -> ModuleType:

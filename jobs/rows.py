@@ -54,7 +54,7 @@ def progress_columns(progress: Progress) -> dict[str, Any]:
 
 def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[str, Any]:
     """The columns that hold what training came to."""
-    columns: dict[str, Any] = {"result": result.model_dump(mode="json"), "eta_seconds": 0.0}
+    columns: dict[str, Any] = {"result": result.model_dump(mode="json")}
     if isinstance(result, MnistResult) and isinstance(spec, MnistSpec):
         columns["best_accuracy"] = result.best_accuracy
         columns["epoch"] = result.epochs_trained

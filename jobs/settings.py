@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import platformdirs
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from jobs.home import default_home
 
 
 def _supported_database(url: str) -> str:
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COSTCURVE_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(
-        default_factory=lambda: platformdirs.user_data_path("costcurve"),
+        default_factory=default_home,
         description="Folder of the embedded database. Created when missing.",
     )
     database_url: Annotated[str | None, AfterValidator(lambda url: url and _supported_database(url))] = Field(

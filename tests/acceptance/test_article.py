@@ -73,7 +73,9 @@ def test_the_transcript_is_printed_as_in_the_article(article):
 
     lines = text.splitlines()
     assert len(lines) == 31
-    for epoch, (line, correct) in enumerate(zip(lines, series(article, "mnist-cross-entropy", "correct"), strict=False)):
+    for epoch, (line, correct) in enumerate(
+        zip(lines, series(article, "mnist-cross-entropy", "correct"), strict=False)
+    ):
         assert line == f"Epoch {epoch}: {correct:.0f} / 10000"
     assert re.fullmatch(rf"best: {job['result']['best_correct']} / 10000", lines[-1])
 

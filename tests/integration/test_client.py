@@ -115,6 +115,7 @@ def test_curve_csv_plot_and_transcript_tell_the_same_training(client):
     assert client.plot([job.id], format="png", metrics="cost", log=True).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_curve_longer_than_one_answer_comes_back_whole(client, long_job):
     curve = client.curve(long_job.id, ["output"])
     assert curve.x == list(range(100_002))

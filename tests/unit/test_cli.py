@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 
 import pytest
 import typer
@@ -12,6 +14,7 @@ from costcurve.cli.exits import exit_code_of
 from costcurve.cli.progress import Lines
 from costcurve.cli.sparkline import ASCII, sparkline
 from costcurve.cli.submission import SubmissionOptions
+from costcurve.interruption import Interruption
 
 
 def a_job(**fields: object) -> Job:
@@ -178,3 +181,25 @@ def test_durations_are_short(seconds, text):
 def test_an_init_is_said_by_its_scheme_and_what_is_not_zero():
     assert init_text({"scheme": "normal", "std": [10.0, 1.0], "output_bias": 0.0}) == "normal (std 10-1)"
     assert init_text({"scheme": "zeros", "output_bias": 0.0}) == "zeros"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_is_noticed_at_the_next_pause(number):
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption.happened
+        os.kill(os.getpid(), number)
+        interruption.pause(3600)
+        assert interruption.happened
+    assert signal.getsignal(number) == before
+
+
+def test_what_was_started_with_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            interruption.pause(0)
+            assert not interruption.happened
+    finally:
+        signal.signal(signal.SIGHUP, before)

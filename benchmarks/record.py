@@ -1,0 +1,48 @@
+"""A record: figures with the command, the machine, the versions and the commit they were seen on."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+RECORDS = Path(__file__).parent / "records"
+
+
+def write(name: str, title: str, lines: list[str]) -> Path:
+    """Write records/NAME.md, and show it; `lines` are Markdown."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/records")
+    head = [
+        f"# {title}",
+        "",
+        f"- command: `python {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}` in `benchmarks/`",
+        f"- commit: {_git('rev-parse', 'HEAD')}{' and uncommitted changes' if changed else ''}",
+        f"- seen: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"- machine: {_cpu()}, {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        f"- versions: Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
+        "",
+    ]
+    path = RECORDS / f"{name}.md"
+    path.write_text("\n".join([*head, *lines]) + "\n")
+    print(path.read_text())
+    return path
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,79 @@
+"""How fast the reference engine trains: microseconds a step, median of several runs, one thread."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import record
+import torch
+
+from jobs.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.datasets import default_cache_dir, load_mnist
+from workers.engines.autograd import train_mnist, train_neuron
+from workers.engines.report import Report
+from workers.experiments.mlp import Images, ImageSets
+
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Time each case `--repeats` times, interleaved, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)
+    images = load_images()
+    cases: dict[str, AnySpec] = {
+        "neuron, quadratic": NeuronSpec(experiment="neuron", loss="quadratic", epochs=5000),
+        "mnist, quadratic": mnist(loss="quadratic"),
+        "mnist, cross_entropy": mnist(loss="cross_entropy"),
+        "mnist, [784, 100, 10]": mnist(layers=[784, 100, 10]),
+        "mnist, batch 100": mnist(batch_size=100),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, spec in cases.items():
+            started = perf_counter()
+            for _report in reports(spec, images):
+                pass
+            seconds[name].append(perf_counter() - started)
+    rows = []
+    for name, spec in cases.items():
+        each = sorted(run / spec.total_steps * 1e6 for run in seconds[name])
+        rows.append([name, f"{median(each):.1f}", f"{each[0]:.1f} … {each[-1]:.1f}", f"{spec.total_steps:,}"])
+    text = [
+        f"One job in one process, one thread, engine `autograd`, evaluation included; {repeats} runs, interleaved.",
+        "",
+        *record.table(["job", "µs a step, median", "least … most", "steps"], rows),
+    ]
+    record.write("steps", "Speed of the reference engine", text)
+
+
+def mnist(**fields: object) -> MnistSpec:
+    """One epoch of the default MNIST spec with these changes."""
+    return MnistSpec.model_validate({"experiment": "mnist", "epochs": 1, **fields})
+
+
+def reports(spec: AnySpec, images: ImageSets) -> Iterator[Report]:
+    """Train it."""
+    if isinstance(spec, NeuronSpec):
+        return train_neuron(spec, device=CPU)
+    return train_mnist(spec, images, device=CPU)
+
+
+def load_images() -> ImageSets:
+    """MNIST on the CPU."""
+    data_dir = os.environ.get("COSTCURVE_DATA_DIR")
+    found = load_mnist(data_dir=Path(data_dir) if data_dir else None, cache_dir=default_cache_dir())
+    return ImageSets(
+        train=Images.on(CPU, found.train_images, found.train_labels),
+        validation=Images.on(CPU, found.validation_images, found.validation_labels),
+        test=Images.on(CPU, found.test_images, found.test_labels),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""CostCurve's client: submit training jobs to a service, watch them, and fetch what they came to.
+
+>>> from costcurve import Client
+>>> with Client() as client:
+...     job = client.submit(preset="neuron-slow-quadratic")
+...     job = client.wait(job.id)
+...     print(job.status, job.result["final_output"])
+
+`AsyncClient` has the same methods, to be awaited.
+"""
+
+from costcurve.answers import Curve, Job, JobPage, Preset, Progress, Validation
+from costcurve.clients import AsyncClient, Client
+from costcurve.errors import ApiError, BadField, CostCurveError, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "BadField",
+    "Client",
+    "CostCurveError",
+    "Curve",
+    "Job",
+    "JobPage",
+    "Preset",
+    "Progress",
+    "ServiceUnreachable",
+    "UnexpectedAnswer",
+    "Validation",
+    "WaitTimeout",
+]

@@ -1,0 +1,5 @@
+"""`python -m costcurve`: the command line."""
+
+from costcurve.cli import main
+
+main()

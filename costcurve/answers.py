@@ -1,0 +1,124 @@
+"""What the service answers, as typed objects.
+
+Fields that a newer service adds are kept (`model_extra`), never refused: an older client keeps working.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Progress(_Answer):
+    """How far training is: finished epochs and steps of how many, and the seconds still to go, once known."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    fraction: float
+    eta_seconds: float | None = None
+
+
+class JobError(_Answer):
+    """Why a job failed: a stable code, and a text."""
+
+    code: str
+    message: str
+
+
+class Job(_Answer):
+    """A training job, as it stood when the service answered."""
+
+    id: str
+    status: str
+    is_terminal: bool
+    spec: dict[str, Any]
+    progress: Progress
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
+    status_reason: str | None = None
+    spec_hash: str | None = None
+    name: str | None = None
+    tags: dict[str, str] = {}
+    priority: int | None = None
+    engine: str | None = None
+    device: str | None = None
+    max_runtime_seconds: float | None = None
+    attempt: int | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    version: int
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the training ended as it should; False as well while it has not ended."""
+        return self.status == "succeeded"
+
+
+class JobPage(_Answer):
+    """Some jobs, and the cursor of the page behind them; None when this page is the last."""
+
+    items: list[Job]
+    next_cursor: str | None = None
+
+
+class Curve(_Answer):
+    """A curve as columns: `series[metric][i]` belongs to `x[i]`.
+
+    mnist counts finished epochs, the first being 0; a neuron counts the updates made, 0 being before any.
+    """
+
+    job_id: str
+    x: list[int]
+    series: dict[str, list[float]]
+
+
+class CurvePage(Curve):
+    """A stretch of a curve: of how many points in the range asked for, and the x at which the next stretch starts."""
+
+    total_points: int
+    next_from: int
+
+
+class SpecWarning(_Answer):
+    """Something legal in a spec that is rarely meant."""
+
+    code: str
+    message: str
+
+
+class Validation(_Answer):
+    """What a submission would come to: the resolved spec, its cost on one CPU core, and warnings."""
+
+    spec: dict[str, Any]
+    spec_hash: str
+    total_steps: int
+    estimated_seconds: float
+    estimated_memory_bytes: int
+    warnings: list[SpecWarning]
+
+
+class Preset(_Answer):
+    """A ready spec, with every default filled in."""
+
+    name: str
+    description: str
+    spec: dict[str, Any]
+
+
+class PresetList(_Answer):
+    """All presets, the article's own first."""
+
+    items: list[Preset]
+
+
+class ServiceVersion(_Answer):
+    """Which CostCurve the service is."""
+
+    version: str

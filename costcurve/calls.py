@@ -1,0 +1,105 @@
+"""One HTTP request, described without being sent, and what its answer means."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from costcurve.errors import ApiError, BadField, UnexpectedAnswer
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+Query = Mapping[str, str | int | bool | Sequence[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request. `repeatable`: sending it twice does what sending it once does; `timeout`: seconds to answer in."""
+
+    method: str
+    path: str
+    parse: Callable[[httpx.Response], T]
+    query: Query = field(default_factory=dict)
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    timeout: float = 60  # drawing a long curve takes the service a while
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded; parameters that are None are left out."""
+        given = {
+            key: str(value).lower() if isinstance(value, bool) else value
+            for key, value in self.query.items()
+            if value is not None
+        }
+        # What a shell passed on may not be UTF-8; the service then says what it thinks of the escapes.
+        query = urlencode(given, doseq=True, errors="backslashreplace")
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as JSON. Raises ValueError for NaN and the infinities, which JSON does not have."""
+        return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
+
+    def read(self, response: httpx.Response) -> T:
+        """What the service answered.
+
+        Raises:
+            ApiError: the service refused.
+            UnexpectedAnswer: this is not CostCurve's answer.
+        """
+        if response.is_error:
+            raise refusal(response)
+        try:
+            if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
+                return self.parse(response)
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise UnexpectedAnswer(str(response.url), _first_line(error)) from error
+        raise UnexpectedAnswer(str(response.url), f"status {response.status_code}")
+
+
+def job_path(job_id: str, rest: str = "") -> str:
+    """The address of a job, whatever was given as its id; dots too are escaped, as `..` would climb.
+
+    Raises:
+        ValueError: the id is empty, which would be the address of all jobs.
+    """
+    if not job_id:
+        raise ValueError("a job's id cannot be empty")
+    return f"/v1/jobs/{quote(job_id, safe='', errors='backslashreplace').replace('.', '%2E')}{rest}"
+
+
+def as_model(model: type[M]) -> Callable[[httpx.Response], M]:
+    """A parser for JSON of this shape."""
+    return lambda response: model.model_validate_json(response.content)
+
+
+def refusal(response: httpx.Response) -> ApiError:
+    """The service's problem document as an error; or the bare status, if a proxy in between made the answer."""
+    try:
+        problem: Any = response.json()
+        return ApiError(
+            code=str(problem["code"]),
+            status=response.status_code,
+            title=str(problem["title"]),
+            detail=str(problem["detail"]),
+            errors=[BadField(str(each["pointer"]), str(each["message"])) for each in problem.get("errors", ())],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        status = response.status_code
+        return ApiError(
+            code=f"http_{status}",
+            status=status,
+            title=f"{response.url} answered {status} {response.reason_phrase}".strip(),
+            detail="",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,68 @@
+"""The command line, put together."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from costcurve.cli.command import command
+from costcurve.cli.curves import curve, transcript
+from costcurve.cli.demo import demo
+from costcurve.cli.exits import MEANINGS
+from costcurve.cli.looking import cancel, list_jobs, presets, show
+from costcurve.cli.machine import serve, up, work
+from costcurve.cli.submitting import submit, validate
+from costcurve.cli.watching import watch
+from costcurve.exchange import DEFAULT_URL
+
+_EPILOG = "Exit codes: " + "; ".join(f"{code:d} {meaning}" for code, meaning in MEANINGS.items()) + "."
+
+app = typer.Typer(
+    name="costcurve",
+    help="Training as a service: submit a training job, watch its cost curve, learn why it learns slowly.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Begin here": {"demo": demo, "up": up},
+    "Jobs": {
+        "submit": submit,
+        "validate": validate,
+        "watch": watch,
+        "show": show,
+        "list": list_jobs,
+        "cancel": cancel,
+    },
+    "Results": {"curve": curve, "transcript": transcript},
+    "Service": {"presets": presets, "serve": serve, "work": work},
+}
+
+for panel, commands in _COMMANDS.items():
+    for name, function in commands.items():
+        app.command(name, rich_help_panel=panel, epilog=_EPILOG)(command(function))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"costcurve {version('costcurve')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="COSTCURVE_URL", metavar="URL", help=f"The service's address. Default: {DEFAULT_URL}"),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Remember what holds for all commands."""
+    ctx.obj = url

@@ -1,0 +1,91 @@
+"""How a function becomes a command: groups of options it shares with others, and what becomes of its errors."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from costcurve.cli.exits import ExitCode, exit_code_of
+from costcurve.cli.output import tell_error
+from costcurve.clients import Client
+from costcurve.errors import CostCurveError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceOptions:
+    """Options of every command that talks to a service."""
+
+    url: Annotated[
+        str | None,
+        typer.Option(help="The service's address.", metavar="URL", show_default=False, rich_help_panel="Service"),
+    ] = None
+    as_json: JsonOption = False
+
+    def client(self) -> Client:
+        """A client of that service."""
+        try:
+            return Client(self.url)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as typer takes it.
+
+    A parameter whose type is a dataclass becomes the options that are its fields. Expected errors end the command
+    with a message and their exit code.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for parameter in inspect.signature(function).parameters.values():
+        if (group := groups.get(parameter.name)) is None:
+            kept = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+            parameters.append(kept)
+        else:
+            parameters += _options_of(group)
+
+    def run(ctx: typer.Context, **given: Any) -> None:
+        as_json = given.get("as_json", False)
+        if "url" in given:
+            given["url"] = given["url"] or ctx.obj
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        try:
+            function(**given)
+            sys.stdout.flush()
+        except CostCurveError as error:
+            tell_error(error, as_json=as_json)
+            raise typer.Exit(exit_code_of(error)) from error
+        except OSError as error:
+            # The interpreter flushes once more as it ends, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise typer.Exit(ExitCode.BROKEN_PIPE) from error
+            tell_error(CostCurveError(str(error)), as_json=as_json)
+            raise typer.Exit(ExitCode.FAILED) from error
+
+    run.__name__ = function.__name__
+    run.__doc__ = function.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options_of(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default if field.default_factory is MISSING else field.default_factory(),
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

@@ -1,0 +1,143 @@
+"""Jobs in words and rows, for people."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from costcurve.answers import Job
+
+_WIDE = 130
+_LONGEST_LOSS = len("cross_entropy")
+_PERCENT = frozenset({"accuracy", "validation_accuracy", "final_accuracy", "best_accuracy"})
+
+
+def figure(name: str, value: object, *, digits: int = 6) -> str:
+    """A figure as people read it: accuracies in percent, so many digits of the others."""
+    if isinstance(value, float):
+        return f"{100 * value:.2f} %" if name in _PERCENT else f"{value:.{digits}g}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes and hours, as short as they can be said."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def outcome(job: Job) -> str:
+    """One line on how a job stands, or how it ended."""
+    match job:
+        case Job(error=error) if error is not None:
+            return f"{job.status} ({error.code}): {error.message}"
+        case Job(result=result) if result is not None:
+            return f"{job.status}: {_result_line(result)}"
+    return job.status if job.status_reason is None else f"{job.status}: {job.status_reason}"
+
+
+def _result_line(result: Mapping[str, Any]) -> str:
+    parts = []
+    if "final_correct" in result:
+        size = result.get("test_size", "?")
+        parts.append(f"{result['final_correct']} / {size} right at the end")
+        if "best_correct" in result:
+            parts.append(f"best {result['best_correct']} / {size} after epoch {result.get('best_epoch', '?')}")
+    parts += [
+        f"{label} {figure(key, result[key])}"
+        for label, key in (("output", "final_output"), ("cost", "final_cost"))
+        if key in result
+    ]
+    if "train_seconds" in result:
+        parts.append(f"in {duration(result['train_seconds'])}")
+    return ", ".join(parts)
+
+
+def init_text(init: Any) -> str:
+    """An init in a few characters: its scheme, and the figures that are not zero."""
+    if not isinstance(init, Mapping):
+        return str(init)
+    figures = ", ".join(f"{key} {_compact(value)}" for key, value in init.items() if key != "scheme" and value != 0)
+    return f"{init.get('scheme')} ({figures})" if figures else f"{init.get('scheme')}"
+
+
+def details(job: Job) -> Table:
+    """Everything a person may want to know about a job."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for label, text in _rows(job):
+        table.add_row(label, text)
+    return table
+
+
+def _rows(job: Job) -> Iterator[tuple[str, str]]:
+    yield "id", job.id
+    yield "status", outcome(job)
+    if job.name is not None:
+        yield "name", job.name
+    if job.tags:
+        yield "tags", ", ".join(f"{key}={value}" for key, value in job.tags.items())
+    for key, value in job.spec.items():
+        if value is not None:
+            yield key, init_text(value) if key == "init" else _compact(value)
+    progress = job.progress
+    yield "progress", f"epoch {progress.epoch} of {progress.epochs}, step {progress.step:,} of {progress.steps:,}"
+    if progress.eta_seconds is not None and not job.is_terminal:
+        yield "still to go", duration(progress.eta_seconds)
+    yield "runs on", f"{job.device}, engine {job.engine}, attempt {job.attempt}, priority {job.priority}"
+    for label, moment in (("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)):
+        if moment is not None:
+            yield label, _local(moment)
+    for key, value in (job.result or {}).items():
+        if key not in job.spec:
+            yield key, figure(key, value)
+
+
+def table_of(jobs: Sequence[Job], *, width: int) -> Table:
+    """A row for each job, with as many columns as fit."""
+    columns: list[tuple[str, bool, Callable[[Job], str]]] = [
+        ("ID", True, lambda job: job.id),
+        ("STATUS", True, lambda job: job.status),
+        ("TRAINS", False, lambda job: f"{job.spec.get('experiment')} {job.spec.get('loss')}"),
+        ("DONE", True, lambda job: f"{100 * job.progress.fraction:.0f} %"),
+        ("RESULT", True, short_result),
+    ]
+    if any(job.name for job in jobs):
+        columns.append(("NAME", False, lambda job: job.name or ""))
+    if width >= _WIDE:
+        columns.append(("INIT", False, lambda job: init_text(job.spec.get("init"))))
+        columns.append(("CREATED", True, lambda job: _local(job.created_at)))
+    table = Table(box=None, pad_edge=False)
+    for header, no_wrap, _ in columns:
+        table.add_column(header, no_wrap=no_wrap, min_width=_LONGEST_LOSS if header == "TRAINS" else None)
+    for job in jobs:
+        table.add_row(*(text(job) for _, _, text in columns))
+    return table
+
+
+def short_result(job: Job) -> str:
+    """The one figure that tells how a job ended, or the code of its error; empty before."""
+    if job.error is not None:
+        return job.error.code
+    for key in ("final_accuracy", "final_output"):
+        if job.result is not None and key in job.result:
+            return f"{key.removeprefix('final_')} {figure(key, job.result[key], digits=4)}"
+    return ""
+
+
+def _compact(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_compact(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return "-".join(_compact(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

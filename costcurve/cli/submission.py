@@ -1,0 +1,160 @@
+"""The options that describe a job, and the submission they make together with a file."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+_WHAT = "What to train"
+_WHERE = "Where and when"
+
+
+def _what(text: str, **options: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=_WHAT, show_default=False, **options)
+
+
+def _where(text: str, **options: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=_WHERE, show_default=False, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionOptions:
+    """A job to submit. What is not given is left to the file, then to the preset, then to the service's defaults."""
+
+    preset: Annotated[str | None, _what("A ready spec by name (`costcurve presets`), as a start.")] = None
+    spec: Annotated[
+        str | None,
+        _what("A JSON file with a spec, or with a whole request body; - for standard input.", metavar="FILE"),
+    ] = None
+    experiment: Annotated[str | None, _what("neuron or mnist.")] = None
+    loss: Annotated[str | None, _what("quadratic or cross_entropy.")] = None
+    reduction: Annotated[str | None, _what("sum_outputs or mean_outputs.")] = None
+    init: Annotated[
+        str | None,
+        _what(
+            "normal, scaled_normal, xavier, constant or zeros; or JSON with a scheme and its figures.", metavar="INIT"
+        ),
+    ] = None
+    epochs: Annotated[int | None, _what("How long to train.")] = None
+    learning_rate: Annotated[float | None, _what("Step per update.")] = None
+    layers: Annotated[str | None, _what("mnist: units of every layer, such as 784,30,10.", metavar="A,B,…")] = None
+    batch_size: Annotated[int | None, _what("mnist: images per update.")] = None
+    steps_per_epoch: Annotated[int | None, _what("mnist: updates per epoch.")] = None
+    patience: Annotated[int | None, _what("mnist: stop early, after so many epochs without improvement.")] = None
+    input: Annotated[float | None, _what("neuron: its input x.")] = None
+    target: Annotated[float | None, _what("neuron: the output it should learn.")] = None
+    seed: Annotated[int | None, _what("Seed of everything random.")] = None
+    device: Annotated[str | None, _where("auto, cpu or cuda.")] = None
+    engine: Annotated[str | None, _where("auto, or the engine that must train it.")] = None
+    name: Annotated[str | None, _where("A name for people.")] = None
+    tag: Annotated[list[str], _where("KEY=VALUE to find the job by; repeatable.", metavar="KEY=VALUE")] = field(
+        default_factory=list
+    )
+    priority: Annotated[int | None, _where("0 to 100, higher first.")] = None
+    max_runtime: Annotated[float | None, _where("Seconds of training after which the job fails.")] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the client's `submit`: the file's, overridden by the options'.
+
+        Raises:
+            typer.BadParameter: an option or the file cannot be understood, or nothing says what to train.
+        """
+        arguments = _read(self.spec) if self.spec is not None else {}
+        spec = arguments.pop("spec", None) or {}
+        spec |= _given(
+            experiment=self.experiment,
+            loss=self.loss,
+            reduction=self.reduction,
+            init=_init(self.init),
+            epochs=self.epochs,
+            learning_rate=_finite(self.learning_rate, "--learning-rate"),
+            layers=_layers(self.layers),
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            input=_finite(self.input, "--input"),
+            target=_finite(self.target, "--target"),
+            seed=self.seed,
+        )
+        if self.patience is not None:
+            spec["early_stopping"] = {"metric": "validation_accuracy", "patience": self.patience}
+        arguments |= _given(
+            spec=spec or None,
+            preset=self.preset,
+            device=self.device,
+            engine=self.engine,
+            name=self.name,
+            tags={**(arguments.get("tags") or {}), **tags_of(self.tag)} or None,
+            priority=self.priority,
+            max_runtime_seconds=_finite(self.max_runtime, "--max-runtime"),
+        )
+        if "experiment" not in spec and arguments.get("preset") is None:
+            raise typer.BadParameter("say what to train: --preset NAME, --experiment neuron|mnist or --spec FILE")
+        return arguments
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _read(file: str) -> dict[str, Any]:
+    """The body in the file; a bare spec is one that has neither a spec nor a preset in it."""
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_no_constant)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--spec") from error
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="--spec") from error
+    if not isinstance(document, dict):
+        raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--spec")
+    body = document if document.keys() & {"spec", "preset"} else {"spec": document}
+    for member in ("spec", "tags"):
+        if not isinstance(body.get(member), dict | None):
+            raise typer.BadParameter(f"{file}: /{member} must be an object", param_hint="--spec")
+    return body
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _init(text: str | None) -> Any:
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--init") from error
+
+
+def _layers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            "must be whole numbers with commas between them, such as 784,30,10", param_hint="--layers"
+        ) from error
+
+
+def _finite(value: float | None, option: str) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("must be a finite number", param_hint=option)
+    return value
+
+
+def tags_of(given: Sequence[str]) -> dict[str, str]:
+    """The pairs that were given as KEY=VALUE. Raises typer.BadParameter."""
+    tags = {}
+    for tag in given:
+        key, separator, value = tag.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{tag!r} is not KEY=VALUE", param_hint="--tag")
+        tags[key] = value
+    return tags

@@ -1,0 +1,52 @@
+"""`watch`, and the watching of a job that was just submitted."""
+
+import sys
+from typing import TextIO
+
+import typer
+
+from costcurve.answers import Job
+from costcurve.cli.arguments import JobArgument
+from costcurve.cli.command import ServiceOptions
+from costcurve.cli.describe import outcome
+from costcurve.cli.exits import ExitCode
+from costcurve.cli.output import tell, write_json, write_line
+from costcurve.cli.progress import display_on, latest_figures
+from costcurve.clients import Client
+
+
+def watch(job_id: JobArgument, service: ServiceOptions) -> None:
+    """Follow a job until it ends: exit code 0 if it succeeded, 1 if it failed or was cancelled.
+
+    Ctrl-C ends the watching, not the job.
+    """
+    with service.client() as client:
+        job = follow(client, job_id, None if service.as_json else sys.stdout)
+    if service.as_json:
+        write_json(job)
+    else:
+        write_line(f"{job.id} {outcome(job)}")
+    end_as(job)
+
+
+def follow(client: Client, job_id: str, stream: TextIO | None) -> Job:
+    """The job once it has ended; until then its progress goes to the stream, if there is one."""
+    try:
+        if stream is None:
+            return client.wait(job_id)
+        with display_on(stream, transient=True) as display:
+            return client.wait(
+                job_id,
+                on_update=lambda job: (
+                    None if job.is_terminal else display.show(job.id, job, latest_figures(client, job))
+                ),
+            )
+    except KeyboardInterrupt as interrupt:
+        tell(f"{job_id} goes on; `costcurve watch {job_id}` watches it again, `costcurve cancel {job_id}` ends it")
+        raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+
+
+def end_as(job: Job) -> None:
+    """End the command as the job has ended."""
+    if not job.succeeded:
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,249 @@
+# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
+"""What the client can do, each operation once, as steps (exchange.py). Their documentation is the client's."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack
+
+import httpx
+
+from costcurve.answers import Curve, CurvePage, Job, JobPage, Preset, PresetList, ServiceVersion, Validation
+from costcurve.calls import Call, Query, as_model, job_path
+from costcurve.errors import CostCurveError, UnexpectedAnswer, WaitTimeout
+from costcurve.exchange import Pause, Remote, Steps
+from jobs.spec import AnySpec
+
+AnyGivenSpec = Mapping[str, Any] | AnySpec
+Metrics = str | Iterable[str]
+
+_FIRST_LOOK_SECONDS = 0.05
+
+
+class JobFields(TypedDict, total=False):
+    """Where and when a job runs, and what it is called. A field that is None is left to the service."""
+
+    preset: str | None
+    device: str | None
+    engine: str | None
+    name: str | None
+    tags: Mapping[str, str] | None
+    priority: int | None
+    max_runtime_seconds: float | None
+
+
+class Filters(TypedDict, total=False):
+    """Which jobs, in which order; `limit` is the size of a page. A filter that is None lets every job pass."""
+
+    status: str | None
+    experiment: str | None
+    loss: str | None
+    tags: Mapping[str, str] | None
+    order: Literal["created_at", "-created_at", "-best_accuracy"] | None
+    limit: int | None
+
+
+def submit(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Job]:
+    """Queue one training job. It comes back at once, queued; `wait` for its end.
+
+    Args:
+        spec: what to train; with a preset, the fields in which the job differs from it.
+        fields: `preset` (the name of a ready spec), `device`, `engine`, `name`, `tags`, `priority`,
+            `max_runtime_seconds`.
+
+    Raises:
+        ApiError: the service refused; status 422, and `errors` names each bad field, when the job is not valid.
+        ServiceUnreachable: no answer came. A job is never submitted twice unasked: `uncertain` tells whether this
+            one may have been accepted.
+    """
+    return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=_body(spec, fields), repeatable=False))
+
+
+def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:
+    """What `submit` with the same arguments would come to: the resolved spec, its cost, warnings. Queues nothing.
+
+    Raises:
+        ApiError: status 422, when the job is not valid; `errors` names each bad field.
+    """
+    return remote.answer(Call("POST", "/v1/jobs:validate", as_model(Validation), body=_body(spec, fields)))
+
+
+def get(remote: Remote, /, job_id: str) -> Steps[Job]:
+    """The job as it stands."""
+    return remote.answer(Call("GET", job_path(job_id), as_model(Job)))
+
+
+def list_jobs(remote: Remote, /, *, cursor: str | None = None, **filters: Unpack[Filters]) -> Steps[JobPage]:
+    """One page of jobs, the newest first unless `order` says otherwise; `iterate` goes through all pages.
+
+    Args:
+        cursor: the `next_cursor` of the page before.
+        filters: `status`, `experiment`, `loss`, `tags`, `order`, `limit` (1 to 200; 50 if not given).
+    """
+    query: dict[str, Any] = {**filters, "cursor": cursor}
+    query["tag"] = [f"{key}:{value}" for key, value in (query.pop("tags", None) or {}).items()]
+    return remote.answer(Call("GET", "/v1/jobs", as_model(JobPage), query=query))
+
+
+def wait(
+    remote: Remote,
+    /,
+    job_id: str,
+    *,
+    timeout: float | None = None,
+    poll: float = 1.0,
+    on_update: Callable[[Job], object] | None = None,
+) -> Steps[Job]:
+    """The job, once it has ended, however it ended: look at its `status`, its `result` and its `error`.
+
+    Outlives a restart of the service.
+
+    Args:
+        job_id: the job.
+        timeout: seconds after which to stop waiting; None waits as long as it takes.
+        poll: the longest pause between two looks, in seconds; the first looks come quicker.
+        on_update: called with the job at the first look, and whenever it has changed.
+
+    Raises:
+        WaitTimeout: the job has not ended in time. It goes on.
+    """
+    deadline = None if timeout is None else remote.clock() + timeout
+    pause = min(_FIRST_LOOK_SECONDS, poll)
+    job: Job | None = None
+    while True:
+        seen = {} if job is None else {"If-None-Match": f'"{job.version}"'}
+        news = yield from remote.answer(Call("GET", job_path(job_id), _job_if_changed, headers=seen))
+        if news is not None:
+            job = news
+            if on_update is not None:
+                on_update(job)
+        if job is None:
+            raise UnexpectedAnswer(remote.url, "it says that a job has not changed, but never told its state")
+        if job.is_terminal:
+            return job
+        if deadline is not None:
+            left = deadline - remote.clock()
+            if left <= 0:
+                raise WaitTimeout(job, timeout or 0)
+            pause = min(pause, left)
+        yield Pause(pause)
+        pause = min(1.5 * pause, poll)
+
+
+def curve(
+    remote: Remote, /, job_id: str, metrics: Metrics | None = None, *, first: int | None = None, last: int | None = None
+) -> Steps[Curve]:
+    """The job's curve from x = first to x = last, every point, as far as it is trained.
+
+    Args:
+        job_id: the job.
+        metrics: names, or one text with commas between them; all metrics if None.
+        first: where to start; at the beginning if None.
+        last: where to end, inclusive; at the newest point if None.
+    """
+    query = {"metrics": _names(metrics), "from": first, "to": last}
+    call = Call("GET", job_path(job_id, "/curve"), as_model(CurvePage), query=query)
+    page = yield from remote.answer(call)
+    whole = Curve(job_id=page.job_id, x=page.x, series=page.series)
+    while len(page.x) < page.total_points:
+        query = {**query, "from": page.next_from}
+        page = yield from remote.answer(Call("GET", call.path, call.parse, query=query))
+        if not page.x:
+            break  # the job was handed back, and starts anew
+        whole.x.extend(page.x)
+        for metric, values in page.series.items():
+            whole.series[metric].extend(values)
+    return whole
+
+
+def curve_csv(remote: Remote, /, job_id: str, metrics: Metrics | None = None) -> Steps[str]:
+    """The whole curve as CSV, with a header."""
+    return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), _text, query={"metrics": _names(metrics)}))
+
+
+def plot(
+    remote: Remote,
+    /,
+    job_ids: str | Sequence[str],
+    *,
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+    metrics: Metrics | None = None,
+    log: bool = False,
+    title: str | None = None,
+) -> Steps[bytes]:
+    """A picture of the curves of one job, or of several jobs (2 to 16, of one experiment) on the same axes.
+
+    Args:
+        job_ids: the job, or the jobs.
+        format: `svg` or `png`.
+        metrics: what to draw, a diagram for each; the cost if None.
+        log: whether the values stand on a logarithmic axis.
+        title: stands above; made from the specs if None.
+    """
+    jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
+    query: Query = {"metrics": _names(metrics), "log": log, "title": title}
+    if len(jobs) == 1:
+        path = job_path(jobs[0], f"/curve.{format}")
+    else:
+        path, query = f"/v1/compare.{format}", {**query, "job": jobs}
+    return remote.answer(Call("GET", path, _bytes, query=query))
+
+
+def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
+    """The training line by line, as the article prints it."""
+    return remote.answer(Call("GET", job_path(job_id, "/transcript"), _text))
+
+
+def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
+    """Cancel the job: a queued one at once, a running one as soon as its worker hears of it. Twice is no error.
+
+    Raises:
+        ApiError: status 409, when the job has already succeeded or failed.
+    """
+    return remote.answer(Call("POST", job_path(job_id, "/cancel"), as_model(Job)))
+
+
+def presets(remote: Remote, /) -> Steps[list[Preset]]:
+    """The ready specs, the article's own experiments first."""
+    listed = yield from remote.answer(Call("GET", "/v1/presets", as_model(PresetList)))
+    return listed.items
+
+
+def version(remote: Remote, /) -> Steps[str]:
+    """The service's version."""
+    answer = yield from remote.answer(Call("GET", "/v1/version", as_model(ServiceVersion)))
+    return answer.version
+
+
+def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
+    """Whether the service answers within `timeout` seconds, and can reach its store. Asks once, and raises nothing."""
+    try:
+        yield from remote.answer(Call("GET", "/readyz", _bytes, timeout=timeout), patience=0)
+    except CostCurveError:
+        return False
+    return True
+
+
+def _body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, Any]:
+    given = {name: value for name, value in fields.items() if value is not None}
+    match spec:
+        case None:
+            return given
+        case Mapping():
+            return {**given, "spec": dict(spec)}
+        case _:
+            return {**given, "spec": spec.model_dump(mode="json")}
+
+
+def _names(metrics: Metrics | None) -> str | None:
+    return metrics if metrics is None or isinstance(metrics, str) else ",".join(metrics)
+
+
+def _job_if_changed(response: httpx.Response) -> Job | None:
+    return None if response.status_code == httpx.codes.NOT_MODIFIED else Job.model_validate_json(response.content)
+
+
+def _text(response: httpx.Response) -> str:
+    return response.content.decode()
+
+
+def _bytes(response: httpx.Response) -> bytes:
+    return response.content
