@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from jobs.inits import ConstantInit, NormalInit, ZerosInit
 from jobs.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
-# Seconds on one core of the reference engine, from benchmarks/records/. A step pays a fixed overhead and its
+# Seconds on one core of the reference engine, from benchmarks/records/steps.md. A step pays a fixed overhead and its
 # multiply-adds (forward, and about twice that backward); an epoch ends in a forward pass over 15,000 images.
-_NEURON_STEP_SECONDS = 80e-6
-_MNIST_STEP_SECONDS = 160e-6
-_MULTIPLY_ADDS_PER_SECOND = 2e10
+_NEURON_STEP_SECONDS = 62e-6
+_MNIST_STEP_SECONDS = 100e-6
+_MULTIPLY_ADDS_PER_SECOND = 3e10
 _EVALUATED_IMAGES = 15_000
 
 _DATASET_BYTES = 4 * 70_000 * PIXELS
