@@ -3,6 +3,7 @@
 import argparse
 import socket
 import sys
+from contextlib import suppress
 
 import uvicorn
 from pydantic import ValidationError
@@ -41,7 +42,8 @@ def main() -> int:
     # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
     inherited = [socket.socket(fileno=arguments.fd)] if arguments.fd is not None else None
     server = uvicorn.Server(config)
-    server.run(sockets=inherited)
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends it in order, and uvicorn then tells of it once more
+        server.run(sockets=inherited)
     database.close()
     return 0 if server.started else 1
 

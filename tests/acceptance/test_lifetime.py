@@ -231,6 +231,16 @@ def test_a_setting_that_makes_no_sense_is_named(tmp_path):
     assert "COSTCURVE_DATABASE_URL: mysql is not supported" in (tmp_path / "workers.log").read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_service_that_is_told_to_stop_does_so_without_a_traceback(deployment, number):
+    deployment.service.send_signal(number)
+    deployment.service.wait(10)
+
+    log = (deployment.home / "service.log").read_text()
+    assert "Finished server process" in log
+    assert "Traceback" not in log
+
+
 def test_a_curve_grows_while_it_is_read_and_next_from_leads_on(deployment):
     deployment.start_workers()
     job_id = deployment.submit({**MNIST, "epochs": 40, "steps_per_epoch": 50})

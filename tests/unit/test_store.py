@@ -420,6 +420,14 @@ def test_a_file_that_is_no_database_is_reported_as_an_unavailable_store(tmp_path
         Database(f"sqlite:///{tmp_path}/costcurve.db")
 
 
+def test_a_database_of_a_newer_version_is_reported_and_not_touched(database_url):
+    with Database(database_url).write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(StoreUnavailable, match="9999"):
+        Database(database_url)
+
+
 def test_a_home_that_cannot_be_made_is_reported_as_an_unavailable_store(tmp_path):
     (tmp_path / "file").touch()
 
