@@ -16,9 +16,10 @@ def _supported_database(url: str) -> str:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ValueError("is not a database URL, such as sqlite:////var/lib/costcurve/costcurve.db") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError(f"{parsed.get_backend_name()} is not supported; use a sqlite:/// URL")
-    if parsed.database in {None, "", ":memory:"}:
+    backend = parsed.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"{backend} is not supported; use a sqlite:/// or postgresql:// URL")
+    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise ValueError("must name a file: service and workers are processes of their own and share it")
     return url
 
@@ -33,7 +34,8 @@ class Settings(BaseSettings):
         description="Folder of the embedded database. Created when missing.",
     )
     database_url: Annotated[str | None, AfterValidator(lambda url: url and _supported_database(url))] = Field(
-        default=None, description="SQLAlchemy URL of the database. Default: an SQLite file in the home folder."
+        default=None,
+        description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
     )
     data_dir: Path | None = Field(
         default=None, description="Folder with the four MNIST idx files, plain or .gz, to use before any download."

