@@ -224,6 +224,8 @@ class JobStore:
             row = self._own(tx, claim)
             self._update(tx, row.pk, **progress_columns(progress))
             if len(curve):
+                # A worker whose connection broke at the commit cannot know, and writes the same points once more.
+                tx.execute(delete(curve_runs).where(curve_runs.c.job_pk == row.pk, curve_runs.c.first_x >= curve.start))
                 tx.execute(
                     insert(curve_runs).values(
                         job_pk=row.pk,

@@ -7,7 +7,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex
 
 from jobs.curves import Curve
@@ -444,8 +443,19 @@ def test_a_failed_transaction_leaves_nothing_behind(store, submit, claim):
     job = submit()
     held = claim()
     store.record(held, progress(1), points(0, 1.0))
-    # The same run of points again breaks the primary key, after the progress has been updated.
-    with pytest.raises(IntegrityError):
-        store.record(held, progress(2), points(0, 1.0))
+    # What cannot be stored is found out only after the progress has been updated.
+    with pytest.raises(TypeError):
+        store.record(held, progress(2), Curve(1, {"cost": ["no number"]}))
 
     assert store.get(job.id).progress.step == 1
+    assert store.curve(job.id, limit=10).total_points == 1
+
+
+def test_points_written_twice_are_kept_once(store, submit, claim):
+    job = submit()
+    held = claim()
+    store.record(held, progress(2), points(0, 1.0, 0.5))
+    for _ in range(2):
+        store.record(held, progress(3), points(2, 0.25))
+
+    assert store.curve(job.id, metrics=("cost",), limit=10).curve.series["cost"] == [1.0, 0.5, 0.25]
