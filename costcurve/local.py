@@ -65,6 +65,7 @@ class LocalService:
         port: int = 8000,
         workers: int | None = None,
         log: Path | None = None,
+        own_database: bool = False,
     ) -> None:
         """Claim the address, so that it is known, and known to be free, before anything runs.
 
@@ -74,6 +75,7 @@ class LocalService:
             port: port to listen on; 0 for any free one.
             workers: worker processes; one for each device if None.
             log: file for what the processes have to say; standard error if None.
+            own_database: whether the database is the one in `home`, whatever COSTCURVE_DATABASE_URL says.
 
         Raises:
             CannotStart: something that it needs is not installed, or the address cannot be listened on.
@@ -81,6 +83,9 @@ class LocalService:
         require_all()
         self.home = home
         self.log = log
+        self._environment = {**os.environ, "COSTCURVE_HOME": str(home)}
+        if own_database:
+            self._environment.pop("COSTCURVE_DATABASE_URL", None)
         self._listener = _listen(host, port)
         self._workers = [] if workers is None else ["--processes", str(workers)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -135,7 +140,7 @@ class LocalService:
                 stdin=subprocess.DEVNULL,
                 stdout=log,  # standard output belongs to whoever started us
                 stderr=log,
-                env={**os.environ, "COSTCURVE_HOME": str(self.home)},
+                env=self._environment,
                 pass_fds=pass_fds,
                 start_new_session=True,  # the terminal's Ctrl-C is ours alone: we end them in order
             )

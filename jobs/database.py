@@ -8,13 +8,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobs.errors import StoreUnavailable
-from jobs.sqlite import open_sqlite
+from jobs.sqlite import PATIENCE_SECONDS, open_sqlite
 
 # Any number will do, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x_C057_C07E
@@ -23,21 +22,26 @@ _MIGRATION_LOCK = 0x_C057_C07E
 class Database:
     """Connections and transactions. Readers see one consistent state; what writers do is all or nothing."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS) -> None:
         """Open the database, an SQLite file if need be made, and bring its schema up to date.
+
+        Args:
+            url: an SQLite file, or a PostgreSQL database.
+            patience: seconds to wait for a lock, or for a connection, before it counts as unavailable.
 
         Raises:
             StoreUnavailable: it cannot be opened, read or written.
         """
         with _unavailable_if_it_fails():
-            self.engine = open_sqlite(url) if _is_sqlite(url) else _open_postgresql(url)
+            self.engine = (open_sqlite if _is_sqlite(url) else _open_postgresql)(url, patience=patience)
         # Several statements of one reader must see the same state. SQLite's transactions always do.
         self._reading: Engine = self.engine
         if not _is_sqlite(url):
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writing = self.engine.execution_options(writes=True)
         try:
-            self._migrate()
+            if self.missing_migrations():
+                self._migrate()
         except StoreUnavailable:
             self.close()
             raise
@@ -59,32 +63,47 @@ class Database:
         self.engine.dispose()
 
     def missing_migrations(self) -> list[str]:
-        """Migrations of this version of the program that the database has not seen; empty when it is current."""
+        """Migrations of this version of the program that the database has not seen; empty when it is current.
+
+        Empty, too, for a database that a newer version has migrated: migrations only ever add what an older program can
+        do without, so that both versions may run while one replaces the other.
+        """
         scripts = ScriptDirectory.from_config(_alembic_config())
         with self.read() as connection:
-            current = MigrationContext.configure(connection).get_current_heads()
-        return [script.revision for script in scripts.iterate_revisions("heads", current or "base")]
+            seen = set(MigrationContext.configure(connection).get_current_heads())
+        known = [script.revision for script in scripts.walk_revisions()]  # the newest first
+        if seen - set(known):
+            return []
+        return known[: min((known.index(revision) for revision in seen), default=len(known))]
 
     def _migrate(self) -> None:
         # One transaction around it all: of several processes that start at once, one migrates and the others wait.
-        with self.write() as connection:
+        engine = self.engine.execution_options(writes=True, migrates=True)
+        with _unavailable_if_it_fails(), engine.begin() as connection:
+            connection.detach()  # its settings are its own, so it does not go back to the pool
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config = _alembic_config()
             config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise StoreUnavailable(f"the database is not one that this version can use: {error}") from error
+            command.upgrade(config, "head")
+            if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+                raise StoreUnavailable("the migration would leave rows that refer to nothing; nothing was changed")
 
 
 def _is_sqlite(url: str) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _open_postgresql(url: str) -> Engine:
-    # A connection may have been cut while it was idle, by a restart of the server: each is tried before it is used.
-    return create_engine(make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+def _open_postgresql(url: str, *, patience: float) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        # A connection may have been cut while it was idle, by a restart of the server: each is tried before it is used.
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": max(2, round(patience)),  # libpq takes no less than 2
+            "options": f"-c lock_timeout={round(patience * 1000)}",
+        },
+    )
 
 
 def _alembic_config() -> Config:

@@ -1,5 +1,6 @@
-"""How weights and biases start: the schemes a spec may name. What they draw is workers/experiments/mlp.py."""
+"""How weights and biases start: the schemes a spec may name. What they draw is workers/experiments/inits.py."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -75,3 +76,19 @@ Init = Annotated[
     Annotated[AnyInit, Field(discriminator="scheme")],
     BeforeValidator(_from_name, json_schema_input_type=Scheme | Annotated[AnyInit, Field(discriminator="scheme")]),
 ]
+
+
+_BY_SCHEME: Mapping[str, Any] = {
+    "normal": NormalInit,
+    "scaled_normal": ScaledNormalInit,
+    "xavier": XavierInit,
+    "constant": ConstantInit,
+    "zeros": ZerosInit,
+}
+
+
+def restored_init(stored: Mapping[str, Any]) -> AnyInit:
+    """An init from its JSON as it was stored, without asking today's limits."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    init: AnyInit = _BY_SCHEME[stored["scheme"]].model_construct(**fields)
+    return init

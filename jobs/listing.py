@@ -76,7 +76,9 @@ def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
 
 def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
     match _parsed(cursor):
-        case [str() as made_for, int() | float() as accuracy, int() as pk] if made_for == order:
+        case [str() as made_for, float() as accuracy, int() as pk] if (
+            made_for == order and -1 <= accuracy <= 1 and 0 <= pk < 2**63
+        ):
             return (accuracy, pk) if order == "-best_accuracy" else (pk,)
     message = "is not a cursor that a page of this order gave"
     raise InvalidRequest(f"the cursor {message}", errors=[FieldError("/query/cursor", message)])
@@ -85,6 +87,6 @@ def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
 def _parsed(cursor: str) -> object:
     try:
         parsed: object = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):  # ValueError: not ASCII, not UTF-8 or not JSON
+    except (binascii.Error, ValueError, RecursionError):  # ValueError: not ASCII, not UTF-8 or not JSON
         return None
     return parsed

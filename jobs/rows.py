@@ -8,15 +8,14 @@ from sqlalchemy import Row
 
 from jobs.job import Failure, Job, MnistResult, NeuronResult, Progress, Result
 from jobs.lifecycle import JobStatus
-from jobs.spec import AnySpec, MnistSpec, Spec
+from jobs.spec import AnySpec, MnistSpec, restored
 
-_spec: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 _result: TypeAdapter[NeuronResult | MnistResult] = TypeAdapter(Result)
 
 
 def spec_of(row: Row[Any]) -> AnySpec:
     """The resolved spec of a job's row."""
-    return _spec.validate_python(row.spec)
+    return restored(row.spec)
 
 
 def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:

@@ -1,11 +1,11 @@
 """Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.home import default_home
@@ -19,7 +19,7 @@ def _supported_database(url: str) -> str:
     backend = parsed.get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
         raise ValueError(f"{backend} is not supported; use a sqlite:/// or postgresql:// URL")
-    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+    if backend == "sqlite" and (parsed.database or ":").startswith((":", "file:")):
         raise ValueError("must name a file: service and workers are processes of their own and share it")
     return url
 
@@ -37,14 +37,22 @@ class Settings(BaseSettings):
         default=None,
         description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
     )
-    data_dir: Path | None = Field(
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         default=None, description="Folder with the four MNIST idx files, plain or .gz, to use before any download."
+    )
+
+    auth: Literal["off"] | None = Field(
+        default=None,
+        description="`off` lets the service listen on an address that other machines reach, though it asks for no key.",
     )
 
     @property
     def resolved_database_url(self) -> str:
         """The database that is really used."""
-        return self.database_url or f"sqlite:///{(self.home / 'costcurve.db').expanduser().absolute()}"
+        if self.database_url is not None:
+            return self.database_url
+        file = self.home.expanduser().absolute() / "costcurve.db"
+        return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
 
 
 def explain(error: ValidationError) -> str:

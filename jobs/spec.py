@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from jobs.inits import ConstantInit, Init, NormalInit
+from jobs.inits import ConstantInit, Init, NormalInit, restored_init
 from jobs.validation import Number, StrictModel, bad_value
 
 Loss = Literal["quadratic", "cross_entropy"]
@@ -172,6 +172,17 @@ AnySpec = NeuronSpec | MnistSpec
 Spec = Annotated[AnySpec, Field(discriminator="experiment")]
 
 
+def restored(stored: Mapping[str, Any]) -> AnySpec:
+    """A resolved spec from its JSON as it was stored. It was valid when it came in; today's limits are not asked."""
+    experiment = NeuronSpec if stored["experiment"] == "neuron" else MnistSpec
+    fields = {**stored, "init": restored_init(stored["init"])}
+    if "layers" in stored:
+        fields["layers"] = tuple(stored["layers"])
+    if stored.get("early_stopping") is not None:
+        fields["early_stopping"] = EarlyStopping.model_construct(**stored["early_stopping"])
+    return experiment.model_construct(**fields)
+
+
 def parameter_count(layers: tuple[int, ...]) -> int:
     """Weights and biases of a fully connected network with these layer sizes."""
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(layers))
@@ -188,7 +199,7 @@ def canonical_json(spec: AnySpec) -> str:
 
 
 def spec_hash(spec: AnySpec) -> str:
-    """Equal for specs that train the same thing, however they were written; `sha256:` and 64 hex digits."""
+    """Equal for specs that resolve to the same, however they were written; `sha256:` and 64 hex digits."""
     return "sha256:" + hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 

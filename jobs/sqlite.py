@@ -14,11 +14,13 @@ from jobs.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 # How long a transaction waits for another process's. Every transaction of ours is over in milliseconds.
-BUSY_TIMEOUT_SECONDS = 20
+PATIENCE_SECONDS = 20.0
 
 
-def open_sqlite(url: str) -> Engine:
-    """An engine on this file, made when missing. Transactions with the execution option `writes` are IMMEDIATE.
+def open_sqlite(url: str, *, patience: float) -> Engine:
+    """An engine on this file, made when missing, whose transactions wait `patience` seconds for each other.
+
+    Those with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
 
     Raises:
         StoreUnavailable: the file, or its folder, cannot be opened or made.
@@ -29,7 +31,7 @@ def open_sqlite(url: str) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(f"the folder of the database, {folder}, cannot be made: {error}") from error
-    engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, module=module, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -40,8 +42,11 @@ def open_sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("migrates"):
+            # SQLite alters a table by making it anew, and dropping the old one would delete all that refers to it.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
     mode = "WAL" if _wal_is_safe(module.sqlite_version_info) else "DELETE"
     with engine.connect() as connection:
@@ -56,15 +61,18 @@ def open_sqlite(url: str) -> Engine:
 
 def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
     """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
-    deadline = monotonic() + BUSY_TIMEOUT_SECONDS
+    deadline = monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            if cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper() == mode:
-                return
+            found = cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper()
         except locked as error:
             if "locked" not in str(error) or monotonic() > deadline:
                 raise
-        sleep(0.01)
+            sleep(0.01)
+        else:
+            if found != mode:
+                log.warning("the database keeps its journal mode %s, since its file system cannot do %s", found, mode)
+            return
 
 
 def _newest_sqlite() -> ModuleType:

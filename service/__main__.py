@@ -1,6 +1,7 @@
 """`python -m service`: serve HTTP until told to stop."""
 
 import argparse
+import ipaddress
 import socket
 import sys
 from contextlib import suppress
@@ -23,8 +24,17 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     arguments = parser.parse_args()
     configure_logging()
+    inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
     try:
-        database = Database(Settings().resolved_database_url)
+        settings = Settings()
+        address = arguments.host if inherited is None else str(inherited.getsockname()[0])
+        if settings.auth != "off" and not _is_loopback(address):
+            sys.stderr.write(
+                f"cannot start: whoever reaches {address} could use this service, since it asks for no key. "
+                "Listen on 127.0.0.1, or set COSTCURVE_AUTH=off if that is what you want.\n"
+            )
+            return 1
+        database = Database(settings.resolved_database_url)
     except ValidationError as error:
         sys.stderr.write(explain(error))
         return 1
@@ -40,12 +50,18 @@ def main() -> int:
         log_config=None,
     )
     # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
-    inherited = [socket.socket(fileno=arguments.fd)] if arguments.fd is not None else None
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # Ctrl-C ends it in order, and uvicorn then tells of it once more
-        server.run(sockets=inherited)
+        server.run(sockets=None if inherited is None else [inherited])
     database.close()
     return 0 if server.started else 1
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from jobs.curves import Curve
 from jobs.job import Job
 from jobs.spec import AnySpec, NeuronSpec
 
@@ -43,10 +42,10 @@ _drawing = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One job's curve on a plot."""
+    """One job on a plot: for each metric its points, (x, value)."""
 
     job: Job
-    curve: Curve
+    points: Mapping[str, Sequence[tuple[int, float]]]
 
 
 def draw(
@@ -55,7 +54,8 @@ def draw(
     """Plot each metric on axes of its own, all jobs on each of them; one legend that names only what differs."""
     with _drawing, mpl.rc_context({"svg.hashsalt": "costcurve", "axes.grid": True, "grid.alpha": 0.3}):
         figure = Figure(figsize=(8, 1.2 + 3.4 * len(metrics)), layout="constrained")
-        figure.suptitle(title or _title(lines), wrap=True)
+        # A client's text is text: a dollar sign in it begins no formula.
+        figure.suptitle((title or _title(lines)).replace("$", r"\$"), wrap=True)
         panels = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
         names = _names([line.job for line in lines])
         for axes, metric in zip(panels, metrics, strict=True):
@@ -81,9 +81,16 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], names: Sequence[str])
     axes.set_ylabel(label)
     for line, name, style in zip(lines, names, cycle(_STYLES), strict=False):
         scale = 100 if metric in _PERCENT else 1
-        values = [value * scale for value in line.curve.series.get(metric, [])]
-        marker = "o" if len(values) <= 60 else ""
-        axes.plot(range(line.curve.start, line.curve.end), values, style, marker=marker, markersize=3, label=name)
+        points = line.points[metric]
+        marker = "o" if len(points) <= 60 else ""
+        axes.plot(
+            [x for x, _ in points],
+            [value * scale for _, value in points],
+            style,
+            marker=marker,
+            markersize=3,
+            label=name,
+        )
 
 
 def _title(lines: Sequence[Line]) -> str:

@@ -143,6 +143,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _skipped += report.skipped
 
 
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A whole module may be skipped while it is collected."""
+    global _skipped
+    _skipped += report.skipped
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI nothing may be skipped: what was skipped there was never tested anywhere."""

@@ -90,12 +90,18 @@ class Deployment:
         )
 
     def _start(self, command: list[str], pass_fds: list[int] | None = None) -> subprocess.Popen:
-        environment = os.environ | {"COSTCURVE_HOME": str(self.home)} | self.environment
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("COSTCURVE_")}
+        environment = ours | {"COSTCURVE_HOME": str(self.home)} | self.environment
         if self.mnist_dir is not None:
             environment.setdefault("COSTCURVE_DATA_DIR", str(self.mnist_dir))
         with (self.home / f"{command[0]}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], env=environment, pass_fds=pass_fds or [], stderr=log, stdout=log
+                [sys.executable, "-m", *command],
+                env=environment,
+                pass_fds=pass_fds or [],
+                stderr=log,
+                stdout=log,
+                start_new_session=True,
             )
         self.processes.append(process)
         return process

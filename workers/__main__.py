@@ -1,7 +1,6 @@
 """`python -m workers`: train queued jobs until told to stop."""
 
 import argparse
-import logging
 import sys
 
 from pydantic import ValidationError
@@ -14,7 +13,8 @@ from jobs.store import JobStore
 from workers.devices import available_devices
 from workers.supervisor import Supervisor
 
-log = logging.getLogger(__name__)
+# Seconds that the supervisor waits for a busy database: it has signals to answer, and tries again later instead.
+SUPERVISOR_PATIENCE = 0.3
 
 
 def main() -> int:
@@ -25,7 +25,8 @@ def main() -> int:
     configure_logging()
     try:
         settings = Settings()
-        store = JobStore(Database(settings.resolved_database_url))
+        Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience
+        store = JobStore(Database(settings.resolved_database_url, patience=SUPERVISOR_PATIENCE))
     except ValidationError as error:
         sys.stderr.write(explain(error))
         return 1
@@ -34,8 +35,8 @@ def main() -> int:
         return 1
     devices = available_devices()
     count = arguments.processes or len(devices)
-    Supervisor(store, settings, [devices[index % len(devices)] for index in range(count)]).run()
-    return 0
+    all_handed_back = Supervisor(store, settings, [devices[index % len(devices)] for index in range(count)]).run()
+    return 0 if all_handed_back else 1
 
 
 def _count(text: str) -> int:

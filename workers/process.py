@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import threading
-from functools import cache
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
@@ -22,8 +21,9 @@ def main(worker_id: str, device: str, settings: Settings) -> None:
     """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    # Ctrl-C reaches every process of the terminal; the supervisor decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, or closing the terminal, reaches every process there; the supervisor decides what it means.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     _stop_with_parent(stop)
     configure_logging()
     try:
@@ -46,9 +46,8 @@ def _work(worker_id: str, device: str, settings: Settings, stop: threading.Event
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
-    @cache
     def images(on: torch.device) -> ImageSets:
-        """MNIST, loaded once in the life of this process."""
+        """MNIST on a device."""
         mnist = load_mnist(data_dir=settings.data_dir, cache_dir=default_cache_dir())
         return ImageSets(
             train=Images.on(on, mnist.train_images, mnist.train_labels),

@@ -18,8 +18,11 @@ from workers import process
 
 log = logging.getLogger(__name__)
 
-# Seconds that workers have to hand back their jobs, within the five that a SIGTERM may take.
+# Seconds after SIGTERM by which all is over, and by which workers must have handed back their jobs themselves.
+DEADLINE = 4.7
 GRACE = 4.0
+# Seconds before the jobs of a dead worker are handed back again, when the store did not take it.
+RETRY = 1.0
 # Seconds before a worker that died young is started again: doubled each time, from … to.
 BACKOFF = (0.5, 30.0)
 # A worker that lived for this many seconds did not die young.
@@ -41,25 +44,46 @@ class _Seat:
     backoff: float = field(default=BACKOFF[0])
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """A worker that has ended and whose jobs, if any, must go back to the queue."""
+
+    worker_id: str
+    reason: str
+    crashed: bool
+
+
 class Supervisor:
-    """Keeps a worker process on each device until SIGTERM or SIGINT."""
+    """Keeps a worker process on each device until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(self, store: JobStore, settings: Settings, devices: Sequence[str]) -> None:
+        """Prepare a supervisor.
+
+        Args:
+            store: to hand back what dead workers held; it should give up within a fraction of a second.
+            settings: for the workers.
+            devices: one worker process for each.
+        """
         self._store = store
         self._settings = settings
         self._seats = [_Seat(device) for device in devices]
+        self._unretired: list[_Ended] = []
         self._stopping = False
         self._wake, self._waker = os.pipe()
 
-    def run(self) -> None:
-        """Supervise; returns once every worker has ended after SIGTERM or SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def run(self) -> bool:
+        """Supervise until told to stop. False: a job may still be held by a worker that is gone."""
+        signals = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: meant to outlive its terminal
+            signals.append(signal.SIGHUP)
+        for number in signals:
             signal.signal(number, self._ask_to_stop)
         while not self._stopping:
             for seat in self._seats:
                 self._attend(seat)
-            wait([self._wake, *self._sentinels()], timeout=self._next_start())
-        self._stop()
+            self._retire_ended()
+            wait([self._wake, *self._sentinels()], timeout=self._next_look())
+        return self._stop()
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stopping = True
@@ -68,8 +92,10 @@ class Supervisor:
     def _sentinels(self) -> list[int]:
         return [seat.process.sentinel for seat in self._seats if seat.process is not None]
 
-    def _next_start(self) -> float | None:
+    def _next_look(self) -> float | None:
         waiting = [seat.not_before - monotonic() for seat in self._seats if seat.process is None]
+        if self._unretired:
+            waiting.append(RETRY)
         return max(min(waiting), 0.0) if waiting else None
 
     def _attend(self, seat: _Seat) -> None:
@@ -84,7 +110,8 @@ class Supervisor:
                 _how(seat.process.exitcode),
                 seat.backoff,
             )
-            self._retire(seat, reason=f"its worker died ({_how(seat.process.exitcode)})", crashed=True)
+            reason = f"its worker died ({_how(seat.process.exitcode)})"
+            self._unretired.append(_Ended(seat.worker_id, reason, crashed=True))
             seat.process = None
             seat.not_before = monotonic() + seat.backoff
             seat.backoff = min(2 * seat.backoff, BACKOFF[1])
@@ -96,26 +123,33 @@ class Supervisor:
             )
             seat.process.start()
 
-    def _stop(self) -> None:
-        alive = [seat for seat in self._seats if seat.process is not None]
-        for seat in alive:
-            if seat.process is not None:
-                seat.process.terminate()
-        deadline = monotonic() + GRACE
-        for seat in alive:
-            if seat.process is not None:
-                seat.process.join(max(deadline - monotonic(), 0.0))
-                if seat.process.is_alive():
-                    log.warning("worker %s does not stop in time and is killed", seat.worker_id)
-                    seat.process.kill()
-                    seat.process.join()
-                self._retire(seat, reason="its worker was told to stop", crashed=False)
+    def _stop(self) -> bool:
+        started = monotonic()
+        alive = [(seat.worker_id, seat.process) for seat in self._seats if seat.process is not None]
+        for _, worker in alive:
+            worker.terminate()
+        for worker_id, worker in alive:
+            worker.join(max(started + GRACE - monotonic(), 0.0))
+            if worker.is_alive():
+                log.warning("worker %s does not stop in time and is killed", worker_id)
+                worker.kill()
+                worker.join()
+            self._unretired.append(_Ended(worker_id, "its worker was told to stop", crashed=False))
+        self._retire_ended()
+        while self._unretired and monotonic() < started + DEADLINE:
+            self._retire_ended()
+        return not self._unretired
 
-    def _retire(self, seat: _Seat, *, reason: str, crashed: bool) -> None:
-        try:
-            self._store.retire_worker(seat.worker_id, reason=reason, crashed=crashed)
-        except StoreUnavailable as error:
-            log.critical("the jobs of worker %s could not be handed back: %s", seat.worker_id, error.detail)
+    def _retire_ended(self) -> None:
+        """Hand back what ended workers held; what the store does not take now is tried again later."""
+        left = []
+        for ended in self._unretired:
+            try:
+                self._store.retire_worker(ended.worker_id, reason=ended.reason, crashed=ended.crashed)
+            except StoreUnavailable as error:
+                log.warning("the jobs of worker %s are not handed back yet: %s", ended.worker_id, error.detail)
+                left.append(ended)
+        self._unretired = left
 
 
 def _how(exit_code: int | None) -> str:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -18,6 +19,7 @@ from workers.devices import served_by
 from workers.engines import autograd
 from workers.engines.report import Report
 from workers.experiments.mlp import ImageSets
+from workers.loading import Loading
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ IDLE_POLL = 0.1
 RECORD_INTERVAL = 0.1
 # Seconds to wait before the store is tried again.
 STORE_RETRY = 0.5
+# Seconds between two looks at what else there is to do while a data set is loaded.
+LOOK_INTERVAL = 0.1
 
 ENGINES = {"auto": autograd.NAME, autograd.NAME: autograd.NAME}
 
@@ -58,6 +62,7 @@ class Worker:
         self._worker_id = worker_id
         self._devices = served_by(device)
         self._images = images
+        self._loads: dict[torch.device, Loading[ImageSets]] = {}
         self._stop = stop
 
     def run(self) -> None:
@@ -84,22 +89,28 @@ class Worker:
         """Train to whatever end; a failure is returned once everything before it is recorded."""
         recorder = _Recorder(claim)
         try:
-            self._follow(self._reports(claim), claim, recorder)
+            reports = self._reports(claim, recorder)
+            if reports is not None:
+                self._follow(reports, claim, recorder)
         except (LaneLost, StoreUnavailable):
             raise
-        except JobFailure as failure:
-            self._record(claim, recorder)
-            return failure
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            return OutOfMemory(f"{claim.device} has too little memory: {error}")
+        except JobFailure as error:
+            failure: JobFailure = error
         except Exception as error:
-            # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
-            log.exception("%s: the engine failed", claim.job_id)
-            return WorkerError(f"{type(error).__name__}: {error}")
-        return None
+            if _is_out_of_memory(error):
+                failure = OutOfMemory(f"{claim.device} has too little memory: {error}")
+            else:
+                # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
+                log.exception("%s: the engine failed", claim.job_id)
+                failure = WorkerError(f"{type(error).__name__}: {error}")
+        else:
+            return None
+        self._record(claim, recorder)
+        return failure
 
     def _follow(self, reports: Iterator[Report], claim: Claim, recorder: "_Recorder") -> None:
         """Write down what the engine reports, until it ends, or must end."""
+        recorder.start()
         for report in reports:
             recorder.add(report)
             if report.result is not None:
@@ -107,22 +118,37 @@ class Worker:
                 self._patiently(partial(self._store.finish, claim, report.result))
                 log.info("%s: succeeded after %.1f s", claim.job_id, recorder.elapsed)
                 return
-            if self._stop.is_set():
-                self._store.hand_back(claim, reason="handed back by a worker that was told to stop")
-                log.info("%s: handed back", claim.job_id)
+            if self._ends_now(claim, recorder):
                 return
             if claim.max_runtime_seconds is not None and recorder.elapsed > claim.max_runtime_seconds:
                 raise TimedOut(f"still training after {claim.max_runtime_seconds:g} seconds")
-            if recorder.is_due and self._record(claim, recorder):
-                self._patiently(partial(self._store.confirm_cancel, claim))
-                log.info("%s: cancelled on request", claim.job_id)
-                return
 
-    def _reports(self, claim: Claim) -> Iterator[Report]:
+    def _ends_now(self, claim: Claim, recorder: "_Recorder") -> bool:
+        """Whether the job was to end here, by a signal to this worker or by its client's wish, and now has."""
+        if self._stop.is_set():
+            self._store.hand_back(claim, reason="handed back by a worker that was told to stop")
+            log.info("%s: handed back", claim.job_id)
+            return True
+        if recorder.is_due and self._record(claim, recorder):
+            self._patiently(partial(self._store.confirm_cancel, claim))
+            log.info("%s: cancelled on request", claim.job_id)
+            return True
+        return False
+
+    def _reports(self, claim: Claim, recorder: "_Recorder") -> Iterator[Report] | None:
+        """The engine's reports; None if the job had to end while its data set was still being loaded."""
         device = torch.device(claim.device)
         if isinstance(claim.spec, NeuronSpec):
             return autograd.train_neuron(claim.spec, device=device)
-        return autograd.train_mnist(claim.spec, self._images(device), device=device)
+        loading = self._loads.setdefault(device, Loading(partial(self._images, device))).begin()
+        while True:
+            try:
+                return autograd.train_mnist(claim.spec, loading.result(timeout=LOOK_INTERVAL), device=device)
+            except FutureTimeout:
+                if loading.done():  # the loader's own time ran out
+                    raise
+                if self._ends_now(claim, recorder):
+                    return None
 
     def _record(self, claim: Claim, recorder: "_Recorder") -> bool:
         """Write what is new; True when the job's client has asked to cancel it."""
@@ -141,6 +167,11 @@ class Worker:
                 self._stop.wait(STORE_RETRY)
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU torch says it in a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 class _Recorder:
     """What a training has reported and nobody has written yet."""
 
@@ -149,6 +180,10 @@ class _Recorder:
         self._started = self._taken = monotonic()
         self._step = self._epoch = 0
         self._curve = Curve()
+
+    def start(self) -> None:
+        """The training starts now: what it waited for before is no part of its time."""
+        self._started = monotonic()
 
     def add(self, report: Report) -> None:
         self._step, self._epoch = report.step, report.epoch

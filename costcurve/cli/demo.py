@@ -44,7 +44,7 @@ def demo(
         raise CostCurveError(f"cannot make the folder {output}: {error.strerror}") from error
     with (
         Interruption() as interruption,
-        LocalService(home=home, port=0, workers=workers, log=output / "demo.log") as local,
+        LocalService(home=home, port=0, workers=workers, log=output / "demo.log", own_database=True) as local,
         Client(local.url) as client,
     ):
         tell(f"starting a service and {workers} worker{'s' if workers > 1 else ''}; their log is {output / 'demo.log'}")

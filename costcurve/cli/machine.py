@@ -41,7 +41,8 @@ def up(
             write_json({"url": local.url, "home": str(local.home)})
         else:
             write_line(f"CostCurve is ready at {local.url}  (docs at {local.url}/docs)")
-            write_line(f"Jobs and results are kept in {local.home}. Ctrl-C ends the service and its workers.")
+            kept = "the database of COSTCURVE_DATABASE_URL" if os.environ.get("COSTCURVE_DATABASE_URL") else local.home
+            write_line(f"Jobs and results are kept in {kept}. Ctrl-C ends the service and its workers.")
         sys.stdout.flush()
         local.run(interruption)
         tell("ending …")

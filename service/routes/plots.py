@@ -1,13 +1,16 @@
 """Curves as pictures, one job's or several jobs' on the same axes."""
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from jobs.curves import Curve, metrics_of
+from jobs.curves import metrics_of
+from jobs.envelope import envelopes
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, Text
 from service.dependencies import Store
@@ -21,6 +24,10 @@ router = APIRouter(
     responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable)
     | {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
 )
+
+
+# A plot is some hundred pixels wide: more than twice as many points, two a bucket, would not be seen.
+BUCKETS = 2000
 
 
 class PlotParameters(MetricsParameter):
@@ -57,6 +64,12 @@ def _plot(job_ids: list[str], file_format: Format, parameters: PlotParameters, s
         message = "must all be of one experiment: a neuron's updates and MNIST's epochs share no axis"
         raise InvalidRequest(f"the jobs {message}", errors=[FieldError("/query/job", message)])
     metrics = parameters.names() or metrics_of(jobs[0].spec)
-    lines = [Line(job, Curve.joined(runs_of(store, job.id, metrics))) for job in jobs]
+    lines = [_line(store, job, metrics) for job in jobs]
     picture = draw(lines, metrics=metrics, file_format=file_format, log=parameters.log, title=parameters.title)
     return Response(picture, media_type=MEDIA_TYPES[file_format])
+
+
+def _line(store: JobStore, job: Job, metrics: tuple[str, ...]) -> Line:
+    total = store.curve(job.id, metrics=metrics, limit=1).total_points
+    width = max(ceil(total / BUCKETS), 1)
+    return Line(job, envelopes(runs_of(store, job.id, metrics), metrics, width=width))

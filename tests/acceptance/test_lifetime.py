@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -165,6 +167,47 @@ def test_workers_whose_supervisor_is_killed_hand_their_job_back_and_go(deploymen
     job = until(lambda: deployment.job(job_id), lambda job: job["status"] == "queued", timeout=10)
     assert job["attempt"] == 1
     until(lambda: worker_pids(deployment), lambda pids: not pids, timeout=10)
+
+
+def test_closing_the_terminal_hands_the_job_back(deployment):
+    workers = deployment.start_workers()
+    job_id = deployment.submit(LONG)
+    deployment.running(job_id)
+    os.killpg(workers.pid, signal.SIGHUP)
+
+    assert workers.wait(5) == 0
+    assert deployment.job(job_id)["status"] == "queued"
+
+
+@contextmanager
+def locked(deployment):
+    """The database, held by somebody else."""
+    with closing(sqlite3.connect(deployment.home / "costcurve.db", isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        yield
+        foreign.execute("ROLLBACK")
+
+
+def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment):
+    workers = deployment.start_workers()
+    job_id = deployment.submit({**MNIST, "epochs": 4})
+    deployment.running(job_id)
+    [pid] = worker_pids(deployment)
+    with locked(deployment):
+        os.kill(pid, signal.SIGKILL)
+        log = deployment.home / "workers.log"
+        until(log.read_text, lambda text: "are not handed back yet" in text, timeout=10)
+
+    assert deployment.ended(job_id)["status"] == "succeeded"
+    assert workers.poll() is None
+
+
+def test_sigterm_ends_in_5_seconds_even_if_the_database_is_locked_and_says_that_something_is_left(deployment):
+    workers = deployment.start_workers()
+    deployment.running(deployment.submit(LONG))
+    with locked(deployment):
+        assert deployment.stop(workers) < 5.5
+        assert workers.returncode == 1
 
 
 def test_a_running_job_is_cancelled_within_a_second_and_keeps_its_curve(deployment):

@@ -106,6 +106,17 @@ def test_a_neuron_that_diverges_says_when():
         trained(spec)
 
 
+def test_a_neuron_that_diverges_reports_every_point_before(monkeypatch):
+    """The first update overflows: point 0 is finite, and is there."""
+    init = {"scheme": "zeros"}
+    spec = NeuronSpec.model_validate({"experiment": "neuron", "init": init, "input": 1e200, "learning_rate": 1.0})
+    seen = []
+    with pytest.raises(Diverged, match="after 1 updates"):
+        seen.extend(train_neuron(spec, device=CPU))
+
+    assert Curve.joined(each.curve for each in seen).series["output"] == [0.5]
+
+
 def test_how_often_it_reports_changes_no_point(monkeypatch):
     spec = PRESETS["neuron-slow-quadratic"].spec
     whole = trained(spec)

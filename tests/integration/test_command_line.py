@@ -22,6 +22,8 @@ from jobs.listing import JobQuery
 from jobs.store import JobStore
 from tests.processes import until
 
+pytestmark = pytest.mark.xdist_group("command_line")
+
 COSTCURVE = [sys.executable, "-m", "costcurve"]
 LONG = ["--experiment", "neuron", "--epochs", "1000000"]
 

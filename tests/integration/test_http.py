@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from jobs.presets import PRESETS
 
+pytestmark = pytest.mark.xdist_group("http")
+
 NEURON = {"spec": {"experiment": "neuron"}}
 
 
@@ -50,8 +52,9 @@ def test_an_unchanged_job_is_not_sent_again(http):
     location = http.post("/v1/jobs", json=NEURON).headers["location"]
     etag = http.get(location).headers["etag"]
 
-    again = http.get(location, headers={"If-None-Match": etag})
-    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+        again = http.get(location, headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
     http.post(f"{location}/cancel")
     changed = http.get(location, headers={"If-None-Match": etag})
     assert changed.status_code == 200
@@ -154,6 +157,14 @@ def test_every_error_is_a_problem_with_a_stable_code(http, method, path, status,
     body = problem(http.request(method, path), status, code)
 
     assert [error["pointer"] for error in body["errors"]] == ([pointer] if pointer else [])
+
+
+@pytest.mark.parametrize("text", ["costs $\\alpha_{ and $5", "$\\frac{$", "<b>&amp;", "日本 😀", "x" * 200])
+def test_whatever_a_job_is_called_it_can_be_plotted(http, text):
+    job = http.post("/v1/jobs", json={**NEURON, "name": text}).json()
+
+    assert http.get(f"/v1/jobs/{job['id']}/curve.svg").status_code == 200
+    assert http.get(f"/v1/jobs/{job['id']}/curve.png", params={"title": text}).status_code == 200
 
 
 def test_an_unknown_metric_is_named(http):

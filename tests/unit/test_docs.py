@@ -85,8 +85,17 @@ def test_the_readme_names_the_two_commands_and_nothing_of_the_developers_own_mac
     assert "../shared" not in text
 
 
-def test_in_ci_a_skipped_test_fails_the_run(tmp_path):
-    (tmp_path / "test_skips.py").write_text("import pytest\n\n\ndef test_it():\n    pytest.skip('no reason')\n")
+@pytest.mark.parametrize(
+    "skips",
+    [
+        "import pytest\n\n\ndef test_it():\n    pytest.skip('no reason')\n",
+        "import pytest\n\npytest.importorskip('no_such_module')\n",
+    ],
+    ids=["test", "module"],
+)
+def test_in_ci_a_skip_fails_the_run(tmp_path, skips):
+    (tmp_path / "test_skips.py").write_text(skips)
+    (tmp_path / "test_passes.py").write_text("def test_it():\n    pass\n")
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
 
     def status(**environment: str) -> int:

@@ -12,7 +12,7 @@ from jobs.estimate import estimate, warnings
 from jobs.presets import PRESETS
 from jobs.spec import canonical_json, spec_hash
 from jobs.submission import Submission
-from jobs.validation import field_errors
+from jobs.validation import _UNION_MEMBERS, field_errors
 
 SCHEMES = ("normal", "scaled_normal", "xavier", "constant", "zeros")
 
@@ -228,6 +228,20 @@ def test_nonsense_is_refused_with_a_pointer_or_resolved_but_never_crashes(body, 
         assert all(each.pointer.encode() is not None and each.message for each in found)
     else:
         assert resolved(**submission.spec.model_dump(mode="json")) == submission.spec
+
+
+def test_every_union_member_that_an_error_may_show_is_left_out_of_pointers():
+    """A scheme or an experiment that is added must be added there too, or its fields get wrong pointers."""
+    schema = Submission.model_json_schema()
+    names = {
+        value
+        for definition in schema["$defs"].values()
+        for field in ("experiment", "scheme")
+        if (value := definition.get("properties", {}).get(field, {}).get("const"))
+    }
+
+    assert names | {"number", "per_layer"} == _UNION_MEMBERS
+    assert names == {*SCHEMES, "neuron", "mnist"}
 
 
 def test_a_preset_is_overridden_field_by_field_and_defaults_follow():

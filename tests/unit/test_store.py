@@ -1,12 +1,15 @@
 """The job store on a real database: what clients and workers may do, and what is refused."""
 
+import base64
 import multiprocessing
 import threading
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import String, Text, event, select, text, update
 from sqlalchemy.schema import CreateIndex
 
 from jobs.curves import Curve
@@ -327,7 +330,21 @@ def test_pages_show_every_job_once_and_in_order(store, submit, claim, order):
         assert [job.id for job in pages] == [job.id for job in store.list(JobQuery(order=order)).items]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "WzFd", "é", "W10", "eyJhIjoxfQ"])
+def forged(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "x", "AAAA", "WzFd", "é", "W10", "eyJhIjoxfQ"),
+        forged("[" * 20_000),
+        forged('["-created_at", 0.5, 1' + "0" * 30 + "]"),
+        forged('["-created_at", 0.5, -1]'),
+        forged('["-created_at", NaN, 1]'),
+        forged('["-created_at", true, 1]'),
+    ],
+)
 def test_a_cursor_that_no_page_gave_is_refused(store, cursor):
     with pytest.raises(InvalidRequest) as caught:
         store.list(JobQuery(cursor=cursor))
@@ -405,16 +422,21 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(opened):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_next_job_is_found_by_the_queues_index(opened):
-    queue_index = next(index for index in jobs.indexes if index.name == "ix_jobs_queue")
-    query = "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE status = 'queued' ORDER BY priority DESC, pk LIMIT 1"
+def test_a_claim_finds_the_next_job_by_the_queues_index(submit, claim, opened, store):
+    asked: list[tuple[str, tuple]] = []
     database = opened()
-    with database.read() as connection:
-        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'ix_jobs_queue'"))
-        plan = [row.detail for row in connection.execute(text(query))]
+    engine = store._database.engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, given, *_: asked.append((sql, given)))
+    submit()
+    claim()
 
+    [(sql, given)] = [each for each in asked if "ORDER BY jobs.priority" in each[0]]
+    with database.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given).all()
+        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'ix_jobs_queue'"))
+    assert [row.detail for row in plan] == ["SCAN jobs USING INDEX ix_jobs_queue"]
+    queue_index = next(index for index in jobs.indexes if index.name == "ix_jobs_queue")
     assert made == str(CreateIndex(queue_index).compile(database.engine))
-    assert plan == ["SCAN jobs USING INDEX ix_jobs_queue"]
 
 
 def test_a_file_that_is_no_database_is_reported_as_an_unavailable_store(tmp_path):
@@ -424,12 +446,56 @@ def test_a_file_that_is_no_database_is_reported_as_an_unavailable_store(tmp_path
         Database(f"sqlite:///{tmp_path}/costcurve.db")
 
 
-def test_a_database_of_a_newer_version_is_reported_and_not_touched(opened):
+def test_a_database_that_a_newer_version_has_migrated_is_used_as_it_is(opened):
     with opened().write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
-    with pytest.raises(StoreUnavailable, match="9999"):
-        opened()
+    newer = opened()
+    assert newer.missing_migrations() == []
+    assert JobStore(newer).list(JobQuery()).items == ()
+
+
+def test_a_database_that_lacks_migrations_says_which(opened):
+    database = opened()
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+
+    assert "0001" in database.missing_migrations()
+
+
+def test_a_migration_that_makes_a_table_anew_loses_nothing_that_refers_to_it(store, submit, claim, opened, monkeypatch):
+    job = submit(tags={"a": "b"})
+    store.record(claim(), progress(1), points(0, 1.0))
+    database = opened()
+
+    def upgrade(config: Config, _revision: str) -> None:
+        operations = Operations(MigrationContext.configure(config.attributes["connection"]))
+        with operations.batch_alter_table("jobs", recreate="auto") as batch:
+            batch.alter_column("name", type_=String(300), existing_type=Text())
+
+    monkeypatch.setattr("jobs.database.command.upgrade", upgrade)
+    database._migrate()
+
+    assert store.get(job.id).tags == {"a": "b"}
+    assert store.curve(job.id, limit=10).total_points == 1
+    with database.read() as connection:
+        assert connection.execute(select(attempts)).all()
+    if database.engine.dialect.name == "sqlite":
+        with database.write() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_stored_spec_is_read_whatever_todays_limits_are(store, submit, opened):
+    job = submit(
+        {"experiment": "mnist", "init": {"scheme": "normal", "std": [10, 1]}, "early_stopping": {"patience": 3}}
+    )
+    assert store.get(job.id).spec == job.spec
+    with opened().write() as connection:
+        beyond = job.spec.model_dump(mode="json") | {"epochs": 10**9}
+        connection.execute(update(jobs).values(spec=beyond))
+
+    assert store.get(job.id).spec.epochs == 10**9
+    assert store.list(JobQuery()).items[0].spec.epochs == 10**9
 
 
 def test_a_home_that_cannot_be_made_is_reported_as_an_unavailable_store(tmp_path):

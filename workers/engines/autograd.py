@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jobs.curves import Curve
+from jobs.errors import Diverged
 from jobs.job import MnistResult, NeuronResult
 from jobs.spec import MnistSpec, NeuronSpec
 from workers.engines.report import REPORT_INTERVAL, Report, ensure_finite
@@ -48,7 +49,11 @@ def train_neuron(spec: NeuronSpec, *, device: torch.device) -> Iterator[Report]:
         value = cost(z, y, loss=spec.loss, reduction=spec.reduction)
         torch.autograd.backward(value)
         point = _neuron_point(value, z, weight, bias)
-        ensure_finite(point, where=f"after {update} updates")
+        try:
+            ensure_finite(point, where=f"after {update} updates")
+        except Diverged:
+            yield Report(update, update, curve)
+            raise
         curve.append(point)
         if update == spec.epochs:
             break

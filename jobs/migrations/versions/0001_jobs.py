@@ -3,10 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-from jobs.tables import Key, UtcTime
-
 revision = "0001"
 down_revision = None
+
+# Not those of jobs/tables.py: what this migration makes must stay the same when they change.
+Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+Moment = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
@@ -16,8 +18,8 @@ def upgrade() -> None:
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("device", sa.Text, nullable=False),
-        sa.Column("started_at", UtcTime, nullable=False),
-        sa.Column("stopped_at", UtcTime),
+        sa.Column("started_at", Moment, nullable=False),
+        sa.Column("stopped_at", Moment),
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
     )
     op.create_table(
@@ -39,7 +41,7 @@ def upgrade() -> None:
         sa.Column("max_runtime_seconds", sa.Float),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("attempt_pk", Key),
-        sa.Column("cancel_requested_at", UtcTime),
+        sa.Column("cancel_requested_at", Moment),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("step", sa.Integer, nullable=False),
         sa.Column("eta_seconds", sa.Float),
@@ -47,9 +49,9 @@ def upgrade() -> None:
         sa.Column("best_accuracy", sa.Float),
         sa.Column("error_code", sa.String(40)),
         sa.Column("error_message", sa.Text),
-        sa.Column("created_at", UtcTime, nullable=False),
-        sa.Column("started_at", UtcTime),
-        sa.Column("finished_at", UtcTime),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("started_at", Moment),
+        sa.Column("finished_at", Moment),
         sa.Column("version", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("pk", name="pk_jobs"),
         sa.UniqueConstraint("id", name="uq_jobs_id"),
@@ -76,8 +78,8 @@ def upgrade() -> None:
         _job_pk(),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("worker_id", sa.String(40), nullable=False),
-        sa.Column("started_at", UtcTime, nullable=False),
-        sa.Column("ended_at", UtcTime),
+        sa.Column("started_at", Moment, nullable=False),
+        sa.Column("ended_at", Moment),
         sa.Column("outcome", sa.Text),
         sa.PrimaryKeyConstraint("pk", name="pk_attempts"),
         _belongs_to_job("attempts"),

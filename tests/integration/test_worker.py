@@ -1,0 +1,109 @@
+"""A worker on a real store, with what it may meet: a slow data set, too little memory, an engine's defect."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from jobs.errors import DatasetUnavailable
+from jobs.lifecycle import JobStatus
+from tests.processes import until
+from workers.engines import autograd
+from workers.worker import Worker
+
+NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 20}
+
+
+class Bench:
+    """A worker in a thread of its own, whose data set is loaded when the test says so."""
+
+    def __init__(self, store, images) -> None:
+        self.store = store
+        self.stop = threading.Event()
+        self.may_load = threading.Event()
+        self.loads = 0
+        self.problem: Exception | None = None
+        self._loaded = images
+        store.register_worker("wrk_1", host="here", pid=1, device="cpu")
+        self.worker = Worker(store, worker_id="wrk_1", device="cpu", images=self._images, stop=self.stop)
+        self.thread = threading.Thread(target=self.worker.run)
+
+    def _images(self, _device: torch.device):
+        self.loads += 1
+        assert self.may_load.wait(60)
+        if self.problem is not None:
+            raise self.problem
+        return self._loaded
+
+    def ended(self, job):
+        return until(lambda: self.store.get(job.id), lambda seen: seen.is_terminal)
+
+
+@pytest.fixture
+def bench(store, images) -> Iterator[Bench]:
+    bench = Bench(store, images)
+    bench.thread.start()
+    yield bench
+    bench.stop.set()
+    bench.may_load.set()
+    bench.thread.join()
+
+
+def test_a_job_is_cancelled_while_its_data_set_is_still_loading(bench, submit):
+    job = submit(NETWORK)
+    until(lambda: bench.loads, lambda loads: loads == 1)
+    bench.store.cancel(job.id)
+
+    assert bench.ended(job).status is JobStatus.CANCELLED
+    # The load goes on and serves the next job: the data set is not asked for twice.
+    bench.may_load.set()
+    assert bench.ended(submit(NETWORK)).status is JobStatus.SUCCEEDED
+    assert bench.loads == 1
+
+
+def test_a_worker_told_to_stop_while_a_data_set_is_loading_hands_the_job_back_at_once(bench, submit):
+    job = submit(NETWORK)
+    until(lambda: bench.loads, lambda loads: loads == 1)
+    bench.stop.set()
+    bench.thread.join(5)
+
+    assert not bench.thread.is_alive()
+    assert bench.store.get(job.id).status is JobStatus.QUEUED
+
+
+def test_the_time_that_a_data_set_takes_is_no_training_time(bench, submit):
+    job = submit(NETWORK, max_runtime_seconds=0.9)
+    until(lambda: bench.loads, lambda loads: loads == 1)
+    assert not bench.stop.wait(1.2)  # longer than the job may train
+    bench.may_load.set()
+
+    assert bench.ended(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_data_set_that_could_not_be_loaded_is_asked_for_again_by_the_next_job(bench, submit):
+    bench.problem = DatasetUnavailable("MNIST could not be loaded. Tried: nothing")
+    bench.may_load.set()
+    failed = bench.ended(submit(NETWORK))
+    bench.problem = None
+
+    assert failed.error.code == "dataset_unavailable"
+    assert bench.ended(submit(NETWORK)).status is JobStatus.SUCCEEDED
+
+
+def _too_much(*_: object, **__: object) -> Iterator[object]:
+    yield torch.empty(10**15)
+
+
+def _defect(*_: object, **__: object) -> Iterator[object]:
+    raise ZeroDivisionError("a defect")
+    yield
+
+
+@pytest.mark.parametrize(("engine", "code"), [(_too_much, "out_of_memory"), (_defect, "worker_error")])
+def test_what_goes_wrong_in_an_engine_fails_the_job_and_not_the_worker(bench, submit, monkeypatch, engine, code):
+    with monkeypatch.context() as patched:
+        patched.setattr(autograd, "train_neuron", engine)
+        assert bench.ended(submit()).error.code == code
+
+    assert bench.ended(submit()).status is JobStatus.SUCCEEDED

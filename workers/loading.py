@@ -1,0 +1,30 @@
+"""Loading that does not hold up whoever waits for it: a download may take minutes, a request to stop may not."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Loading(Generic[T]):
+    """Something that is loaded once, in a thread of its own, and kept. A failed load is tried anew the next time."""
+
+    def __init__(self, load: Callable[[], T]) -> None:
+        self._load = load
+        self._future: Future[T] | None = None
+
+    def begin(self) -> "Future[T]":
+        """The load that is under way or done; started if there is none, or if the last one failed."""
+        if self._future is None or (self._future.done() and self._future.exception() is not None):
+            self._future = Future()
+            # A daemon: a process that is told to stop does not wait for it.
+            threading.Thread(target=self._run, args=(self._future,), name="loading", daemon=True).start()
+        return self._future
+
+    def _run(self, future: "Future[T]") -> None:
+        try:
+            future.set_result(self._load())
+        except Exception as error:  # noqa: BLE001 - it is passed on, not dropped
+            future.set_exception(error)
