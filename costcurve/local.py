@@ -95,8 +95,8 @@ class LocalService:
         with self._listener, ExitStack() as undo:
             undo.callback(self._stop)
             fd = self._listener.fileno()
-            self._start("service", [*SERVICE, "--fd", str(fd)], pass_fds=[fd])
-            self._start("workers", [*WORKERS, *self._workers])
+            self._start("service", [*SERVICE, "--lifeline", "--fd", str(fd)], pass_fds=[fd])
+            self._start("workers", [*WORKERS, "--lifeline", *self._workers])
             undo.pop_all()
         return self
 
@@ -137,7 +137,7 @@ class LocalService:
         try:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its lifeline: even if we are killed, the system closes it
                 stdout=log,  # standard output belongs to whoever started us
                 stderr=log,
                 env=self._environment,
@@ -162,6 +162,8 @@ class LocalService:
                 while time.monotonic() < deadline and _signal_session(child.pid, 0):
                     time.sleep(_LOOK_SECONDS)
             _signal_session(child.pid, signal.SIGKILL)
+            if child.stdin is not None:
+                child.stdin.close()
 
     def _see_log(self) -> str:
         return "" if self.log is None else f"; see {self.log}"

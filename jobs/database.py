@@ -39,6 +39,8 @@ class Database:
         if not _is_sqlite(url):
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writing = self.engine.execution_options(writes=True)
+        self._file = Path(make_url(url).database or "") if _is_sqlite(url) else None
+        self._identity = _identity(self._file)
         try:
             if self.missing_migrations():
                 self._migrate()
@@ -49,12 +51,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and changes nothing."""
+        self._ensure_file()
         with _unavailable_if_it_fails(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write; it commits as a whole, or not at all."""
+        self._ensure_file()
         with _unavailable_if_it_fails(), self._writing.begin() as connection:
             yield connection
 
@@ -76,6 +80,13 @@ class Database:
             return []
         return known[: min((known.index(revision) for revision in seen), default=len(known))]
 
+    def _ensure_file(self) -> None:
+        # Writes to an SQLite file that was deleted succeed, and are gone with the last process that has it open.
+        if _identity(self._file) != self._identity:
+            raise StoreUnavailable(
+                f"the database file {self._file} was removed or replaced; restart to use what is there"
+            )
+
     def _migrate(self) -> None:
         # One transaction around it all: of several processes that start at once, one migrates and the others wait.
         engine = self.engine.execution_options(writes=True, migrates=True)
@@ -88,6 +99,15 @@ class Database:
             command.upgrade(config, "head")
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise StoreUnavailable("the migration would leave rows that refer to nothing; nothing was changed")
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; None if there is none."""
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found is not None else None
 
 
 def _is_sqlite(url: str) -> bool:

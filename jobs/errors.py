@@ -89,6 +89,9 @@ class StoreUnavailable(ApiError):
 
     code, status, title = "store_unavailable", 503, "The job store is unavailable"
 
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
 
 class JobFailure(Exception):
     """Training cannot go on; the job ends as `failed` with this code and text."""

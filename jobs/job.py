@@ -55,11 +55,12 @@ class Progress:
     step: int
     steps: int
     eta_seconds: float | None
+    succeeded: bool = False
 
     @property
     def fraction(self) -> float:
-        """Share of the steps that are done, 0 to 1."""
-        return self.step / self.steps
+        """Share of the work that is done, 0 to 1; a training that was stopped early has nothing left to do."""
+        return 1.0 if self.succeeded else self.step / self.steps
 
 
 @dataclass(frozen=True, slots=True)

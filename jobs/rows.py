@@ -35,7 +35,12 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         max_runtime_seconds=row.max_runtime_seconds,
         attempt=row.attempt,
         progress=Progress(
-            epoch=row.epoch, epochs=spec.epochs, step=row.step, steps=spec.total_steps, eta_seconds=row.eta_seconds
+            epoch=row.epoch,
+            epochs=spec.epochs,
+            step=row.step,
+            steps=spec.total_steps,
+            eta_seconds=row.eta_seconds,
+            succeeded=row.status == JobStatus.SUCCEEDED,
         ),
         result=_result.validate_python(row.result) if row.result is not None else None,
         error=Failure(row.error_code, row.error_message) if row.error_code is not None else None,
@@ -58,6 +63,11 @@ def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[st
         columns["best_accuracy"] = result.best_accuracy
         columns["epoch"] = result.epochs_trained
         columns["step"] = result.epochs_trained * spec.steps_per_epoch
+        if spec.early_stopping is not None and result.epochs_trained < spec.epochs:
+            stopping = spec.early_stopping
+            columns["status_reason"] = (
+                f"stopped early: {stopping.metric} had not improved for {stopping.patience} epochs"
+            )
     else:
         columns |= {"epoch": spec.epochs, "step": spec.total_steps}
     return columns

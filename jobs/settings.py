@@ -21,6 +21,8 @@ def _supported_database(url: str) -> str:
         raise ValueError(f"{backend} is not supported; use a sqlite:/// or postgresql:// URL")
     if backend == "sqlite" and (parsed.database or ":").startswith((":", "file:")):
         raise ValueError("must name a file: service and workers are processes of their own and share it")
+    if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
+        raise ValueError("must name the file by its absolute path, with four slashes: sqlite:////var/lib/costcurve.db")
     return url
 
 

@@ -21,10 +21,11 @@ TRAINING_IMAGES = 55_000
 VALIDATION_IMAGES = 5_000
 TEST_IMAGES = 10_000
 
-MAX_STEPS = 100_000_000  # some minutes on the fastest engine, most of a day on the slowest
+# Some minutes on the fastest engine, most of a day on the slowest.
+MAX_STEPS = 100_000_000
 MAX_PARAMETERS = 5_000_000
-# Multiply-adds of one step, forward pass, about a second of one core: a job must stay stoppable between steps.
-MAX_STEP_WORK = 20_000_000_000
+# Multiply-adds of one forward pass: half a second of one core for a step, and only between steps can a job be stopped.
+MAX_STEP_WORK = 5_000_000_000
 MAX_MEMORY_BYTES = 1 << 30
 
 LearningRate = Annotated[Number, Field(gt=0)]

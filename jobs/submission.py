@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from jobs.presets import PRESETS
 from jobs.spec import Spec
@@ -13,8 +13,15 @@ Engine = Literal["auto", "autograd"]
 
 MAX_TAGS = 16
 
+
+def _without_colon(key: str) -> str:
+    if ":" in key:
+        raise bad_value("must not contain a colon: it parts key and value in a filter")
+    return key
+
+
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
-TagKey = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[^:]+$")]
+TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
 TagValue = Annotated[Text, Field(max_length=256)]
 Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
 

@@ -89,9 +89,9 @@ def _field_error(error: ErrorDetails) -> FieldError:
         case "model_type" | "model_attributes_type":
             message = "must be an object"
         case "too_short":
-            message = f"must have at least {context['min_length']} items"
+            message = f"must not be shorter than {context['min_length']}"
         case "too_long":
-            message = f"must have at most {context['max_length']} items"
+            message = f"must not be longer than {context['max_length']}"
         case "extra_forbidden":
             message = "unknown field"
         case "missing":

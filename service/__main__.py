@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
+from jobs.lifeline import end_with_parent
 from jobs.logs import configure_logging
 from jobs.settings import Settings, explain
 from service.app import create_app
@@ -22,8 +23,11 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
     configure_logging()
+    if arguments.lifeline:
+        end_with_parent()
     inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
     try:
         settings = Settings()

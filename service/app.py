@@ -29,6 +29,7 @@ def create_app(database: Database) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever host the request named
     )
     app.state.database = database
     app.state.store = JobStore(database)

@@ -33,6 +33,8 @@ _LABELS = {
 }
 _PERCENT = {"accuracy", "validation_accuracy"}
 _COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
+# An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
+_LARGEST_DRAWN = 1e300
 _DERIVED = {"effective_learning_rate"}
 _STYLES = ("-", "--", ":", "-.")
 
@@ -78,9 +80,11 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], names: Sequence[str])
     units = {_COST_UNITS[line.job.spec.loss] for line in lines}
     if metric in {"cost", "test_cost"}:
         label += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
+    scale = 100.0 if metric in _PERCENT else 1.0
+    if max((abs(value) for line in lines for _, value in line.points[metric]), default=0.0) > _LARGEST_DRAWN:
+        scale, label = 1 / _LARGEST_DRAWN, f"{label}, in units of {_LARGEST_DRAWN:g}"
     axes.set_ylabel(label)
     for line, name, style in zip(lines, names, cycle(_STYLES), strict=False):
-        scale = 100 if metric in _PERCENT else 1
         points = line.points[metric]
         marker = "o" if len(points) <= 60 else ""
         axes.plot(

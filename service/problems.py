@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -60,7 +61,7 @@ def render(request: Request, error: ApiError) -> JSONResponse:
         title=error.title,
         status=error.status,
         detail=error.detail,
-        instance=request.url.path,
+        instance=quote(request.url.path),
         code=error.code,
         errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
     )
@@ -85,8 +86,8 @@ def handle_errors(app: FastAPI) -> None:
         return render(request, _of_status(request, error))
 
     @app.exception_handler(Exception)
-    def _defect(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    def _defect(request: Request, _error: Exception) -> JSONResponse:
+        # The server logs it, traceback and all, after this answer is sent.
         return render(request, InternalError("this is a defect of the service; its log has the cause"))
 
 
@@ -108,8 +109,8 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
     headers = dict(error.headers or {})
     match error.status_code:
         case 400:
-            # The framework says no more of a body that is not UTF-8, is nested too deeply, or has a number too long.
-            return _malformed("the body cannot be read as JSON in UTF-8")
+            # The framework does not say which.
+            return _malformed("the body is not UTF-8, is nested too deeply, or has a number with too many digits")
         case 404:
             return NotFound(f"nothing is at {request.url.path}")
         case 405:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
+from jobs.lifeline import end_with_parent
 from jobs.logs import configure_logging
 from jobs.settings import Settings, explain
 from jobs.store import JobStore
@@ -21,8 +22,11 @@ def main() -> int:
     """Supervise workers; 0 after an orderly end, 1 when it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
     parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
     configure_logging()
+    if arguments.lifeline:
+        end_with_parent()
     try:
         settings = Settings()
         Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience

@@ -135,7 +135,8 @@ def _compact(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_compact(each)}" for key, each in value.items())
     if isinstance(value, list):
-        return "-".join(_compact(each) for each in value)
+        # The sizes of layers, 784-30-10, are written so everywhere; of other numbers it would look like a range.
+        return ("-" if all(isinstance(each, int) for each in value) else ", ").join(_compact(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -31,7 +31,7 @@ class MetricsParameter(BaseModel):
 
     def names(self) -> tuple[str, ...] | None:
         """The metrics that were asked for; None for all."""
-        return tuple(dict.fromkeys(self.metrics.split(","))) if self.metrics is not None else None
+        return tuple(dict.fromkeys(name for name in (self.metrics or "").split(",") if name)) or None
 
 
 class CurveParameters(MetricsParameter):

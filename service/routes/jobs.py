@@ -18,7 +18,7 @@ from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Order, Page
 from jobs.spec import Loss
-from jobs.submission import Submission
+from jobs.submission import MAX_TAGS, Submission
 from jobs.validation import bad_value
 from service.dependencies import Store
 from service.limits import takes_json
@@ -38,7 +38,7 @@ class ListParameters(BaseModel):
     status: JobStatus | None = None
     experiment: Literal["neuron", "mnist"] | None = None
     loss: Loss | None = None
-    tag: list[str] = Field(default=[], description="`key:value`; repeated tags must all match.")
+    tag: list[str] = Field(default=[], max_length=MAX_TAGS, description="`key:value`; repeated tags must all match.")
     order: Order = "-created_at"
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = None

@@ -85,6 +85,17 @@ def test_mnist_started_badly_wrong_stands_still_with_the_quadratic_loss_and_is_c
     assert series(article, "mnist-slow-cross-entropy", "correct")[0] > 8800
 
 
+@pytest.mark.parametrize("metric", ["cost", "weight", "gradient"])
+def test_figures_of_any_size_can_be_drawn(article, metric):
+    deployment, _ = article
+    huge = {"experiment": "neuron", "epochs": 3, "init": {"scheme": "constant", "weight": 1e308, "bias": 0}}
+    job_id = deployment.ended(deployment.submit(huge))["id"]
+
+    for log in ("true", "false"):
+        plot = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/curve.png", params={"metrics": metric, "log": log})
+        assert plot.status_code == 200
+
+
 @pytest.mark.parametrize("file_format", ["svg", "png"])
 def test_curves_are_drawn_with_title_axes_and_legend(article, file_format):
     deployment, jobs = article

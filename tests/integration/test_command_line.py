@@ -295,6 +295,15 @@ def test_output_without_a_terminal_is_whole_lines_without_colours(run, finished)
     assert all("\x1b" not in line and "…" not in line for line in lines)
 
 
+def test_up_that_is_killed_leaves_nothing_running(tmp_path):
+    with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path) as process:
+        process.stdout.readline()
+        children = until(lambda: descendants(process.pid), lambda found: len(found) >= 3)
+        process.kill()
+        process.wait()
+        until(lambda: alive(children), lambda left: not left, timeout=15)
+
+
 def test_up_ends_all_that_it_started(tmp_path):
     with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path) as process:
         assert json.loads(process.stdout.readline())["home"] == str(tmp_path)

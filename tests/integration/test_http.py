@@ -145,6 +145,8 @@ def test_the_curve_of_a_job_that_has_not_started_is_empty(http):
         ("GET", "/v1/jobs?status=lost", 422, "invalid_request", "/query/status"),
         ("GET", "/v1/jobs?order=name", 422, "invalid_request", "/query/order"),
         ("GET", "/v1/jobs?tag=nocolon", 422, "invalid_request", "/query/tag"),
+        ("GET", "/v1/jobs?" + "&".join(["tag=a:b"] * 1200), 422, "invalid_request", "/query/tag"),
+        ("GET", "/v1/jobs/", 404, "not_found", None),
         ("GET", "/v1/jobs?cursor=nonsense", 422, "invalid_request", "/query/cursor"),
         ("GET", "/v1/jobs?colour=red", 422, "invalid_request", "/query/colour"),
         ("GET", "/v1/jobs/job_0/curve?from=-1", 422, "invalid_request", "/query/from"),

@@ -155,6 +155,15 @@ def test_a_finished_job_has_its_result_and_its_time(store, submit, claim, clock)
     assert (seen.finished_at - seen.started_at).total_seconds() == 3
 
 
+def test_a_job_that_was_stopped_early_is_all_done_and_says_why_it_ended(store, submit, claim):
+    job = submit({"experiment": "mnist", "early_stopping": {"patience": 2}})
+    store.finish(claim(), mnist_result(9000))
+
+    seen = store.get(job.id)
+    assert (seen.progress.epoch, seen.progress.epochs, seen.progress.fraction) == (1, 30, 1.0)
+    assert "stopped early: validation_accuracy had not improved for 2 epochs" in seen.status_reason
+
+
 def test_a_failed_job_says_why_and_keeps_its_curve(store, submit, claim):
     job = submit()
     held = claim()
@@ -496,6 +505,20 @@ def test_a_stored_spec_is_read_whatever_todays_limits_are(store, submit, opened)
 
     assert store.get(job.id).spec.epochs == 10**9
     assert store.list(JobQuery()).items[0].spec.epochs == 10**9
+
+
+def test_a_database_file_that_was_deleted_takes_no_job(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/costcurve.db")
+    store = JobStore(database)
+    (tmp_path / "costcurve.db").rename(tmp_path / "elsewhere.db")
+
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        store.submit(Submission.model_validate({"spec": {"experiment": "neuron"}}))
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        database.missing_migrations()
+    (tmp_path / "elsewhere.db").rename(tmp_path / "costcurve.db")
+    assert store.list(JobQuery()).items == ()
+    database.close()
 
 
 def test_a_home_that_cannot_be_made_is_reported_as_an_unavailable_store(tmp_path):

@@ -17,7 +17,16 @@ from jobs.spec import MnistSpec, NeuronSpec
 from workers.engines.report import REPORT_INTERVAL, Report, ensure_finite
 from workers.experiments.inits import initial_layers
 from workers.experiments.losses import cost
-from workers.experiments.mlp import ImageSets, Network, evaluate, initial_network, logits, weights_sha256
+from workers.experiments.mlp import (
+    Evaluation,
+    Images,
+    ImageSets,
+    Network,
+    evaluate_in_parts,
+    initial_network,
+    logits,
+    weights_sha256,
+)
 from workers.experiments.randomness import SampleOrder
 
 NAME = "autograd"
@@ -102,7 +111,10 @@ def train_mnist(spec: MnistSpec, images: ImageSets, *, device: torch.device) -> 
     points: list[dict[str, float]] = []
     for epoch in range(spec.epochs):
         mean_cost = yield from _train_epoch(spec, network, images, order, epoch)
-        test, validation = evaluate(network, images.test, spec), evaluate(network, images.validation, spec)
+        done = (epoch + 1) * spec.steps_per_epoch
+        trained = Report(done, epoch, Curve(epoch))
+        test = yield from _evaluated(network, images.test, spec, trained)
+        validation = yield from _evaluated(network, images.validation, spec, trained)
         point = {
             "cost": mean_cost,
             "test_cost": test.cost,
@@ -110,11 +122,14 @@ def train_mnist(spec: MnistSpec, images: ImageSets, *, device: torch.device) -> 
             "accuracy": test.correct / len(images.test),
             "validation_accuracy": validation.correct / len(images.validation),
         }
-        ensure_finite(point, where=f"after epoch {epoch}")
+        try:
+            ensure_finite(point, where=f"after epoch {epoch}")
+        except Diverged:
+            yield trained
+            raise
         points.append(point)
         curve = Curve(epoch)
         curve.append(point)
-        done = (epoch + 1) * spec.steps_per_epoch
         if epoch + 1 == spec.epochs or _should_stop(spec, points):
             yield Report(done, epoch + 1, curve, _mnist_result(points, network, images, perf_counter() - started))
             return
@@ -145,6 +160,19 @@ def _train_epoch(
             yield Report(step + 1, epoch, Curve(epoch))
             reported = perf_counter()
     return total.item() / spec.steps_per_epoch
+
+
+def _evaluated(
+    network: Network, images: Images, spec: MnistSpec, meanwhile: Report
+) -> Generator[Report, None, Evaluation]:
+    """Evaluate; a wide network takes seconds, in which `meanwhile` is reported now and then."""
+    reported = perf_counter()
+    for so_far in evaluate_in_parts(network, images, spec):
+        evaluation = so_far
+        if perf_counter() - reported >= REPORT_INTERVAL:
+            yield meanwhile
+            reported = perf_counter()
+    return evaluation
 
 
 def _batches(spec: MnistSpec, order: SampleOrder, first: int, end: int) -> Tensor:

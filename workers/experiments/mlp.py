@@ -1,7 +1,7 @@
 """The fully connected sigmoid network on MNIST: its data on a device, its forward pass, its figures."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -73,18 +73,24 @@ def logits(network: Network, pixels: Tensor) -> Tensor:
     return torch.addmm(biases, activations, weights)
 
 
-@torch.no_grad()
 def evaluate(network: Network, images: Images, spec: MnistSpec) -> Evaluation:
     """How the network does on these images; the prediction is the argmax of the outputs, the cost as in training."""
+    *_, whole = evaluate_in_parts(network, images, spec)
+    return whole
+
+
+def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iterator[Evaluation]:
+    """The same in parts of a fraction of a second; each yields what the images so far came to, the last the whole."""
     correct = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
     total = torch.zeros((), dtype=torch.float64, device=images.pixels.device)
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
         part = slice(start, start + _EVALUATED_AT_ONCE)
-        z = logits(network, images.pixels[part])
-        # σ is monotonic, so the largest logit is the largest output; outputs that round to 1 would tie.
-        correct += (z.argmax(dim=1) == images.labels[part]).sum()
-        total += len(z) * cost(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
-    return Evaluation(int(correct), float(total) / len(images))
+        with torch.no_grad():
+            z = logits(network, images.pixels[part])
+            # σ is monotonic, so the largest logit is the largest output; outputs that round to 1 would tie.
+            correct += (z.argmax(dim=1) == images.labels[part]).sum()
+            total += len(z) * cost(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
+        yield Evaluation(int(correct), float(total) / min(part.stop, len(images)))
 
 
 def weights_sha256(network: Network) -> str:
