@@ -19,7 +19,10 @@ Query = Mapping[str, str | int | bool | Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """A request. `repeatable`: sending it twice does what sending it once does; `timeout`: seconds to answer in."""
+    """A request, of which sending it twice does what sending it once does.
+
+    `creates`: it makes something, of which its sender should know; `timeout`: seconds to answer in.
+    """
 
     method: str
     path: str
@@ -27,7 +30,7 @@ class Call(Generic[T]):
     query: Query = field(default_factory=dict)
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    repeatable: bool = True
+    creates: bool = False
     timeout: float = 60  # drawing a long curve takes the service a while
 
     @property

@@ -55,7 +55,7 @@ class Remote:
     def answer(self, call: Call[T], *, patience: float | None = None) -> Steps[T]:
         """Send the call until it is answered, or until patience (seconds) is over.
 
-        Only repeatable calls are sent again: after a transport error, and after a 503.
+        It is sent again after a transport error, and after a 503.
 
         Raises:
             ServiceUnreachable: no answer came.
@@ -64,8 +64,9 @@ class Remote:
         """
         if patience is None:
             patience = PATIENCE_WITH_A_KNOWN_SERVICE if self._has_answered else PATIENCE_WITH_A_STRANGER
-        deadline = self.clock() + (patience if call.repeatable else 0)
+        deadline = self.clock() + patience
         pauses = _pauses()
+        may_have_arrived = False
         while True:
             outcome = yield self._request(call)
             pause = next(pauses)
@@ -76,8 +77,12 @@ class Remote:
                 case httpx.Response():
                     self._has_answered |= outcome.status_code != httpx.codes.SERVICE_UNAVAILABLE
                     return call.read(outcome)
-                case httpx.TransportError() if not may_repeat:
-                    raise self._unreachable(call, outcome) from outcome
+                case httpx.TransportError():
+                    # A connection that was never made carried nothing.
+                    never_sent = httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+                    may_have_arrived |= not isinstance(outcome, never_sent)
+                    if not may_repeat:
+                        raise self._unreachable(outcome, uncertain=call.creates and may_have_arrived) from outcome
             yield Pause(pause)
 
     def _request(self, call: Call[T]) -> httpx.Request:
@@ -92,12 +97,10 @@ class Remote:
             extensions={"timeout": httpx.Timeout(call.timeout, connect=_CONNECT_TIMEOUT).as_dict()},
         )
 
-    def _unreachable(self, call: Call[T], error: httpx.TransportError) -> ServiceUnreachable:
-        # A connection that was never made carried nothing.
-        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    def _unreachable(self, error: httpx.TransportError, *, uncertain: bool) -> ServiceUnreachable:
         late = isinstance(error, httpx.TimeoutException)
         reason = "it took too long" if late else str(error) or type(error).__name__
-        return ServiceUnreachable(self.url, reason, uncertain=sent and not call.repeatable)
+        return ServiceUnreachable(self.url, reason, uncertain=uncertain)
 
 
 def _pauses() -> Iterator[float]:

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
+from uuid import uuid4
 
 import httpx
 
@@ -41,20 +42,32 @@ class Filters(TypedDict, total=False):
     limit: int | None
 
 
-def submit(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Job]:
+def submit(
+    remote: Remote,
+    /,
+    spec: AnyGivenSpec | None = None,
+    *,
+    idempotency_key: str | None = None,
+    **fields: Unpack[JobFields],
+) -> Steps[Job]:
     """Queue one training job. It comes back at once, queued; `wait` for its end.
 
     Args:
         spec: what to train; with a preset, the fields in which the job differs from it.
         fields: `preset` (the name of a ready spec), `device`, `engine`, `name`, `tags`, `priority`,
             `max_runtime_seconds`.
+        idempotency_key: 1 to 255 characters that name this submission. Sent again with the same key, it makes no second
+            job, even from another program; a fresh one if None.
 
     Raises:
         ApiError: the service refused; status 422, and `errors` names each bad field, when the job is not valid.
-        ServiceUnreachable: no answer came. A job is never submitted twice unasked: `uncertain` tells whether this
-            one may have been accepted.
+        ServiceUnreachable: no answer came, though it was tried again. `uncertain` tells whether the job may have been
+            accepted all the same.
     """
-    return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=_body(spec, fields), repeatable=False))
+    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+    return remote.answer(
+        Call("POST", "/v1/jobs", as_model(Job), body=_body(spec, fields), headers=headers, creates=True)
+    )
 
 
 def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:

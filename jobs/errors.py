@@ -72,6 +72,12 @@ class InvalidRequest(ApiError):
     code, status, title = "invalid_request", 422, "The request is not valid"
 
 
+class IdempotencyKeyReused(ApiError):
+    """The idempotency key belongs to another submission."""
+
+    code, status, title = "idempotency_key_reused", 422, "This idempotency key came with another submission"
+
+
 class UnknownMetric(ApiError):
     """A metric was asked for that this experiment does not record."""
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 
+from jobs import idempotency
 from jobs.curves import Curve, decode, encode, metrics_of
 from jobs.database import Database
 from jobs.errors import JobNotFound, LaneLost, UnknownMetric, WorkerCrashed
@@ -42,6 +44,14 @@ class CurvePage:
     next_from: int
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that was submitted; `replayed` if it had been before, with the same idempotency key."""
+
+    job: Job
+    replayed: bool
+
+
 class JobStore:
     """Durable jobs on one database, shared by any number of services and workers."""
 
@@ -51,10 +61,24 @@ class JobStore:
 
     # For clients.
 
-    def submit(self, submission: Submission) -> Job:
-        """Queue a job."""
+    def submit(self, submission: Submission, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job; or, if this key has come with the same submission before, give the first answer again.
+
+        Raises:
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+        try:
+            return self._submit(submission, idempotency_key)
+        except IntegrityError:
+            # The same key came twice at once, and the other was faster: its answer is ours.
+            return self._submit(submission, idempotency_key)
+
+    def _submit(self, submission: Submission, key: str | None) -> Submitted:
         spec = submission.spec
         with self._database.write() as tx:
+            if key is not None and (pk := idempotency.job_pk_of(tx, key, submission)) is not None:
+                first = tx.execute(select(jobs).where(jobs.c.pk == pk)).one()
+                return Submitted(idempotency.as_submitted(job_of(first, {}), submission), replayed=True)
             created = tx.execute(
                 insert(jobs)
                 .values(
@@ -80,7 +104,9 @@ class JobStore:
             tags = [{"job_pk": created.pk, "key": key, "value": value} for key, value in submission.tags.items()]
             if tags:
                 tx.execute(insert(job_tags), tags)
-            return job_of(created, submission.tags)
+            if key is not None:
+                idempotency.remember(tx, key, submission, job_pk=created.pk, now=self._clock())
+            return Submitted(job_of(created, submission.tags), replayed=False)
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises JobNotFound."""

@@ -112,6 +112,16 @@ job_tags = Table(
     Index("ix_job_tags_key", "key", "value"),
 )
 
+# What a client calls a submission of its own, so that it can be repeated safely.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("submission", JSON, nullable=False),
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcTime, nullable=False),
+)
+
 # Every claim of a job, kept: who trained it, from when to when, and how that ended.
 attempts = Table(
     "attempts",

@@ -98,7 +98,7 @@ def submit(store: JobStore):
     """Queue a job: `submit({"experiment": "neuron"}, priority=70)`."""
 
     def submit(spec: dict | None = None, **fields: object):
-        return store.submit(Submission.model_validate({"spec": spec or {"experiment": "neuron"}, **fields}))
+        return store.submit(Submission.model_validate({"spec": spec or {"experiment": "neuron"}, **fields})).job
 
     return submit
 

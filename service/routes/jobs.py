@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.errors import (
     BodyTooLarge,
+    IdempotencyKeyReused,
     InvalidRequest,
     InvalidTransition,
     JobNotFound,
@@ -26,6 +27,17 @@ from service.problems import documents
 from service.schemas import JobList, JobOut, ValidationOut
 
 router = APIRouter(tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
+
+_TEXT_HEADER = {"schema": {"type": "string"}}
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="The same key with the same submission gives the first answer again, and makes no second job.",
+    ),
+]
 
 _BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
 
@@ -69,13 +81,16 @@ class ListParameters(BaseModel):
     status_code=201,
     response_model=JobOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(*_BODY_ERRORS) | {201: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+    responses=documents(*_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused)
+    | {201: {"headers": {"Location": _TEXT_HEADER, "Idempotent-Replayed": {**_TEXT_HEADER, "required": False}}}},
 )
-def submit_job(body: Submission, store: Store, response: Response) -> Job:
+def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
     """Queue one training job; answers before training starts."""
-    job = store.submit(body)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+    submitted = store.submit(body, idempotency_key=idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
+    if submitted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return submitted.job
 
 
 @router.post(

@@ -61,6 +61,22 @@ def test_an_unchanged_job_is_not_sent_again(http):
     assert changed.headers["etag"] != etag
 
 
+def test_a_submission_repeated_with_its_idempotency_key_makes_no_second_job(http):
+    def submit(body, key):
+        return http.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
+
+    first, again = submit(NEURON, "key-1"), submit(NEURON, "key-1")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    problem(submit({"preset": "mnist-quadratic"}, "key-1"), 422, "idempotency_key_reused")
+    for bad in ("", "x" * 256):
+        errors = problem(submit(NEURON, bad), 422, "invalid_request")["errors"]
+        assert [error["pointer"] for error in errors] == ["/header/idempotency-key"]
+
+
 def test_validation_resolves_and_estimates_and_queues_nothing(http):
     before = http.get("/v1/jobs").json()
     answer = http.post("/v1/jobs:validate", json={"spec": {"experiment": "mnist", "init": "zeros"}})

@@ -14,7 +14,15 @@ from sqlalchemy.schema import CreateIndex
 
 from jobs.curves import Curve
 from jobs.database import Database
-from jobs.errors import InvalidRequest, InvalidTransition, JobNotFound, LaneLost, StoreUnavailable, UnknownMetric
+from jobs.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    InvalidTransition,
+    JobNotFound,
+    LaneLost,
+    StoreUnavailable,
+    UnknownMetric,
+)
 from jobs.job import Failure, MnistResult, NeuronResult, Progress
 from jobs.lifecycle import TRANSITIONS, JobStatus, ensure_transition
 from jobs.listing import JobQuery
@@ -75,6 +83,60 @@ def test_a_job_outlives_the_program_that_took_it(store, submit, opened):
     job = submit()
 
     assert JobStore(opened()).get(job.id) == job
+
+
+def named(name: str) -> Submission:
+    return Submission.model_validate({"spec": {"experiment": "neuron"}, "name": name, "tags": {"a": "b"}})
+
+
+def test_a_submission_repeated_with_its_key_is_the_first_answer_again(store, claim):
+    first = store.submit(named("one"), idempotency_key="k")
+    store.finish(claim(), RESULT)
+    again = store.submit(named("one"), idempotency_key="k")
+
+    assert (first.replayed, again.replayed) == (False, True)
+    assert again.job == first.job
+    assert len(store.list(JobQuery()).items) == 1
+    assert store.submit(named("one"), idempotency_key="other").job.id != first.job.id
+    assert store.submit(named("one")).job.id != first.job.id
+
+
+def test_the_same_job_said_by_its_preset_or_by_its_spec_is_the_same_submission(store):
+    preset = Submission.model_validate({"preset": "mnist-slow-hidden"})
+    spelled = Submission.model_validate({"spec": preset.spec.model_dump(mode="json")})
+
+    first = store.submit(preset, idempotency_key="k")
+    assert store.submit(spelled, idempotency_key="k").job.id == first.job.id
+
+
+def test_a_key_that_comes_with_another_submission_is_refused_and_queues_nothing(store):
+    store.submit(named("one"), idempotency_key="k")
+
+    with pytest.raises(IdempotencyKeyReused):
+        store.submit(named("two"), idempotency_key="k")
+    assert len(store.list(JobQuery()).items) == 1
+
+
+def test_many_who_submit_with_one_key_at_once_get_one_job(opened):
+    stores = [JobStore(opened()) for _ in range(6)]
+    together = threading.Barrier(len(stores))
+    answers: list[tuple[str, bool]] = []
+
+    def submit(own: JobStore) -> None:
+        together.wait()
+        for key in range(10):
+            submitted = own.submit(named(str(key)), idempotency_key=str(key))
+            answers.append((submitted.job.id, submitted.replayed))
+
+    threads = [threading.Thread(target=submit, args=(own,)) for own in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(answers) == 60
+    assert len({job_id for job_id, _ in answers}) == 10
+    assert sum(not replayed for _, replayed in answers) == 10
 
 
 def test_there_is_no_job_of_an_unknown_id(store):
