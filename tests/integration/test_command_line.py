@@ -304,12 +304,17 @@ def test_up_that_is_killed_leaves_nothing_running(tmp_path):
         until(lambda: alive(children), lambda left: not left, timeout=15)
 
 
-def test_up_ends_all_that_it_started(tmp_path):
-    with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path) as process:
+def test_up_ends_all_that_it_started_in_order(tmp_path):
+    with (
+        (tmp_path / "log").open("w+") as log,
+        started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path, stderr=log.fileno()) as process,
+    ):
         assert json.loads(process.stdout.readline())["home"] == str(tmp_path)
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 3)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+        log.seek(0)
+        assert [line for line in log if " INFO " not in line] == ["ending …\n"]
     until(lambda: alive(children), lambda left: not left, timeout=5)
 
 
