@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
-from time import monotonic
+from time import monotonic, sleep
 
 from jobs.errors import StoreUnavailable
 from jobs.settings import Settings
@@ -137,6 +137,7 @@ class Supervisor:
             self._unretired.append(_Ended(worker_id, "its worker was told to stop", crashed=False))
         self._retire_ended()
         while self._unretired and monotonic() < started + DEADLINE:
+            sleep(0.1)
             self._retire_ended()
         return not self._unretired
 
