@@ -18,7 +18,6 @@ Reduction = Literal["sum_outputs", "mean_outputs"]
 PIXELS = 784
 DIGITS = 10
 TRAINING_IMAGES = 55_000
-VALIDATION_IMAGES = 5_000
 TEST_IMAGES = 10_000
 
 # Some minutes on the fastest engine, most of a day on the slowest.

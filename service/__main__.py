@@ -28,6 +28,7 @@ def main() -> int:
     configure_logging()
     if arguments.lifeline:
         end_with_parent()
+    # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
     inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
     try:
         settings = Settings()
@@ -53,7 +54,6 @@ def main() -> int:
         access_log=False,
         log_config=None,
     )
-    # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # Ctrl-C ends it in order, and uvicorn then tells of it once more
         server.run(sockets=None if inherited is None else [inherited])

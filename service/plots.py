@@ -108,7 +108,8 @@ def _summary(spec: AnySpec) -> str:
     what = "One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST " + "-".join(map(str, spec.layers))
     changed = {key: value for key, value in spec.init.model_dump().items() if key != "scheme"}
     init = ", ".join(f"{key} {value}" for key, value in changed.items() if value != 0)
-    return f"{what}: {spec.loss} loss, {spec.init.scheme} init ({init}), learning rate {spec.learning_rate:g}"
+    scheme = f"{spec.init.scheme} init" + (f" ({init})" if init else "")
+    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}"
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:

@@ -289,6 +289,19 @@ def test_a_setting_that_makes_no_sense_is_named(tmp_path):
     assert "COSTCURVE_DATABASE_URL: mysql is not supported" in (tmp_path / "workers.log").read_text()
 
 
+def test_a_service_that_asks_for_no_key_listens_openly_only_if_told_to(tmp_path):
+    def start(**environment: str):
+        deployment.environment = environment
+        return deployment._start(["service", "--host", "0.0.0.0", "--port", "0"])
+
+    with Deployment(tmp_path) as deployment:
+        assert start().wait(30) == 1
+        log = deployment.home / "service.log"
+        assert "whoever reaches 0.0.0.0 could use this service" in log.read_text()
+        start(COSTCURVE_AUTH="off")
+        until(log.read_text, lambda text: "Application startup complete" in text, timeout=30)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_service_that_is_told_to_stop_does_so_without_a_traceback(deployment, number):
     deployment.service.send_signal(number)

@@ -73,14 +73,12 @@ def logits(network: Network, pixels: Tensor) -> Tensor:
     return torch.addmm(biases, activations, weights)
 
 
-def evaluate(network: Network, images: Images, spec: MnistSpec) -> Evaluation:
-    """How the network does on these images; the prediction is the argmax of the outputs, the cost as in training."""
-    *_, whole = evaluate_in_parts(network, images, spec)
-    return whole
-
-
 def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iterator[Evaluation]:
-    """The same in parts of a fraction of a second; each yields what the images so far came to, the last the whole."""
+    """How the network does on these images; the prediction is the argmax of the outputs, the cost as in training.
+
+    Yields:
+        What the images so far came to, after each part of a fraction of a second; the last is the whole.
+    """
     correct = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
     total = torch.zeros((), dtype=torch.float64, device=images.pixels.device)
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
