@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test check bench format constraints clean
+.PHONY: help setup demo test check bench docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ check: setup ## style, types, import rules and the fast tests: before every comm
 
 bench: setup ## how fast the engine trains; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/steps.py
+
+docs: setup ## put into docs/ what is generated from the code
+	$(BIN)/python docs/generate.py
 
 format: setup ## put the code into shape
 	$(BIN)/ruff format .

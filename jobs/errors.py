@@ -72,6 +72,13 @@ class InvalidRequest(ApiError):
     code, status, title = "invalid_request", 422, "The request is not valid"
 
 
+def invalid_fields(fields: Sequence[FieldError]) -> InvalidRequest:
+    """The error that tells of these bad fields."""
+    count = "one field is" if len(fields) == 1 else f"{len(fields)} fields are"
+    shown = "; ".join(f"{field.pointer or 'the body'}: {field.message}" for field in fields[:5])
+    return InvalidRequest(f"{count} not valid: {shown}", errors=fields)
+
+
 class IdempotencyKeyReused(ApiError):
     """The idempotency key belongs to another submission."""
 
@@ -143,3 +150,7 @@ class WorkerError(JobFailure):
 
 class LaneLost(Exception):
     """A worker wrote for a job that is no longer its own. Its result is dropped."""
+
+
+class WorkerRetired(Exception):
+    """The worker incarnation was given up, and its jobs were given to others: it must end."""

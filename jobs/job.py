@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator
@@ -87,6 +88,8 @@ class Job:
     device: str
     max_runtime_seconds: float | None
     attempt: int
+    parent_id: str | None
+    pinned: bool
     progress: Progress
     result: NeuronResult | MnistResult | None
     error: Failure | None
@@ -94,6 +97,8 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     version: int
+    # How many will start before it, and it; known only while it is queued, and when it is looked at.
+    queue_position: int | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -101,15 +106,58 @@ class Job:
         return self.status.is_terminal
 
 
+class Request(StrEnum):
+    """What a client has asked the worker of a running job to do."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a job: who did it, when, and why in words.
+
+    A request that a worker is still to perform leaves the status as it is. The first event comes from no status.
+    """
+
+    id: int
+    at: datetime
+    by: str
+    from_status: JobStatus | None
+    to_status: JobStatus
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker incarnation that is alive: a process start, not a machine."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    engines: tuple[str, ...]
+    started_at: datetime
+    heartbeat_at: datetime | None
+    lease_expires_at: datetime | None
+    job_ids: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to train one job. Every write made with it is refused once the job is no longer its own."""
+    """A worker's right to train one job. Every write made with it is refused once the job is no longer its own.
+
+    `checkpoint` names the file from which to go on; None to start from the beginning.
+    """
 
     job_id: str
     job_pk: int
     attempt_pk: int
     attempt: int
+    worker_id: str
     spec: AnySpec
+    spec_hash: str
     engine: str
     device: str
     max_runtime_seconds: float | None
+    checkpoint: str | None

@@ -1,12 +1,13 @@
 """From rows of the database to the domain's own objects."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
-from jobs.job import Failure, Job, MnistResult, NeuronResult, Progress, Result
+from jobs.job import Claim, Event, Failure, Job, MnistResult, NeuronResult, Progress, Result
 from jobs.lifecycle import JobStatus
 from jobs.spec import AnySpec, MnistSpec, restored
 
@@ -34,6 +35,8 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         device=row.device or row.requested_device,
         max_runtime_seconds=row.max_runtime_seconds,
         attempt=row.attempt,
+        parent_id=row.parent_id,
+        pinned=row.pinned,
         progress=Progress(
             epoch=row.epoch,
             epochs=spec.epochs,
@@ -48,6 +51,35 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
+    )
+
+
+def waiting(job: Job, position: int, why: str) -> Job:
+    """A queued job, with its place in the queue and why it has not started; what brought it there stays said."""
+    reason = why if job.status_reason is None else f"{job.status_reason}; {why}"
+    return replace(job, queue_position=position, status_reason=reason)
+
+
+def event_of(row: Row[Any]) -> Event:
+    """The event of a row."""
+    source = None if row.from_status is None else JobStatus(row.from_status)
+    return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
+
+
+def claim_of(row: Row[Any], *, attempt_pk: int, worker_id: str, engine: str, device: str) -> Claim:
+    """The right of a worker to train the job of this row."""
+    return Claim(
+        job_id=row.id,
+        job_pk=row.pk,
+        attempt_pk=attempt_pk,
+        attempt=row.attempt,
+        worker_id=worker_id,
+        spec=spec_of(row),
+        spec_hash=row.spec_hash,
+        engine=engine,
+        device=device,
+        max_runtime_seconds=row.max_runtime_seconds,
+        checkpoint=row.checkpoint,
     )
 
 

@@ -10,6 +10,9 @@ from sqlalchemy.exc import ArgumentError
 
 from jobs.home import default_home
 
+# How long a worker that is not heard from keeps what it has in hand.
+LEASE_SECONDS = 10.0
+
 
 def _supported_database(url: str) -> str:
     try:
@@ -47,6 +50,24 @@ class Settings(BaseSettings):
         default=None,
         description="`off` lets the service listen on an address that other machines reach, though it asks for no key.",
     )
+
+    checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        default=None,
+        description="Folder of the workers' checkpoints; workers of several hosts should share it. "
+        "Default: `checkpoints` in the home folder.",
+    )
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=LEASE_SECONDS,
+        description="How long a worker that is not heard from keeps its jobs. The same for all programs on one store.",
+    )
+    retention_days: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Jobs that ended longer ago are deleted, unless they are pinned. Default: never."
+    )
+
+    @property
+    def resolved_checkpoint_dir(self) -> Path:
+        """Where checkpoints are really kept."""
+        return (self.checkpoint_dir or self.home.expanduser() / "checkpoints").absolute()
 
     @property
     def resolved_database_url(self) -> str:

@@ -5,43 +5,42 @@ under exactly that claim.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from jobs import idempotency
-from jobs.curves import Curve, decode, encode, metrics_of
+from jobs import idempotency, leases, queue
+from jobs.clones import cloned
+from jobs.curve_runs import CurvePage, cut, read_curve, write_run
+from jobs.curves import Curve
 from jobs.database import Database
-from jobs.errors import JobNotFound, LaneLost, UnknownMetric, WorkerCrashed
-from jobs.job import Claim, Failure, Job, MnistResult, NeuronResult, Progress
-from jobs.lifecycle import JobStatus, ensure_transition
+from jobs.errors import InvalidTransition, JobNotFound, LaneLost, WorkerRetired
+from jobs.job import Claim, Event, Failure, Job, MnistResult, NeuronResult, Progress, Request, WorkerInfo
+from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
-from jobs.rows import job_of, progress_columns, result_columns, spec_of
+from jobs.rows import claim_of, event_of, job_of, progress_columns, result_columns, waiting
+from jobs.settings import LEASE_SECONDS
 from jobs.spec import spec_hash
-from jobs.submission import Submission
-from jobs.tables import attempts, curve_runs, job_tags, jobs, workers
-from jobs.validation import FieldError
+from jobs.submission import Clone, JobChanges, Submission
+from jobs.tables import attempts, events, job_tags, jobs, workers
+from jobs.transitions import (
+    CANCELLED_ON_REQUEST,
+    PAUSED_ON_REQUEST,
+    Cause,
+    change,
+    crash,
+    fail,
+    leave,
+    move,
+    requeue,
+    write_event,
+)
 
-# A job whose worker died under it this many times is at fault itself.
-MAX_ATTEMPTS = 3
-
-
-def utc_now() -> datetime:
-    """The present moment, in UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePage:
-    """A stretch of a job's curve, how many points the whole range has, and the x to ask for next."""
-
-    curve: Curve
-    total_points: int
-    next_from: int
+CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,8 @@ class Submitted:
 class JobStore:
     """Durable jobs on one database, shared by any number of services and workers."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] | None = None) -> None:
+        """A store on this database; its clock, if none is given, is the database's own, the same for everybody."""
         self._database = database
         self._clock = clock
 
@@ -67,46 +67,73 @@ class JobStore:
         Raises:
             IdempotencyKeyReused: the key has come with another submission.
         """
+        return self._once(idempotency_key, lambda _: (submission, None))
+
+    def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue the same job again, but for the overrides.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidRequest: the overrides do not fit the job.
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+
+        def original(tx: Connection) -> tuple[Submission, str]:
+            row = self._row(tx, job_id)
+            asked = {"engine": row.requested_engine, "device": row.requested_device}
+            return cloned(self._with_tags(tx, row), asked, overrides), row.id
+
+        return self._once(idempotency_key, original)
+
+    def _once(self, key: str | None, what: Callable[[Connection], tuple[Submission, str | None]]) -> Submitted:
         try:
-            return self._submit(submission, idempotency_key)
+            return self._submit(key, what)
         except IntegrityError:
             # The same key came twice at once, and the other was faster: its answer is ours.
-            return self._submit(submission, idempotency_key)
+            return self._submit(key, what)
 
-    def _submit(self, submission: Submission, key: str | None) -> Submitted:
-        spec = submission.spec
+    def _submit(self, key: str | None, what: Callable[[Connection], tuple[Submission, str | None]]) -> Submitted:
         with self._database.write() as tx:
-            if key is not None and (pk := idempotency.job_pk_of(tx, key, submission)) is not None:
+            submission, parent_id = what(tx)
+            if key is not None and (pk := idempotency.job_pk_of(tx, key, submission, parent_id)) is not None:
                 first = tx.execute(select(jobs).where(jobs.c.pk == pk)).one()
                 return Submitted(idempotency.as_submitted(job_of(first, {}), submission), replayed=True)
-            created = tx.execute(
-                insert(jobs)
-                .values(
-                    id="job_" + secrets.token_hex(10),
-                    status=JobStatus.QUEUED,
-                    experiment=spec.experiment,
-                    loss=spec.loss,
-                    spec=spec.model_dump(mode="json"),
-                    spec_hash=spec_hash(spec),
-                    name=submission.name,
-                    priority=submission.priority,
-                    requested_engine=submission.engine,
-                    requested_device=submission.device,
-                    max_runtime_seconds=submission.max_runtime_seconds,
-                    attempt=1,
-                    epoch=0,
-                    step=0,
-                    created_at=self._clock(),
-                    version=1,
-                )
-                .returning(jobs)
-            ).one()
-            tags = [{"job_pk": created.pk, "key": key, "value": value} for key, value in submission.tags.items()]
-            if tags:
-                tx.execute(insert(job_tags), tags)
+            job = self._insert(tx, submission, parent_id)
             if key is not None:
-                idempotency.remember(tx, key, submission, job_pk=created.pk, now=self._clock())
-            return Submitted(job_of(created, submission.tags), replayed=False)
+                idempotency.remember(tx, key, submission, parent_id, job_pk=job.pk, now=job.created_at)
+            return Submitted(job_of(job, submission.tags), replayed=False)
+
+    def _insert(self, tx: Connection, submission: Submission, parent_id: str | None) -> Row[Any]:
+        spec, now = submission.spec, self._now(tx)
+        created = tx.execute(
+            insert(jobs)
+            .values(
+                id="job_" + secrets.token_hex(10),
+                status=JobStatus.QUEUED,
+                experiment=spec.experiment,
+                loss=spec.loss,
+                spec=spec.model_dump(mode="json"),
+                spec_hash=spec_hash(spec),
+                name=submission.name,
+                priority=submission.priority,
+                queue_rank=queue.queue_rank(now, submission.priority),
+                pack_key=queue.pack_key(spec),
+                parent_id=parent_id,
+                requested_engine=submission.engine,
+                requested_device=submission.device,
+                max_runtime_seconds=submission.max_runtime_seconds,
+                attempt=1,
+                epoch=0,
+                step=0,
+                created_at=now,
+                version=1,
+            )
+            .returning(jobs)
+        ).one()
+        self._tag(tx, created.pk, submission.tags)
+        why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
+        write_event(tx, created.pk, Cause(CLIENT, now, why), source=None, target=JobStatus.QUEUED)
+        return created
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises JobNotFound."""
@@ -118,14 +145,11 @@ class JobStore:
         with self._database.read() as tx:
             rows = tx.execute(select_jobs(query)).all()
             shown = rows[: query.limit]
-            tags: dict[int, dict[str, str]] = {row.pk: {} for row in shown}
-            for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
-                tags[tag.job_pk][tag.key] = tag.value
-        items = tuple(job_of(row, tags[row.pk]) for row in shown)
+            items = self._seen(tx, shown)
         return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a queued job at once; ask the worker of a running one to. Twice the same is no error.
+        """Cancel a waiting job at once; ask the worker of a running one to. Twice the same is no error.
 
         Raises:
             JobNotFound: there is no such job.
@@ -133,11 +157,78 @@ class JobStore:
         """
         with self._database.write() as tx:
             row = self._row(tx, job_id, lock=True)
-            if row.status == JobStatus.RUNNING and row.cancel_requested_at is None:
-                self._update(tx, row.pk, cancel_requested_at=self._clock(), status_reason="cancel requested")
-            elif row.status not in (JobStatus.RUNNING, JobStatus.CANCELLED):
-                self._move(tx, row, JobStatus.CANCELLED, status_reason="cancelled before it started")
+            if row.status == JobStatus.RUNNING:
+                if row.cancel_requested_at is None:
+                    self._request(tx, row, "cancel requested", cancel_requested_at=self._now(tx))
+            elif row.status != JobStatus.CANCELLED:
+                move(tx, row, JobStatus.CANCELLED, self._by_client(tx, "cancelled by its client"))
             return self._job(tx, job_id)
+
+    def pause(self, job_id: str) -> Job:
+        """Hold a queued job; ask the worker of a running one to put it aside. Twice the same is no error.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended, or is about to be cancelled.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING:
+                if row.cancel_requested_at is not None:
+                    raise InvalidTransition("a running job that is to be cancelled cannot become paused")
+                if row.pause_requested_at is None:
+                    self._request(tx, row, "pause requested", pause_requested_at=self._now(tx))
+            elif row.status != JobStatus.PAUSED:
+                move(tx, row, JobStatus.PAUSED, self._by_client(tx, "paused by its client"))
+            return self._job(tx, job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue, where it left off; one that is not paused goes on anyway.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING and row.pause_requested_at is not None:
+                self._request(tx, row, "pause withdrawn", pause_requested_at=None, status_reason=None)
+            elif row.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
+                move(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
+            return self._job(tx, job_id)
+
+    def update(self, job_id: str, changes: JobChanges) -> Job:
+        """Change what a client may change of a job, whatever its state. Raises JobNotFound."""
+        given = changes.model_dump(exclude_unset=True)
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if "tags" in given:
+                tx.execute(delete(job_tags).where(job_tags.c.job_pk == row.pk))
+                self._tag(tx, row.pk, given.pop("tags"))
+            if "priority" in given:
+                given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
+            change(tx, row, **given)
+            return self._job(tx, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended, with all that belongs to it.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: it has not ended.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if not JobStatus(row.status).is_terminal:
+                raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
+            tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
+
+    def events(self, job_id: str) -> tuple[Event, ...]:
+        """Everything that happened to the job, the first first. Raises JobNotFound."""
+        with self._database.read() as tx:
+            row = self._row(tx, job_id)
+            found = tx.execute(select(events).where(events.c.job_pk == row.pk).order_by(events.c.pk))
+            return tuple(event_of(event) for event in found)
 
     def curve(
         self,
@@ -156,157 +247,249 @@ class JobStore:
         """
         with self._database.read() as tx:
             row = self._row(tx, job_id)
-            known = metrics_of(spec_of(row))
-            if unknown := [metric for metric in metrics or () if metric not in known]:
-                message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
-                raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
-            recorded = tx.scalar(select(func.max(curve_runs.c.last_x)).where(curve_runs.c.job_pk == row.pk))
-            final = min(last if last is not None else (1 << 31) - 1, recorded if recorded is not None else -1)
-            end = min(final, first + limit - 1)
-            runs = tx.execute(
-                select(curve_runs)
-                .where(curve_runs.c.job_pk == row.pk, curve_runs.c.last_x >= first, curve_runs.c.first_x <= end)
-                .order_by(curve_runs.c.first_x)
-            ).all()
-        curve = Curve.joined(
-            decode(run.data, start=run.first_x, metrics=run.metrics.split(",")).between(first, end) for run in runs
-        )
-        found = curve if len(curve) else Curve(first)
-        return CurvePage(found.only(metrics or known), total_points=max(final + 1 - first, 0), next_from=found.end)
+            return read_curve(tx, row, metrics=metrics, first=first, last=last, limit=limit)
+
+    def workers(self) -> Sequence[WorkerInfo]:
+        """Every worker that is alive."""
+        with self._database.read() as tx:
+            return leases.alive(tx, self._now(tx))
 
     # For workers.
 
-    def register_worker(self, worker_id: str, *, host: str, pid: int, device: str) -> None:
+    def register_worker(
+        self,
+        worker_id: str,
+        *,
+        host: str,
+        pid: int,
+        device: str,
+        engines: Iterable[str] = (),
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         """A new worker incarnation: `worker_id` is fresh at each process start, and goes with every claim."""
         with self._database.write() as tx:
-            tx.execute(
-                insert(workers).values(id=worker_id, host=host, pid=pid, device=device, started_at=self._clock())
-            )
+            now = self._now(tx)
+            values = {"host": host, "pid": pid, "device": device, "engines": " ".join(engines), "started_at": now}
+            expires_at = now + timedelta(seconds=lease_seconds)
+            tx.execute(insert(workers).values(id=worker_id, heartbeat_at=now, lease_expires_at=expires_at, **values))
 
-    def claim(self, worker_id: str, *, engines: Mapping[str, str], devices: Mapping[str, str]) -> Claim | None:
-        """Take the first queued job that this worker can train; None when there is none.
+    def renew_lease(self, worker_id: str, *, seconds: float) -> bool:
+        """Let the worker keep what it has for so many seconds from now on. False: it has been retired."""
+        with self._database.write() as tx:
+            return leases.renew(tx, worker_id, self._now(tx), seconds)
 
-        The job's curve, if an earlier attempt left one, is dropped: this attempt trains from the start.
+    def claim(
+        self, worker_id: str, *, engines: Mapping[str, str], devices: Mapping[str, str], limit: int = 1
+    ) -> Sequence[Claim]:
+        """Take the first queued job that this worker can train, and up to limit - 1 that can be trained with it.
+
+        A job goes on from its checkpoint, and from the curve's points up to there; without one, from the start.
 
         Args:
             worker_id: the incarnation that asks.
             engines: the engine to use for each engine that a job may request ("auto" included).
             devices: the device to use for each device that a job may request.
-        """
-        waiting = [
-            # Written out, not bound: only so can a planner see that the queue's partial index applies.
-            jobs.c.status == literal(JobStatus.QUEUED.value, literal_execute=True),
-            jobs.c.requested_engine.in_(engines),
-            jobs.c.requested_device.in_(devices),
-        ]
-        with self._database.read() as tx:  # Idle workers must not keep taking the write lock.
-            if tx.scalar(select(jobs.c.pk).where(*waiting).limit(1)) is None:
-                return None
-        with self._database.write() as tx:
-            row = tx.execute(
-                select(jobs)
-                .where(*waiting)
-                .order_by(jobs.c.priority.desc(), jobs.c.pk)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).one_or_none()
-            if row is None:
-                return None
-            now = self._clock()
-            engine, device = engines[row.requested_engine], devices[row.requested_device]
-            attempt_pk = tx.execute(
-                insert(attempts)
-                .values(job_pk=row.pk, number=row.attempt, worker_id=worker_id, started_at=now)
-                .returning(attempts.c.pk)
-            ).scalar_one()
-            tx.execute(delete(curve_runs).where(curve_runs.c.job_pk == row.pk))
-            self._move(
-                tx,
-                row,
-                JobStatus.RUNNING,
-                status_reason=None,
-                attempt_pk=attempt_pk,
-                engine=engine,
-                device=device,
-                started_at=row.started_at or now,
-                epoch=0,
-                step=0,
-                eta_seconds=None,
-            )
-            return Claim(
-                job_id=row.id,
-                job_pk=row.pk,
-                attempt_pk=attempt_pk,
-                attempt=row.attempt,
-                spec=spec_of(row),
-                engine=engine,
-                device=device,
-                max_runtime_seconds=row.max_runtime_seconds,
-            )
+            limit: how many jobs at most.
 
-    def record(self, claim: Claim, progress: Progress, curve: Curve) -> bool:
-        """Keep the progress, and the curve's new points. True: the client has asked to cancel. Raises LaneLost."""
+        Raises:
+            WorkerRetired: the incarnation has been given up.
+        """
+        with self._database.read() as tx:  # Idle workers must not keep taking the write lock.
+            requests = queue.next_in_line(tx, engines=engines, devices=devices)
+        if not requests:
+            return []
+        with self._database.write() as tx:
+            if not leases.locked(tx, worker_id):
+                raise WorkerRetired(f"worker {worker_id} was given up")
+            for device, engine in requests:
+                head = queue.take_head(tx, device, engine)
+                if head is not None:
+                    rows = [head, *queue.take_company(tx, head, limit - 1)]
+                    return [self._begin(tx, row, worker_id, engines[engine], devices[device]) for row in rows]
+        return []
+
+    def _begin(self, tx: Connection, row: Row[Any], worker_id: str, engine: str, device: str) -> Claim:
+        now = self._now(tx)
+        attempt = {"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now}
+        attempt_pk = tx.execute(insert(attempts).values(**attempt).returning(attempts.c.pk)).scalar_one()
+        cut(tx, row.pk, first=row.checkpoint_epoch)
+        place = "the beginning" if row.checkpoint is None else f"step {row.checkpoint_step}"
+        move(
+            tx,
+            row,
+            JobStatus.RUNNING,
+            Cause(worker_id, now, f"attempt {row.attempt}, on {device}, from {place}"),
+            status_reason=None,
+            attempt_pk=attempt_pk,
+            engine=engine,
+            device=device,
+            started_at=row.started_at or now,
+            epoch=row.checkpoint_epoch,
+            step=row.checkpoint_step,
+            eta_seconds=None,
+        )
+        return claim_of(row, attempt_pk=attempt_pk, worker_id=worker_id, engine=engine, device=device)
+
+    def restart(self, claim: Claim, *, why: str) -> None:
+        """The checkpoint cannot be used: the job, still the worker's own, begins anew. Raises LaneLost."""
         with self._database.write() as tx:
             row = self._own(tx, claim)
-            self._update(tx, row.pk, **progress_columns(progress))
+            cut(tx, row.pk, first=0)
+            change(tx, row, **_NO_CHECKPOINT, epoch=0, step=0)
+            write_event(tx, row.pk, self._by(tx, claim, why), source=row.status, target=row.status)
+
+    def record(
+        self, claim: Claim, progress: Progress, curve: Curve, *, checkpoint: str | None = None
+    ) -> Request | None:
+        """Keep the progress, the curve's new points, and the checkpoint of exactly this state, if one was written.
+
+        Returns:
+            What the client has asked for, if anything.
+
+        Raises:
+            LaneLost: the job is no longer this worker's.
+        """
+        with self._database.write() as tx:
+            row = self._own(tx, claim)
+            values = progress_columns(progress)
+            if checkpoint is not None:
+                place = {"checkpoint_step": progress.step, "checkpoint_epoch": progress.epoch}
+                # It gets on: what killed its workers before was not this.
+                values |= {"checkpoint": checkpoint, **place, "crashes": 0}
+            change(tx, row, **values)
             if len(curve):
-                # A worker whose connection broke at the commit cannot know, and writes the same points once more.
-                tx.execute(delete(curve_runs).where(curve_runs.c.job_pk == row.pk, curve_runs.c.first_x >= curve.start))
-                tx.execute(
-                    insert(curve_runs).values(
-                        job_pk=row.pk,
-                        first_x=curve.start,
-                        last_x=curve.end - 1,
-                        metrics=",".join(curve.series),
-                        data=encode(curve),
-                    )
-                )
-            return row.cancel_requested_at is not None
+                write_run(tx, row.pk, curve)
+            if row.cancel_requested_at is not None:
+                return Request.CANCEL
+            return Request.PAUSE if row.pause_requested_at is not None else None
 
     def finish(self, claim: Claim, result: NeuronResult | MnistResult) -> None:
         """The training ended; this is what it came to. Raises LaneLost."""
         with self._database.write() as tx:
             row = self._own(tx, claim)
-            self._leave(tx, row, JobStatus.SUCCEEDED, outcome="succeeded", **result_columns(result, claim.spec))
+            values = {"status_reason": None, **_NO_CHECKPOINT, **result_columns(result, claim.spec)}
+            why = values["status_reason"] or "training ended"
+            leave(tx, row, JobStatus.SUCCEEDED, self._by(tx, claim, why), outcome="succeeded", **values)
 
     def fail(self, claim: Claim, failure: Failure) -> None:
         """The training cannot go on. Raises LaneLost."""
         with self._database.write() as tx:
-            self._fail(tx, self._own(tx, claim), failure)
+            fail(tx, self._own(tx, claim), failure, self._by(tx, claim, failure.message))
 
     def confirm_cancel(self, claim: Claim) -> None:
         """The training has stopped because its client asked for it. Raises LaneLost."""
         with self._database.write() as tx:
-            self._leave(
-                tx, self._own(tx, claim), JobStatus.CANCELLED, outcome="cancelled", status_reason="cancelled on request"
-            )
+            cause = self._by(tx, claim, CANCELLED_ON_REQUEST)
+            leave(tx, self._own(tx, claim), JobStatus.CANCELLED, cause, outcome="cancelled")
+
+    def confirm_pause(self, claim: Claim) -> None:
+        """The training has been put aside because its client asked for it. Raises LaneLost."""
+        with self._database.write() as tx:
+            cause = self._by(tx, claim, PAUSED_ON_REQUEST)
+            leave(tx, self._own(tx, claim), JobStatus.PAUSED, cause, outcome="paused")
 
     def hand_back(self, claim: Claim, *, reason: str) -> None:
         """Put the job back into the queue, at no cost to it. Raises LaneLost."""
         with self._database.write() as tx:
-            self._requeue(tx, self._own(tx, claim), reason=reason)
+            requeue(tx, self._own(tx, claim), self._by(tx, claim, reason))
 
-    def retire_worker(self, worker_id: str, *, reason: str, crashed: bool) -> None:
-        """The incarnation has ended. A job still in its hands goes back to the queue.
+    # For whoever looks after workers.
 
-        A crash costs the job one of its MAX_ATTEMPTS attempts; the last one fails it.
-        """
+    def retire_worker(self, worker_id: str, *, reason: str, crashed: bool, by: str = "supervisor") -> None:
+        """The incarnation has ended. What it still has in hand goes back to the queue; a crash counts against it."""
         with self._database.write() as tx:
-            ended = update(workers).where(workers.c.id == worker_id, workers.c.stopped_at.is_(None))
-            tx.execute(ended.values(stopped_at=self._clock()))
-            held = select(attempts.c.pk).where(attempts.c.worker_id == worker_id, attempts.c.ended_at.is_(None))
-            for row in tx.execute(select(jobs).where(jobs.c.attempt_pk.in_(held)).with_for_update()).all():
-                if crashed and row.attempt >= MAX_ATTEMPTS:
-                    self._fail(tx, row, Failure(WorkerCrashed.code, f"{reason}, at attempt {row.attempt} of this job"))
-                else:
-                    self._requeue(tx, row, reason=reason, attempt=row.attempt + crashed)
+            self._retire(tx, worker_id, Cause(by, self._now(tx), reason), crashed=crashed)
+
+    def reap(self, *, by: str) -> Sequence[str]:
+        """Retire every worker whose lease is over, as it has died or hangs. Returns their ids."""
+        with self._database.read() as tx:
+            suspects = leases.expired(tx, self._now(tx))
+        reaped = []
+        for worker_id in suspects:
+            with self._database.write() as tx:
+                now = self._now(tx)
+                if leases.is_over(tx, worker_id, now):
+                    cause = Cause(by, now, f"its worker {worker_id} was no longer heard from")
+                    self._retire(tx, worker_id, cause, crashed=True)
+                    reaped.append(worker_id)
+        return reaped
+
+    def purge(self, *, days: float, limit: int = 500) -> int:
+        """Forget up to `limit` jobs that ended more than so many days ago, but for pinned ones. Returns how many."""
+        with self._database.write() as tx:
+            before = self._now(tx) - timedelta(days=days)
+            old = select(jobs.c.pk).where(jobs.c.finished_at.is_not(None), ~jobs.c.pinned, jobs.c.finished_at < before)
+            pks = tx.scalars(old.limit(limit)).all()
+            tx.execute(delete(jobs).where(jobs.c.pk.in_(pks)))
+            idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
+            tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
+            return len(pks)
+
+    def now(self) -> datetime:
+        """The present moment by the clock that leases go by."""
+        with self._database.read() as tx:
+            return self._now(tx)
+
+    def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of these jobs that have ended."""
+        with self._database.read() as tx:
+            return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
 
     # Parts of a transaction.
 
+    def _now(self, tx: Connection) -> datetime:
+        if self._clock is not None:
+            return self._clock()
+        if tx.dialect.name == "postgresql":
+            moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+            return moment
+        return datetime.now(UTC)  # SQLite runs in this very process
+
+    def _by(self, tx: Connection, claim: Claim, why: str) -> Cause:
+        return Cause(claim.worker_id, self._now(tx), why)
+
+    def _by_client(self, tx: Connection, why: str) -> Cause:
+        return Cause(CLIENT, self._now(tx), why)
+
+    def _request(self, tx: Connection, row: Row[Any], why: str, **values: Any) -> None:
+        """Ask the worker of a running job for something, or no longer."""
+        change(tx, row, **{"status_reason": why, **values})
+        write_event(tx, row.pk, self._by_client(tx, why), source=row.status, target=row.status)
+
+    def _retire(self, tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:
+        held = leases.retire(tx, worker_id, cause.at)
+        if crashed:
+            crash(tx, held, cause)
+            return
+        for row in held:
+            requeue(tx, row, cause)
+
     def _job(self, tx: Connection, job_id: str) -> Job:
-        row = self._row(tx, job_id)
+        return self._seen(tx, [self._row(tx, job_id)])[0]
+
+    def _seen(self, tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Job, ...]:
+        """Jobs as they stand, with their tags; waiting ones with their place in the queue, and why they wait."""
+        tags: dict[int, dict[str, str]] = {row.pk: {} for row in rows}
+        for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
+            tags[tag.job_pk][tag.key] = tag.value
+        places = queue.positions(tx, rows)
+        devices = leases.alive_devices(tx, self._now(tx)) if places else ()
+        return tuple(
+            job_of(row, tags[row.pk])
+            if (place := places.get(row.pk)) is None
+            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row.requested_device, place, devices))
+            for row in rows
+        )
+
+    def _with_tags(self, tx: Connection, row: Row[Any]) -> Job:
         tags = tx.execute(select(job_tags.c.key, job_tags.c.value).where(job_tags.c.job_pk == row.pk))
         return job_of(row, {tag.key: tag.value for tag in tags})
+
+    def _tag(self, tx: Connection, job_pk: int, tags: Mapping[str, str]) -> None:
+        if tags:
+            tx.execute(
+                insert(job_tags), [{"job_pk": job_pk, "key": key, "value": value} for key, value in tags.items()]
+            )
 
     def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
         found = select(jobs).where(jobs.c.id == job_id)
@@ -317,48 +500,11 @@ class JobStore:
 
     def _own(self, tx: Connection, claim: Claim) -> Row[Any]:
         """The claim's row, locked; LaneLost if the job is no longer running under this very claim."""
-        fence: Iterable[ColumnElement[bool]] = (
-            jobs.c.pk == claim.job_pk,
-            jobs.c.attempt_pk == claim.attempt_pk,
-            jobs.c.status == JobStatus.RUNNING,
-        )
+        fence = (jobs.c.pk == claim.job_pk, jobs.c.attempt_pk == claim.attempt_pk, jobs.c.status == JobStatus.RUNNING)
         row = tx.execute(select(jobs).where(*fence).with_for_update()).one_or_none()
         if row is None:
             raise LaneLost(f"{claim.job_id} is no longer this worker's")
         return row
 
-    def _update(self, tx: Connection, pk: int, **values: Any) -> None:
-        tx.execute(update(jobs).where(jobs.c.pk == pk).values(version=jobs.c.version + 1, **values))
 
-    def _move(self, tx: Connection, row: Row[Any], target: JobStatus, **values: Any) -> None:
-        """The one place where a job's status changes."""
-        ensure_transition(JobStatus(row.status), target)
-        if target.is_terminal:
-            values["finished_at"] = self._clock()
-        self._update(tx, row.pk, status=target, **values)
-
-    def _leave(self, tx: Connection, row: Row[Any], target: JobStatus, *, outcome: str, **values: Any) -> None:
-        """End the attempt under which the job is running."""
-        tx.execute(
-            update(attempts).where(attempts.c.pk == row.attempt_pk).values(ended_at=self._clock(), outcome=outcome)
-        )
-        values = {"status_reason": None, "eta_seconds": None, **values}
-        self._move(tx, row, target, attempt_pk=None, cancel_requested_at=None, **values)
-
-    def _fail(self, tx: Connection, row: Row[Any], failure: Failure) -> None:
-        self._leave(
-            tx,
-            row,
-            JobStatus.FAILED,
-            outcome=f"failed: {failure.code}",
-            status_reason=failure.message,
-            error_code=failure.code,
-            error_message=failure.message,
-        )
-
-    def _requeue(self, tx: Connection, row: Row[Any], *, reason: str, **values: Any) -> None:
-        if row.cancel_requested_at is not None:
-            # Nobody is left to perform the request, and nobody should train what nobody wants.
-            self._leave(tx, row, JobStatus.CANCELLED, outcome=reason, status_reason="cancelled on request")
-            return
-        self._leave(tx, row, JobStatus.QUEUED, outcome=reason, status_reason=reason, engine=None, device=None, **values)
+_NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}

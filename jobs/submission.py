@@ -24,6 +24,10 @@ Name = Annotated[Text, Field(min_length=1, max_length=200)]
 TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
 TagValue = Annotated[Text, Field(max_length=256)]
 Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
+Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)]
+MaxRuntimeSeconds = Annotated[
+    float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
+]
 
 
 def _spec_or_preset(schema: dict[str, Any]) -> None:
@@ -45,11 +49,9 @@ class Submission(StrictModel):
     device: Device = "auto"
     engine: Engine = "auto"
     name: Name | None = None
-    tags: dict[TagKey, TagValue] = Field(default={}, max_length=MAX_TAGS)
+    tags: Tags = Field(default={})
     priority: Priority = 50
-    max_runtime_seconds: Annotated[
-        float | None, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
-    ] = None
+    max_runtime_seconds: MaxRuntimeSeconds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -69,3 +71,24 @@ class Submission(StrictModel):
         if spec["experiment"] != PRESETS[name].spec.experiment:
             raise bad_value(f"the preset {name} is a {PRESETS[name].spec.experiment} experiment", at="spec/experiment")
         return {**given, "spec": spec}
+
+
+class Clone(StrictModel):
+    """What is to be otherwise than in the job that is cloned; whatever is left out stays as it is there."""
+
+    spec: dict[str, Any] = Field(default={}, description="Fields of the spec to override.")
+    device: Device = "auto"
+    engine: Engine = "auto"
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    max_runtime_seconds: MaxRuntimeSeconds | None = None
+
+
+class JobChanges(StrictModel):
+    """What a client may change of a job that it has submitted; whatever is left out stays as it is."""
+
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    pinned: bool = Field(default=False, description="Whether the job is kept when its time of retention is over.")

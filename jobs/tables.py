@@ -1,10 +1,12 @@
 """The tables, on SQLite and PostgreSQL alike. Migrations, not this module, create them (jobs/migrations/)."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -49,6 +52,12 @@ metadata = MetaData(
     }
 )
 
+
+def _where(condition: str) -> dict[str, Any]:
+    """A partial index: small, however many rows there are of which the condition does not hold."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 # One row for each worker process start: a process that comes back is another worker.
 workers = Table(
     "workers",
@@ -57,8 +66,13 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", Text, nullable=False),
+    Column("engines", Text),
     Column("started_at", UtcTime, nullable=False),
+    Column("heartbeat_at", UtcTime),
+    # Past this moment anybody may give its jobs to others. Empty: it came from a version without leases.
+    Column("lease_expires_at", UtcTime),
     Column("stopped_at", UtcTime),
+    Index("ix_workers_alive", "lease_expires_at", **_where("stopped_at IS NULL")),
 )
 
 jobs = Table(
@@ -74,15 +88,30 @@ jobs = Table(
     Column("spec_hash", String(71), nullable=False),
     Column("name", Text),
     Column("priority", Integer, nullable=False),
+    # When its turn comes: jobs/queue.py.
+    Column("queue_rank", Float, nullable=False, server_default=text("0")),
+    # Jobs with the same key may be trained together.
+    Column("pack_key", Text, nullable=False, server_default=text("''")),
+    # A pack died with this job in it: it is trained alone from now on, so that it can harm no other.
+    Column("solo", Boolean, nullable=False, server_default=false()),
+    Column("pinned", Boolean, nullable=False, server_default=false()),
+    Column("parent_id", String(40)),
     Column("requested_engine", String(16), nullable=False),
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
     Column("device", Text),
     Column("max_runtime_seconds", Float),
     Column("attempt", Integer, nullable=False),
+    # How often in a row its worker died under this job alone, without a new checkpoint in between.
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
     # The claim that may write, while the job runs: the fence.
     Column("attempt_pk", Key),
     Column("cancel_requested_at", UtcTime),
+    Column("pause_requested_at", UtcTime),
+    # The file from which training goes on, and how far it had come there.
+    Column("checkpoint", Text),
+    Column("checkpoint_step", Integer, nullable=False, server_default=text("0")),
+    Column("checkpoint_epoch", Integer, nullable=False, server_default=text("0")),
     Column("epoch", Integer, nullable=False),
     Column("step", Integer, nullable=False),
     Column("eta_seconds", Float),
@@ -94,13 +123,11 @@ jobs = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Column("version", Integer, nullable=False),
-    Index(
-        "ix_jobs_queue",
-        text("priority DESC"),
-        "pk",
-        sqlite_where=text("status = 'queued'"),
-        postgresql_where=text("status = 'queued'"),
-    ),
+    Index("ix_jobs_queue", "requested_device", "requested_engine", "queue_rank", "pk", **_where("status = 'queued'")),
+    Index("ix_jobs_pack", "pack_key", "queue_rank", "pk", **_where("status = 'queued' AND NOT solo")),
+    Index("ix_jobs_rank", "queue_rank", "pk", **_where("status = 'queued'")),
+    Index("ix_jobs_running", "attempt_pk", **_where("status = 'running'")),
+    Index("ix_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL AND NOT pinned")),
 )
 
 job_tags = Table(
@@ -133,6 +160,19 @@ attempts = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("outcome", Text),
+)
+
+# Everything that ever happened to a job: who did it, when, and why.
+events = Table(
+    "events",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", UtcTime, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("from_status", String(16)),
+    Column("to_status", String(16), nullable=False),
+    Column("why", Text, nullable=False),
 )
 
 # A curve is stored in the runs of points in which it was reported, not a row a point.

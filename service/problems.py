@@ -14,11 +14,11 @@ from jobs.errors import (
     ApiError,
     BodyTooLarge,
     InternalError,
-    InvalidRequest,
     MalformedJson,
     MethodNotAllowed,
     NotFound,
     StoreUnavailable,
+    invalid_fields,
 )
 from jobs.validation import FieldError, field_errors
 
@@ -95,10 +95,7 @@ def _of_validation(error: RequestValidationError) -> ApiError:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return _malformed(f"{first['ctx']['error']}, at character {first['loc'][1]}")
-    fields = field_errors(error.errors())
-    count = "one field is" if len(fields) == 1 else f"{len(fields)} fields are"
-    shown = "; ".join(f"{field.pointer or 'the body'}: {field.message}" for field in fields[:5])
-    return InvalidRequest(f"{count} not valid: {shown}", errors=fields)
+    return invalid_fields(field_errors(error.errors()))
 
 
 def _malformed(message: str) -> MalformedJson:

@@ -5,13 +5,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from jobs.curve_runs import CurvePage
 from jobs.estimate import estimate, warnings
 from jobs.job import Result
 from jobs.lifecycle import JobStatus
 from jobs.listing import Page
 from jobs.presets import Preset
 from jobs.spec import Spec, spec_hash
-from jobs.store import CurvePage
 from jobs.submission import Submission
 
 

@@ -12,7 +12,7 @@ import torch
 
 from jobs.curves import Curve
 from jobs.errors import JobFailure, LaneLost, OutOfMemory, StoreUnavailable, TimedOut, WorkerError
-from jobs.job import Claim, Failure, Progress
+from jobs.job import Claim, Failure, Progress, Request
 from jobs.spec import NeuronSpec
 from jobs.store import JobStore
 from workers.devices import served_by
@@ -69,10 +69,10 @@ class Worker:
         """Train job after job; returns when told to stop."""
         claim_next = partial(self._store.claim, self._worker_id, engines=ENGINES, devices=self._devices)
         while not self._stop.is_set():
-            claim = self._patiently(claim_next)
-            if claim is None:
+            claims = self._patiently(claim_next)
+            if not claims:
                 self._stop.wait(IDLE_POLL)
-            else:
+            for claim in claims:
                 self._perform(claim)
 
     def _perform(self, claim: Claim) -> None:
@@ -153,7 +153,7 @@ class Worker:
     def _record(self, claim: Claim, recorder: "_Recorder") -> bool:
         """Write what is new; True when the job's client has asked to cancel it."""
         progress, curve = recorder.take()
-        return self._patiently(partial(self._store.record, claim, progress, curve))
+        return self._patiently(partial(self._store.record, claim, progress, curve)) is Request.CANCEL
 
     def _patiently(self, write: Callable[[], T]) -> T:
         """Try until the store takes it: an outage pauses training, and costs no job anything."""

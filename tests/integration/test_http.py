@@ -33,7 +33,8 @@ def test_a_submitted_job_is_created_and_can_be_fetched_where_its_location_says(h
     job = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     fetched = http.get(answer.headers["location"])
-    assert fetched.json() == job
+    # Why it waits is found out when it is looked at, and nobody works here.
+    assert fetched.json() == job | {"status_reason": "no worker is alive"}
     assert (job["status"], job["is_terminal"], job["name"], job["tags"]) == ("queued", False, "n", {"a": "b"})
     assert job["spec"]["effective_learning_rate"] == 0.15
     assert job["spec_hash"].startswith("sha256:")

@@ -1,0 +1,104 @@
+"""Who is alive: worker incarnations and their leases, as rows of the database.
+
+A worker holds one lease for all that it has in hand. While it gets on it renews it; once the lease is over, anybody
+may retire the worker, and its jobs are given to others.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, union, update
+
+from jobs.job import WorkerInfo
+from jobs.queue import is_running
+from jobs.tables import attempts, jobs, workers
+
+_working = workers.c.stopped_at.is_(None)
+
+
+def locked(tx: Connection, worker_id: str) -> bool:
+    """Whether this incarnation still is one. Until the transaction ends it stays so, as nobody can retire it."""
+    found = select(workers.c.id).where(workers.c.id == worker_id, _working).with_for_update(read=True)
+    return tx.execute(found).one_or_none() is not None
+
+
+def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool:
+    """Let the lease last for `seconds` from now on, unless it lasts longer. False: the worker has been retired."""
+    found = select(workers.c.lease_expires_at).where(workers.c.id == worker_id, _working).with_for_update()
+    row = tx.execute(found).one_or_none()
+    if row is None:
+        return False
+    until = now + timedelta(seconds=seconds)
+    expires_at = until if row.lease_expires_at is None else max(until, row.lease_expires_at)
+    tx.execute(update(workers).where(workers.c.id == worker_id).values(heartbeat_at=now, lease_expires_at=expires_at))
+    return True
+
+
+def retire(tx: Connection, worker_id: str, now: datetime) -> list[Row[Any]]:
+    """The incarnation has ended: it can claim nothing more. Its jobs, locked."""
+    tx.execute(update(workers).where(workers.c.id == worker_id, _working).values(stopped_at=now))
+    held = select(attempts.c.pk).where(attempts.c.worker_id == worker_id, attempts.c.ended_at.is_(None))
+    found = select(jobs).where(jobs.c.attempt_pk.in_(held), is_running).order_by(jobs.c.pk).with_for_update()
+    return list(tx.execute(found).all())
+
+
+def expired(tx: Connection, now: datetime) -> list[str]:
+    """Incarnations whose lease is over and that nobody has retired; and those that ended with a job in hand."""
+    over = select(workers.c.id).where(_working, workers.c.lease_expires_at < now)
+    gone = (
+        select(workers.c.id)
+        .join(attempts, attempts.c.worker_id == workers.c.id)
+        .join(jobs, jobs.c.attempt_pk == attempts.c.pk)
+        .where(is_running, workers.c.stopped_at.is_not(None))
+    )
+    return list(tx.scalars(union(over, gone)))
+
+
+def is_over(tx: Connection, worker_id: str, now: datetime) -> bool:
+    """Whether what `expired` said of this worker still holds; locks it, so that it stays so."""
+    row = tx.execute(select(workers).where(workers.c.id == worker_id).with_for_update()).one()
+    return row.stopped_at is not None or (row.lease_expires_at is not None and row.lease_expires_at < now)
+
+
+def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
+    """Every incarnation that has not ended and has been heard from lately, with what it has in hand."""
+    found: Select[Any] = select(workers).where(_working, workers.c.lease_expires_at >= now)
+    rows = tx.execute(found.order_by(workers.c.started_at, workers.c.id)).all()
+    in_hand = tx.execute(
+        select(attempts.c.worker_id, jobs.c.id)
+        .join(jobs, jobs.c.attempt_pk == attempts.c.pk)
+        .where(is_running)
+        .order_by(jobs.c.pk)
+    ).all()
+    return [
+        WorkerInfo(
+            id=row.id,
+            host=row.host,
+            pid=row.pid,
+            device=row.device,
+            engines=tuple((row.engines or "").split()),
+            started_at=row.started_at,
+            heartbeat_at=row.heartbeat_at,
+            lease_expires_at=row.lease_expires_at,
+            job_ids=tuple(held.id for held in in_hand if held.worker_id == row.id),
+        )
+        for row in rows
+    ]
+
+
+def alive_devices(tx: Connection, now: datetime) -> Sequence[str]:
+    """The devices on which somebody is alive."""
+    return tx.scalars(select(workers.c.device).where(_working, workers.c.lease_expires_at >= now).distinct()).all()
+
+
+def why_waiting(requested_device: str, position: int, devices: Iterable[str]) -> str:
+    """Why a queued job has not started."""
+    devices = list(devices)
+    if not devices:
+        return "no worker is alive"
+    if requested_device == "cuda" and all(device == "cpu" for device in devices):
+        return "no worker that is alive has a CUDA device"
+    if position == 1:
+        return "next in line for a free worker"
+    return f"{position - 1:,} {'job is' if position == 2 else 'jobs are'} before it"
