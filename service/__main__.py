@@ -14,6 +14,8 @@ from jobs.errors import StoreUnavailable
 from jobs.lifeline import end_with_parent
 from jobs.logs import configure_logging
 from jobs.settings import Settings, explain
+from jobs.store import JobStore
+from jobs.upkeep import Upkeep
 from service.app import create_app
 
 
@@ -55,8 +57,16 @@ def main() -> int:
         log_config=None,
     )
     server = uvicorn.Server(config)
+    upkeep = Upkeep(
+        JobStore(database),
+        name=f"service on {socket.gethostname()}",
+        lease_seconds=settings.lease_seconds,
+        retention_days=settings.retention_days,
+    )
+    upkeep.start()
     with suppress(KeyboardInterrupt):  # Ctrl-C ends it in order, and uvicorn then tells of it once more
         server.run(sockets=None if inherited is None else [inherited])
+    upkeep.stop()
     database.close()
     return 0 if server.started else 1
 

@@ -22,6 +22,9 @@ def main() -> int:
     """Supervise workers; 0 after an orderly end, 1 when it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
     parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
+    parser.add_argument(
+        "--pack", type=_count, default=1, help="jobs of the same shape that a process trains at once, taking turns"
+    )
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
     configure_logging()
@@ -39,7 +42,8 @@ def main() -> int:
         return 1
     devices = available_devices()
     count = arguments.processes or len(devices)
-    all_handed_back = Supervisor(store, settings, [devices[index % len(devices)] for index in range(count)]).run()
+    seats = [devices[index % len(devices)] for index in range(count)]
+    all_handed_back = Supervisor(store, settings, seats, pack=arguments.pack).run()
     return 0 if all_handed_back else 1
 
 

@@ -7,18 +7,32 @@ import signal
 import socket
 import sys
 import threading
+from ctypes import c_bool
 
 from jobs.database import Database
-from jobs.errors import StoreUnavailable
+from jobs.errors import StoreUnavailable, WorkerRetired
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import JobStore
+from jobs.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 
-def main(worker_id: str, device: str, settings: Settings) -> None:
-    """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached."""
+# The exit code of a worker that lost its lease: it has nothing in hand, and another may take its place at once.
+RETIRED = 3
+
+
+def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool) -> None:
+    """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached.
+
+    Args:
+        worker_id: this incarnation.
+        device: "cpu", or "cuda:0" and so on.
+        settings: the settings.
+        pack: how many jobs to train at once.
+        ready: becomes true once it can train; shared with the supervisor.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C, or closing the terminal, reaches every process there; the supervisor decides what it means.
@@ -27,24 +41,30 @@ def main(worker_id: str, device: str, settings: Settings) -> None:
     _stop_with_parent(stop)
     configure_logging()
     try:
-        _work(worker_id, device, settings, stop)
+        _work(worker_id, device, settings, pack, ready, stop)
+    except WorkerRetired as retired:
+        log.warning("%s, since nothing was heard from it; it ends", retired)
+        sys.exit(RETIRED)
     except StoreUnavailable as error:
         log.critical("the store is unavailable: %s", error.detail)
         sys.exit(1)
 
 
-def _work(worker_id: str, device: str, settings: Settings, stop: threading.Event) -> None:
+def _work(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool, stop: threading.Event) -> None:
     # cuBLAS needs this before its first use, to give the same bits every time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
+    from workers.checkpoints import Checkpoints
     from workers.datasets import default_cache_dir, load_mnist
     from workers.experiments.mlp import Images, ImageSets
-    from workers.worker import Worker
+    from workers.lease import Lease
+    from workers.worker import ENGINES, Worker
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    torch.zeros(1, device=device)  # opening a GPU may take longer than a lease lasts
 
     def images(on: torch.device) -> ImageSets:
         """MNIST on a device."""
@@ -56,10 +76,34 @@ def _work(worker_id: str, device: str, settings: Settings, stop: threading.Event
         )
 
     store = JobStore(Database(settings.resolved_database_url))
-    store.register_worker(worker_id, host=socket.gethostname(), pid=os.getpid(), device=device)
+    seconds = settings.lease_seconds
+    store.register_worker(
+        worker_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        device=device,
+        engines=sorted(set(ENGINES.values())),
+        lease_seconds=seconds,
+    )
+    lease = Lease(store, worker_id, seconds=seconds)
+    lease.start()
+    upkeep = Upkeep(store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days)
+    upkeep.start()
     log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
-    Worker(store, worker_id=worker_id, device=device, images=images, stop=stop).run()
-    store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False)
+    ready.value = True
+    Worker(
+        store,
+        worker_id=worker_id,
+        device=device,
+        images=images,
+        checkpoints=Checkpoints(settings.resolved_checkpoint_dir),
+        lease=lease,
+        stop=stop,
+        pack=pack,
+    ).run()
+    upkeep.stop()
+    lease.stop()
+    store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False, by=worker_id)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

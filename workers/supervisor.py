@@ -6,9 +6,11 @@ import os
 import secrets
 import signal
 from collections.abc import Sequence
+from ctypes import c_bool
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import RawValue
 from time import monotonic, sleep
 
 from jobs.errors import StoreUnavailable
@@ -22,9 +24,13 @@ log = logging.getLogger(__name__)
 DEADLINE = 4.7
 GRACE = 4.0
 # Seconds before the jobs of a dead worker are handed back again, when the store did not take it.
-RETRY = 1.0
-# Seconds before a worker that died young is started again: doubled each time, from … to.
-BACKOFF = (0.5, 30.0)
+RETRY = 0.1
+# Seconds before a worker that died young is started again: doubled each time, up to …
+BACKOFF = 0.5
+# … if it could never train: something is wrong here that will not pass by itself.
+BACKOFF_UNREADY = 30.0
+# … if it could: a job that kills its workers is failed soon, and others wait for this one.
+BACKOFF_READY = 2.0
 # A worker that lived for this many seconds did not die young.
 YOUNG = 60.0
 
@@ -41,7 +47,9 @@ class _Seat:
     worker_id: str = ""
     started: float = 0.0
     not_before: float = 0.0
-    backoff: float = field(default=BACKOFF[0])
+    backoff: float = BACKOFF
+    # Without a lock: a worker may be killed at any moment, with the lock in its hands.
+    ready: c_bool = field(default_factory=lambda: RawValue(c_bool, False))
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,18 @@ class _Ended:
 class Supervisor:
     """Keeps a worker process on each device until SIGTERM, SIGINT or SIGHUP."""
 
-    def __init__(self, store: JobStore, settings: Settings, devices: Sequence[str]) -> None:
+    def __init__(self, store: JobStore, settings: Settings, devices: Sequence[str], *, pack: int = 1) -> None:
         """Prepare a supervisor.
 
         Args:
             store: to hand back what dead workers held; it should give up within a fraction of a second.
             settings: for the workers.
             devices: one worker process for each.
+            pack: how many jobs each worker trains at once.
         """
         self._store = store
         self._settings = settings
+        self._pack = pack
         self._seats = [_Seat(device) for device in devices]
         self._unretired: list[_Ended] = []
         self._stopping = False
@@ -101,27 +111,30 @@ class Supervisor:
     def _attend(self, seat: _Seat) -> None:
         """Clear away a dead worker; start one where none is."""
         if seat.process is not None and not seat.process.is_alive():
-            if monotonic() - seat.started > YOUNG:
-                seat.backoff = BACKOFF[0]
-            log.error(
-                "worker %s (pid %s) died, %s; another starts in %.1f s",
-                seat.worker_id,
-                seat.process.pid,
-                _how(seat.process.exitcode),
-                seat.backoff,
-            )
-            reason = f"its worker died ({_how(seat.process.exitcode)})"
-            self._unretired.append(_Ended(seat.worker_id, reason, crashed=True))
-            seat.process = None
-            seat.not_before = monotonic() + seat.backoff
-            seat.backoff = min(2 * seat.backoff, BACKOFF[1])
+            self._bury(seat, seat.process)
         if seat.process is None and monotonic() >= seat.not_before:
             seat.worker_id = "wrk_" + secrets.token_hex(10)
             seat.started = monotonic()
+            seat.ready = RawValue(c_bool, False)
             seat.process = _spawn.Process(
-                target=process.main, args=(seat.worker_id, seat.device, self._settings), name=f"worker-{seat.device}"
+                target=process.main,
+                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready),
+                name=f"worker-{seat.device}",
             )
             seat.process.start()
+
+    def _bury(self, seat: _Seat, dead: SpawnProcess) -> None:
+        """Give back what a dead worker held, and say when the next may start."""
+        seat.process = None
+        if dead.exitcode == process.RETIRED:
+            return
+        if monotonic() - seat.started > YOUNG:
+            seat.backoff = BACKOFF
+        how = _how(dead.exitcode)
+        log.error("worker %s (pid %s) died, %s; another starts in %.1f s", seat.worker_id, dead.pid, how, seat.backoff)
+        self._unretired.append(_Ended(seat.worker_id, f"its worker died ({how})", crashed=True))
+        seat.not_before = monotonic() + seat.backoff
+        seat.backoff = min(2 * seat.backoff, BACKOFF_READY if seat.ready.value else BACKOFF_UNREADY)
 
     def _stop(self) -> bool:
         started = monotonic()

@@ -18,8 +18,8 @@ def spec(**fields) -> MnistSpec:
     return MnistSpec.model_validate({"experiment": "mnist", **fields})
 
 
-def trained(given: MnistSpec, images):
-    reports = list(train_mnist(given, images, device=CPU))
+def trained(given: MnistSpec, images, **options):
+    reports = list(train_mnist(given, images, device=CPU, **options))
     return Curve.joined(each.curve for each in reports), reports[-1].result
 
 
@@ -140,12 +140,11 @@ def test_the_same_spec_twice_gives_the_same_bits(images):
     assert first.weights_sha256 != trained(spec(epochs=2, steps_per_epoch=1000, seed=1), images)[1].weights_sha256
 
 
-def test_how_often_it_reports_changes_no_bit(images, monkeypatch):
+def test_how_often_it_reports_changes_no_bit(images):
     given = spec(epochs=2, steps_per_epoch=30)
     rarely = trained(given, images)
-    monkeypatch.setattr("workers.engines.autograd.REPORT_INTERVAL", 0.0)
-    steps = [each.step for each in train_mnist(given, images, device=CPU)]
-    often = trained(given, images)
+    steps = [each.step for each in train_mnist(given, images, device=CPU, report_interval=0.0)]
+    often = trained(given, images, report_interval=0.0)
 
     assert steps == sorted(steps)
     assert len(steps) == 2 * (30 + 10 + 5 + 1)  # steps, thousands of test and validation images, the epoch
@@ -160,11 +159,11 @@ def test_both_losses_start_from_the_same_weights(images):
 
 
 @pytest.mark.parametrize("fields", [{"learning_rate": 1e39}, {"init": {"scheme": "constant", "weight": 1e39}}])
-def test_training_that_diverges_says_where_and_keeps_no_infinite_point(images, fields, monkeypatch):
-    monkeypatch.setattr("workers.engines.autograd.REPORT_INTERVAL", 0.0)
+def test_training_that_diverges_says_where_and_keeps_no_infinite_point(images, fields):
+    given = spec(epochs=1, steps_per_epoch=50, **fields)
     seen = []
     with pytest.raises(Diverged, match=r"cost was no longer finite .* epoch 0"):
-        seen.extend(train_mnist(spec(epochs=1, steps_per_epoch=50, **fields), images, device=CPU))
+        seen.extend(train_mnist(given, images, device=CPU, report_interval=0.0))
     assert all(len(each.curve) == 0 for each in seen)
 
 

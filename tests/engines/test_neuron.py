@@ -117,11 +117,10 @@ def test_a_neuron_that_diverges_reports_every_point_before(monkeypatch):
     assert Curve.joined(each.curve for each in seen).series["output"] == [0.5]
 
 
-def test_how_often_it_reports_changes_no_point(monkeypatch):
+def test_how_often_it_reports_changes_no_point():
     spec = PRESETS["neuron-slow-quadratic"].spec
     whole = trained(spec)
-    monkeypatch.setattr("workers.engines.autograd.REPORT_INTERVAL", 0.0)
-    reports = list(train_neuron(spec, device=CPU))
+    reports = list(train_neuron(spec, device=CPU, report_interval=0.0))
 
     assert len(reports) == spec.epochs + 1
     assert [each.step for each in reports[:3]] == [1, 2, 3]

@@ -9,7 +9,9 @@ import torch
 from jobs.errors import DatasetUnavailable
 from jobs.lifecycle import JobStatus
 from tests.processes import until
+from workers.checkpoints import Checkpoints
 from workers.engines import autograd
+from workers.lease import Lease
 from workers.worker import Worker
 
 NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 20}
@@ -18,7 +20,7 @@ NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 20}
 class Bench:
     """A worker in a thread of its own, whose data set is loaded when the test says so."""
 
-    def __init__(self, store, images) -> None:
+    def __init__(self, store, images, folder) -> None:
         self.store = store
         self.stop = threading.Event()
         self.may_load = threading.Event()
@@ -26,7 +28,17 @@ class Bench:
         self.problem: Exception | None = None
         self._loaded = images
         store.register_worker("wrk_1", host="here", pid=1, device="cpu")
-        self.worker = Worker(store, worker_id="wrk_1", device="cpu", images=self._images, stop=self.stop)
+        self.lease = Lease(store, "wrk_1", seconds=10)
+        self.lease.start()
+        self.worker = Worker(
+            store,
+            worker_id="wrk_1",
+            device="cpu",
+            images=self._images,
+            checkpoints=Checkpoints(folder),
+            lease=self.lease,
+            stop=self.stop,
+        )
         self.thread = threading.Thread(target=self.worker.run)
 
     def _images(self, _device: torch.device):
@@ -41,13 +53,14 @@ class Bench:
 
 
 @pytest.fixture
-def bench(store, images) -> Iterator[Bench]:
-    bench = Bench(store, images)
+def bench(store, images, tmp_path) -> Iterator[Bench]:
+    bench = Bench(store, images, tmp_path / "checkpoints")
     bench.thread.start()
     yield bench
     bench.stop.set()
     bench.may_load.set()
     bench.thread.join()
+    bench.lease.stop()
 
 
 def test_a_job_is_cancelled_while_its_data_set_is_still_loading(bench, submit):

@@ -3,18 +3,19 @@
 This is the oracle, not the fast path: where another engine differs from it beyond rounding, this one is right.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curves import Curve
+from jobs.curves import MNIST_METRICS, Curve
 from jobs.errors import Diverged
 from jobs.job import MnistResult, NeuronResult
 from jobs.spec import MnistSpec, NeuronSpec
-from workers.engines.report import REPORT_INTERVAL, Report, ensure_finite
+from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, ensure_finite
 from workers.experiments.inits import initial_layers
 from workers.experiments.losses import cost
 from workers.experiments.mlp import (
@@ -35,25 +36,42 @@ NAME = "autograd"
 _LOOKED_UP = 100
 
 
-def train_neuron(spec: NeuronSpec, *, device: torch.device) -> Iterator[Report]:
+def train_neuron(
+    spec: NeuronSpec,
+    *,
+    device: torch.device,
+    resume: Snapshot | None = None,
+    report_interval: float = REPORT_INTERVAL,
+) -> Iterator[Report]:
     """Plain gradient descent on one sigmoid neuron with one sample, in float64.
+
+    Args:
+        spec: what to train.
+        device: where to train.
+        resume: where to go on; at the beginning if None.
+        report_interval: seconds between two reports.
 
     Yields:
         Reports whose curves together have epochs + 1 points; point k is the state after k updates, point 0 before any.
+        A training that is resumed after k updates begins with point k.
 
     Raises:
         Diverged: a figure stopped being finite.
 
     Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
     """
-    started = reported = perf_counter()
+    reported = perf_counter()
+    started = reported - (resume.seconds if resume is not None else 0.0)
+    first = resume.step if resume is not None else 0
     layer = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)[0]
     weight = torch.tensor(layer.weights, device=device, requires_grad=True)
     bias = torch.tensor(layer.biases, device=device, requires_grad=True)
+    if resume is not None:
+        _restore({"weight": weight, "bias": bias}, resume)
     x = torch.tensor([[spec.input]], dtype=torch.float64, device=device)
     y = torch.tensor([[spec.target]], dtype=torch.float64, device=device)
-    curve = Curve()
-    for update in range(spec.epochs + 1):
+    curve = Curve(first)
+    for update in range(first, spec.epochs + 1):
         z = x @ weight + bias
         value = cost(z, y, loss=spec.loss, reduction=spec.reduction)
         torch.autograd.backward(value)
@@ -67,8 +85,9 @@ def train_neuron(spec: NeuronSpec, *, device: torch.device) -> Iterator[Report]:
         if update == spec.epochs:
             break
         _descend(((weight, bias),), spec.learning_rate)
-        if perf_counter() - reported >= REPORT_INTERVAL:
-            yield Report(update + 1, update + 1, curve)
+        if perf_counter() - reported >= report_interval:
+            done, tensors, seconds = update + 1, {"weight": weight, "bias": bias}, perf_counter() - started
+            yield Report(done, done, curve, snapshot=partial(_snapshot, done, done, seconds, tensors))
             curve, reported = Curve(curve.end), perf_counter()
     result = NeuronResult(
         final_cost=point["cost"],
@@ -91,13 +110,22 @@ def _neuron_point(value: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> dic
     }
 
 
-def train_mnist(spec: MnistSpec, images: ImageSets, *, device: torch.device) -> Iterator[Report]:
+def train_mnist(
+    spec: MnistSpec,
+    images: ImageSets,
+    *,
+    device: torch.device,
+    resume: Snapshot | None = None,
+    report_interval: float = REPORT_INTERVAL,
+) -> Iterator[Report]:
     """Plain SGD on minibatches, in float32; an epoch is `steps_per_epoch` steps, not a pass over the data.
 
     Args:
         spec: what to train.
         images: MNIST on `device`.
         device: where to train.
+        resume: where to go on, in the middle of an epoch as well; at the beginning if None.
+        report_interval: seconds between two reports.
 
     Yields:
         Reports whose curves together have one point for each epoch, taken after it.
@@ -105,16 +133,12 @@ def train_mnist(spec: MnistSpec, images: ImageSets, *, device: torch.device) -> 
     Raises:
         Diverged: the cost, or another figure, stopped being finite.
     """
-    started = perf_counter()
-    network = initial_network(spec, device)
-    order = SampleOrder(seed=spec.seed, size=len(images.train))
-    points: list[dict[str, float]] = []
-    for epoch in range(spec.epochs):
-        mean_cost = yield from _train_epoch(spec, network, images, order, epoch)
-        done = (epoch + 1) * spec.steps_per_epoch
-        trained = Report(done, epoch, Curve(epoch))
-        test = yield from _evaluated(network, images.test, spec, trained)
-        validation = yield from _evaluated(network, images.validation, spec, trained)
+    training = _MnistTraining(spec, images, device, resume, report_interval)
+    for epoch in range(len(training.points), spec.epochs):
+        mean_cost = yield from training.train_epoch(epoch)
+        trained = training.report(Curve(epoch))
+        test = yield from training.evaluate(images.test, trained)
+        validation = yield from training.evaluate(images.validation, trained)
         point = {
             "cost": mean_cost,
             "test_cost": test.cost,
@@ -127,52 +151,107 @@ def train_mnist(spec: MnistSpec, images: ImageSets, *, device: torch.device) -> 
         except Diverged:
             yield trained
             raise
-        points.append(point)
         curve = Curve(epoch)
         curve.append(point)
-        if epoch + 1 == spec.epochs or _should_stop(spec, points):
-            yield Report(done, epoch + 1, curve, _mnist_result(points, network, images, perf_counter() - started))
+        training.end_epoch(point)
+        if epoch + 1 == spec.epochs or _should_stop(spec, training.points):
+            yield Report(training.step, epoch + 1, curve, training.result())
             return
-        yield Report(done, epoch + 1, curve)
+        yield training.report(curve)
 
 
-def _train_epoch(
-    spec: MnistSpec, network: Network, images: ImageSets, order: SampleOrder, epoch: int
-) -> Generator[Report, None, float]:
-    """Train one epoch; returns the mean of its minibatches' costs, each taken before its update."""
-    reported = perf_counter()
-    first = epoch * spec.steps_per_epoch
-    # A rate beyond the range of float32 becomes infinite there, and the training then reports that it diverged.
-    rate = torch.tensor(spec.learning_rate, dtype=torch.float64).to(torch.float32).item()
-    total = torch.zeros((), dtype=torch.float64, device=images.train.pixels.device)
-    for step in range(first, first + spec.steps_per_epoch):
-        if (step - first) % _LOOKED_UP == 0:
-            batches = _batches(spec, order, step, min(step + _LOOKED_UP, first + spec.steps_per_epoch))
-            batches = batches.to(total.device)
-        batch = batches[(step - first) % _LOOKED_UP]
-        z = logits(network, images.train.pixels[batch])
-        value = cost(z, images.train.targets[batch], loss=spec.loss, reduction=spec.reduction)
-        torch.autograd.backward(value)
-        total += value.detach()
-        _descend(network, rate)
-        if perf_counter() - reported >= REPORT_INTERVAL:
-            ensure_finite({"cost": total.item()}, where=f"in epoch {epoch}, by step {step + 1}")
-            yield Report(step + 1, epoch, Curve(epoch))
-            reported = perf_counter()
-    return total.item() / spec.steps_per_epoch
+class _MnistTraining:
+    """One network on its way: everything that changes while it is trained, between two steps also as a snapshot."""
+
+    def __init__(
+        self, spec: MnistSpec, images: ImageSets, device: torch.device, resume: Snapshot | None, report_interval: float
+    ) -> None:
+        self._spec = spec
+        self._images = images
+        self._order = SampleOrder(seed=spec.seed, size=len(images.train))
+        self._report_interval = report_interval
+        self._started = self._reported = perf_counter()
+        self._network = initial_network(spec, device)
+        # Of the minibatches of the epoch so far, each taken before its update.
+        self._cost_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.step = 0
+        self.points: list[dict[str, float]] = []
+        if resume is not None:
+            self._started -= resume.seconds
+            self.step = resume.step
+            _restore(self._tensors(), resume)
+            rows: list[list[float]] = resume.tensors["points"].tolist()
+            self.points = [dict(zip(MNIST_METRICS, row, strict=True)) for row in rows]
+
+    def train_epoch(self, epoch: int) -> Generator[Report, None, float]:
+        """Train what is left of the epoch; returns the mean of its minibatches' costs, each taken before its update."""
+        spec = self._spec
+        # A rate beyond the range of float32 becomes infinite there, and the training then reports that it diverged.
+        rate = torch.tensor(spec.learning_rate, dtype=torch.float64).to(torch.float32).item()
+        end = (epoch + 1) * spec.steps_per_epoch
+        while self.step < end:
+            first, behind = self.step, min(self.step + _LOOKED_UP, end)
+            batches = _batches(spec, self._order, first, behind).to(self._cost_sum.device)
+            for batch in batches:
+                z = logits(self._network, self._images.train.pixels[batch])
+                value = cost(z, self._images.train.targets[batch], loss=spec.loss, reduction=spec.reduction)
+                torch.autograd.backward(value)
+                self._cost_sum += value.detach()
+                _descend(self._network, rate)
+                self.step += 1
+                if perf_counter() - self._reported >= self._report_interval:
+                    ensure_finite({"cost": self._cost_sum.item()}, where=f"in epoch {epoch}, by step {self.step}")
+                    yield self.report(Curve(epoch))
+                    self._reported = perf_counter()
+        return self._cost_sum.item() / spec.steps_per_epoch
+
+    def evaluate(self, images: Images, meanwhile: Report) -> Generator[Report, None, Evaluation]:
+        """Evaluate; a wide network takes seconds, in which `meanwhile` is reported now and then."""
+        self._reported = perf_counter()
+        for so_far in evaluate_in_parts(self._network, images, self._spec):
+            evaluation = so_far
+            if perf_counter() - self._reported >= self._report_interval:
+                yield meanwhile
+                self._reported = perf_counter()
+        return evaluation
+
+    def end_epoch(self, point: dict[str, float]) -> None:
+        """Add the epoch's point, and begin the next."""
+        self.points.append(point)
+        self._cost_sum.zero_()
+        self._reported = perf_counter()
+
+    def report(self, curve: Curve) -> Report:
+        """How far the training is, and the curve's new points."""
+        return Report(self.step, len(self.points), curve, snapshot=self._snapshot)
+
+    def result(self) -> MnistResult:
+        """What the training came to."""
+        seconds = perf_counter() - self._started
+        return _mnist_result(self.points, self._network, self._images, seconds)
+
+    def _snapshot(self) -> Snapshot:
+        rows = [[point[metric] for metric in MNIST_METRICS] for point in self.points]
+        points = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(MNIST_METRICS))
+        tensors = {**self._tensors(), "points": points}
+        return _snapshot(self.step, len(self.points), perf_counter() - self._started, tensors)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        named = {"cost_sum": self._cost_sum}
+        for number, (weights, biases) in enumerate(self._network, start=1):
+            named |= {f"weights.{number}": weights, f"biases.{number}": biases}
+        return named
 
 
-def _evaluated(
-    network: Network, images: Images, spec: MnistSpec, meanwhile: Report
-) -> Generator[Report, None, Evaluation]:
-    """Evaluate; a wide network takes seconds, in which `meanwhile` is reported now and then."""
-    reported = perf_counter()
-    for so_far in evaluate_in_parts(network, images, spec):
-        evaluation = so_far
-        if perf_counter() - reported >= REPORT_INTERVAL:
-            yield meanwhile
-            reported = perf_counter()
-    return evaluation
+def _snapshot(step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor]) -> Snapshot:
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    return Snapshot(step, epoch, seconds, copies)
+
+
+@torch.no_grad()
+def _restore(tensors: Mapping[str, Tensor], snapshot: Snapshot) -> None:
+    for name, tensor in tensors.items():
+        tensor.copy_(snapshot.tensors[name])
 
 
 def _batches(spec: MnistSpec, order: SampleOrder, first: int, end: int) -> Tensor:

@@ -1,8 +1,10 @@
-"""What an engine yields while it trains."""
+"""What an engine yields while it trains, and the state from which it can go on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from jobs.curves import Curve
 from jobs.errors import Diverged
@@ -13,13 +15,30 @@ REPORT_INTERVAL = 0.15
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A training's whole state between two steps; an engine that is given it goes on as if it had never stopped.
+
+    `epoch` is the number of points that the curve has so far, `seconds` how long was trained, `tensors` are on the CPU.
+    """
+
+    step: int
+    epoch: int
+    seconds: float
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Steps and epochs done so far, the curve's points since the last report, and in the last report the result."""
+    """Steps and epochs done so far, the curve's points since the last report, and in the last report the result.
+
+    `snapshot` gives the state at this moment; only until the engine is asked for its next report.
+    """
 
     step: int
     epoch: int
     curve: Curve
     result: NeuronResult | MnistResult | None = None
+    snapshot: Callable[[], Snapshot] | None = None
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:

@@ -1,0 +1,117 @@
+"""Going on from a snapshot: wherever a training was interrupted, it ends with the bits of one left alone."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jobs.curves import Curve
+from jobs.job import Claim
+from jobs.spec import MnistSpec, NeuronSpec, spec_hash
+from workers.checkpoints import Checkpoints, UnusableCheckpoint
+from workers.engines.autograd import train_mnist, train_neuron
+
+CPU = torch.device("cpu")
+NETWORK = MnistSpec.model_validate(
+    {"experiment": "mnist", "epochs": 3, "steps_per_epoch": 130, "early_stopping": {"patience": 2}}
+)
+NEURON = NeuronSpec.model_validate({"experiment": "neuron", "epochs": 40})
+
+
+def claim_of(spec, **fields) -> Claim:
+    return Claim(
+        **{
+            "job_id": "job_1",
+            "job_pk": 1,
+            "attempt_pk": 7,
+            "attempt": 1,
+            "worker_id": "wrk_1",
+            "spec": spec,
+            "spec_hash": spec_hash(spec),
+            "engine": "autograd",
+            "device": "cpu",
+            "max_runtime_seconds": None,
+            "checkpoint": None,
+            **fields,
+        }
+    )
+
+
+def train(spec, images, **options):
+    if spec is NEURON:
+        return train_neuron(spec, device=CPU, report_interval=0.0, **options)
+    return train_mnist(spec, images, device=CPU, report_interval=0.0, **options)
+
+
+def outcome(result) -> dict:
+    return {**result.model_dump(), "train_seconds": None}
+
+
+@pytest.mark.parametrize("spec", [NETWORK, NEURON], ids=["network", "neuron"])
+def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_path, spec):
+    checkpoints, claim = Checkpoints(tmp_path), claim_of(spec)
+    whole, names = [], []
+    for report in train(spec, images):
+        whole.append(report)
+        if report.snapshot is not None:
+            names.append((len(whole), checkpoints.save(claim, report.snapshot())))
+    # In the first epoch and later ones, between two looked up batches, in evaluations, at the ends of epochs.
+    for count, name in names[:: 1 if spec is NEURON else 23]:
+        snapshot = checkpoints.load(dataclasses.replace(claim, checkpoint=name))
+        before = Curve.joined(each.curve for each in whole[:count])
+        rest = list(train(spec, images, resume=snapshot))
+
+        assert len(before) == snapshot.epoch
+        assert (snapshot.step, snapshot.epoch) == (whole[count - 1].step, whole[count - 1].epoch)
+        joined = Curve.joined([before, *(each.curve for each in rest)])
+        assert joined == Curve.joined(each.curve for each in whole)
+        assert outcome(rest[-1].result) == outcome(whole[-1].result)
+        assert rest[-1].result.train_seconds > snapshot.seconds
+        assert rest[0].step >= snapshot.step
+
+
+def saved(checkpoints: Checkpoints, claim: Claim, images) -> Claim:
+    """A claim that is to go on from a checkpoint."""
+    report = next(train(claim.spec, images))
+    return dataclasses.replace(claim, checkpoint=checkpoints.save(claim, report.snapshot()))
+
+
+def test_a_checkpoint_is_a_file_of_its_own_and_nothing_half_written_stays_beside_it(images, tmp_path):
+    claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
+
+    assert claim.checkpoint == "job_1/7-0-1.safetensors"
+    assert [path.name for path in (tmp_path / "job_1").iterdir()] == ["7-0-1.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"engine": "another"}, "profile"),
+        ({"spec_hash": "sha256:0"}, "spec_hash"),
+        ({"checkpoint": "job_1/7-0-2.safetensors"}, "cannot be read"),
+    ],
+)
+def test_a_checkpoint_from_which_other_bits_would_follow_is_not_used(images, tmp_path, changes, why):
+    claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
+
+    with pytest.raises(UnusableCheckpoint, match=why):
+        Checkpoints(tmp_path).load(dataclasses.replace(claim, **changes))
+
+
+@pytest.mark.parametrize("length", [0, 7, 1000])
+def test_a_damaged_checkpoint_is_not_used(images, tmp_path, length):
+    claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
+    path = tmp_path / claim.checkpoint
+    path.write_bytes(path.read_bytes()[:length])
+
+    with pytest.raises(UnusableCheckpoint, match="cannot be read"):
+        Checkpoints(tmp_path).load(claim)
+
+
+def test_only_what_is_left_of_jobs_that_have_ended_is_swept_up(images, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for job_id in ("job_1", "job_2", "job_of_another_database"):
+        saved(checkpoints, claim_of(NETWORK, job_id=job_id), images)
+    checkpoints.sweep(lambda job_ids: [job_id for job_id in job_ids if job_id == "job_2"])
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job_1", "job_of_another_database"]

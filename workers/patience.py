@@ -1,0 +1,41 @@
+"""Waiting out a store that is unavailable: an outage holds training up, and costs no job anything."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from jobs.errors import StoreUnavailable
+from workers.lease import Lease
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Seconds to wait before the store is tried again.
+_RETRY = 0.5
+
+
+class Patience:
+    """Tries until the store takes it, or until the worker is told to stop."""
+
+    def __init__(self, stop: threading.Event, lease: Lease) -> None:
+        self._stop = stop
+        self._lease = lease
+
+    def __call__(self, write: Callable[[], T]) -> T:
+        """What `write` gives.
+
+        Raises:
+            StoreUnavailable: the worker was told to stop, and the store still does not take it.
+            WorkerRetired: the lease was lost meanwhile.
+        """
+        while True:
+            try:
+                return write()
+            except StoreUnavailable as error:
+                if self._stop.is_set():
+                    raise
+                log.warning("waiting for the store: %s", error.detail)
+                self._stop.wait(_RETRY)
+                self._lease.got_on()
