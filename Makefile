@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test check bench docs format constraints clean
+.PHONY: help setup demo test check chaos bench docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ check: setup ## style, types, import rules and the fast tests: before every comm
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m 'not slow'
+
+chaos: setup ## killed processes, crashes anywhere, lost leases, full disks, in full: over an hour; CHAOS_OPTIONS="NAME ..."
+	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
 
 bench: setup ## how fast the engine trains; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/steps.py

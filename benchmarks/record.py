@@ -11,14 +11,14 @@ from pathlib import Path
 RECORDS = Path(__file__).parent / "records"
 
 
-def write(name: str, title: str, lines: list[str]) -> Path:
-    """Write records/NAME.md, and show it; `lines` are Markdown."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/records")
+def write(name: str, title: str, lines: list[str], *, command: str | None = None) -> Path:
+    """Write records/NAME.md, and show it; `lines` are Markdown, `command` is what was typed if not this very script."""
+    script = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     head = [
         f"# {title}",
         "",
-        f"- command: `python {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}` in `benchmarks/`",
-        f"- commit: {_git('rev-parse', 'HEAD')}{' and uncommitted changes' if changed else ''}",
+        f"- command: {command or f'`python {script}` in `benchmarks/`'}",
+        f"- commit: {commit()}",
         f"- seen: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- machine: {_cpu()}, {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         f"- versions: Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
@@ -28,6 +28,12 @@ def write(name: str, title: str, lines: list[str]) -> Path:
     path.write_text("\n".join([*head, *lines]) + "\n")
     print(path.read_text())
     return path
+
+
+def commit() -> str:
+    """The commit that is seen here, and whether it is all that is seen."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/records")
+    return f"{_git('rev-parse', 'HEAD')}{' and uncommitted changes' if changed else ''}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -103,13 +103,17 @@ def submit(store: JobStore):
     return submit
 
 
-@pytest.fixture(scope="session")
-def mnist_dir() -> Path | None:
+def local_mnist() -> Path | None:
     """What COSTCURVE_DATA_DIR should be: a local copy of MNIST, or None to let the real sources serve."""
     given = os.environ.get("COSTCURVE_DATA_DIR")
     if given:
         return Path(given)
     return _LOCAL_MNIST if _LOCAL_MNIST.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path | None:
+    return local_mnist()
 
 
 @pytest.fixture(scope="session")

@@ -53,9 +53,9 @@ class Deployment:
         # The socket listens already, so the connection waits in its queue until the service accepts it.
         httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
 
-    def start_workers(self, processes: int = 1) -> subprocess.Popen:
+    def start_workers(self, processes: int = 1, *, pack: int = 1) -> subprocess.Popen:
         """Start a supervisor with this many worker processes; returns at once."""
-        return self._start(["workers", "--processes", str(processes)])
+        return self._start(["workers", "--processes", str(processes), "--pack", str(pack)])
 
     def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
         """SIGTERM; the seconds that the process then took to end."""

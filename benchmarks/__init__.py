@@ -1,0 +1,1 @@
+"""One runnable file for each claim, and `records/` with the figures."""

@@ -1,0 +1,74 @@
+"""`python -m tests.chaos [SCENARIO…]`: the scenarios in full; what they come to goes to benchmarks/records/chaos.md."""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from time import monotonic
+
+from benchmarks import record
+from tests.chaos.arena import arena
+from tests.chaos.scenarios import SCENARIOS
+from tests.conftest import local_mnist
+
+RECORDED = record.RECORDS / "chaos.json"
+
+
+def main() -> int:
+    """Run scenarios; 0 if everything held."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], help="only this one")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, help="how much of it, instead of the full measure; not recorded")
+    given = parser.parse_args()
+    if unknown := set(given.scenarios) - SCENARIOS.keys():
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    all_held = True
+    for name in given.scenarios or SCENARIOS:
+        scenario = SCENARIOS[name]
+        for kind in scenario.databases:
+            if given.database not in (None, kind):
+                continue
+            print(f"{name} on {kind} …", flush=True)
+            started = monotonic()
+            with arena(kind, local_mnist(), seed=given.seed, environment=dict(scenario.environment)) as ground:
+                outcome = scenario.run(ground, count=given.count or scenario.full)
+            all_held = all_held and not outcome.problems
+            figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())
+            verdict = "held" if not outcome.problems else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
+            print(f"  {verdict} ({monotonic() - started:.0f} s; {figures})", flush=True)
+            if given.count is None:
+                recorded[f"{name} {kind}"] = {
+                    "verdict": verdict,
+                    "figures": figures,
+                    "seed": given.seed,
+                    "seen": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+                    "commit": record.commit(),
+                }
+                RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
+    if given.count is None:
+        _write(recorded)
+    return 0 if all_held else 1
+
+
+def _write(recorded: dict[str, dict[str, str]]) -> None:
+    rows = [
+        [scenario.shows, kind, f"**{found['verdict']}**", found["figures"], f"{found['commit'][:9]}, {found['seen']}"]
+        for name, scenario in SCENARIOS.items()
+        for kind in scenario.databases
+        if (found := recorded.get(f"{name} {kind}")) is not None
+    ]
+    text = ["Each row is one scenario of `tests/chaos/`, in full; `make chaos` runs all of them.", ""]
+    header = ["what is done, and what must hold", "database", "verdict", "figures", "commit"]
+    record.write(
+        "chaos",
+        "Chaos: what must hold when things go wrong",
+        [*text, *record.table(header, rows)],
+        command="`make chaos`",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

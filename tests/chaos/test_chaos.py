@@ -1,0 +1,19 @@
+"""The short form of every scenario."""
+
+import pytest
+
+from tests.chaos.arena import arena
+from tests.chaos.scenarios import SCENARIOS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name, scenario in SCENARIOS.items() for kind in scenario.databases]
+)
+def test_what_must_hold_holds_when_things_go_wrong(name, kind, mnist_dir):
+    scenario = SCENARIOS[name]
+    with arena(kind, mnist_dir, seed=1, environment=dict(scenario.environment)) as ground:
+        outcome = scenario.run(ground, count=scenario.short)
+
+    assert outcome.problems == [], outcome.figures
