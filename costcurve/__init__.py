@@ -9,7 +9,7 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
-from costcurve.answers import Curve, Job, JobPage, Preset, Progress, Validation
+from costcurve.answers import Curve, Event, Job, JobPage, Preset, Progress, Validation, Worker
 from costcurve.clients import AsyncClient, Client
 from costcurve.errors import ApiError, BadField, CostCurveError, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
 
@@ -20,6 +20,7 @@ __all__ = [
     "Client",
     "CostCurveError",
     "Curve",
+    "Event",
     "Job",
     "JobPage",
     "Preset",
@@ -28,4 +29,5 @@ __all__ = [
     "UnexpectedAnswer",
     "Validation",
     "WaitTimeout",
+    "Worker",
 ]

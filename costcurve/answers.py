@@ -46,10 +46,13 @@ class Job(_Answer):
     name: str | None = None
     tags: dict[str, str] = {}
     priority: int | None = None
+    pinned: bool = False
     engine: str | None = None
     device: str | None = None
     max_runtime_seconds: float | None = None
     attempt: int | None = None
+    queue_position: int | None = None
+    parent_id: str | None = None
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -66,6 +69,43 @@ class JobPage(_Answer):
 
     items: list[Job]
     next_cursor: str | None = None
+
+
+class Event(_Answer):
+    """Something that happened to a job: who did it, when, and why in words; the first comes from no status."""
+
+    id: int
+    at: datetime
+    by: str
+    from_status: str | None = None
+    to_status: str
+    why: str
+
+
+class EventList(_Answer):
+    """All that happened to a job, the first first."""
+
+    items: list[Event]
+
+
+class Worker(_Answer):
+    """A worker that is alive, and the jobs that it has in hand."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    engines: list[str] = []
+    started_at: datetime
+    heartbeat_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+    job_ids: list[str] = []
+
+
+class WorkerList(_Answer):
+    """Every worker that is alive."""
+
+    items: list[Worker]
 
 
 class Curve(_Answer):

@@ -21,7 +21,8 @@ Query = Mapping[str, str | int | bool | Sequence[str] | None]
 class Call(Generic[T]):
     """A request, of which sending it twice does what sending it once does.
 
-    `creates`: it makes something, of which its sender should know; `timeout`: seconds to answer in.
+    `creates`: it makes something, of which its sender should know; `done_code`: the error code which says that an
+    earlier sending, whose answer got lost, has done it; `timeout`: seconds to answer in.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Call(Generic[T]):
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     creates: bool = False
+    done_code: str | None = None
     timeout: float = 60  # drawing a long curve takes the service a while
 
     @property
@@ -50,15 +52,22 @@ class Call(Generic[T]):
         """The body as JSON. Raises ValueError for NaN and the infinities, which JSON does not have."""
         return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
-    def read(self, response: httpx.Response) -> T:
+    def read(self, response: httpx.Response, *, may_be_done: bool = False) -> T:
         """What the service answered.
+
+        Args:
+            response: the answer.
+            may_be_done: whether the request may have had its effect before, when no answer came back.
 
         Raises:
             ApiError: the service refused.
             UnexpectedAnswer: this is not CostCurve's answer.
         """
         if response.is_error:
-            raise refusal(response)
+            error = refusal(response)
+            if not may_be_done or error.code != self.done_code:
+                raise error
+            return self.parse(response)
         try:
             if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
                 return self.parse(response)

@@ -73,10 +73,10 @@ class Remote:
             may_repeat = self.clock() + pause <= deadline
             match outcome:
                 case httpx.Response(status_code=httpx.codes.SERVICE_UNAVAILABLE) if may_repeat:
-                    pass
+                    may_have_arrived = True  # its store may have gone away just after it had taken it
                 case httpx.Response():
                     self._has_answered |= outcome.status_code != httpx.codes.SERVICE_UNAVAILABLE
-                    return call.read(outcome)
+                    return call.read(outcome, may_be_done=may_have_arrived)
                 case httpx.TransportError():
                     # A connection that was never made carried nothing.
                     never_sent = httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout

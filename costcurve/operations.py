@@ -7,10 +7,24 @@ from uuid import uuid4
 
 import httpx
 
-from costcurve.answers import Curve, CurvePage, Job, JobPage, Preset, PresetList, ServiceVersion, Validation
+from costcurve.answers import (
+    Curve,
+    CurvePage,
+    Event,
+    EventList,
+    Job,
+    JobPage,
+    Preset,
+    PresetList,
+    ServiceVersion,
+    Validation,
+    Worker,
+    WorkerList,
+)
 from costcurve.calls import Call, Query, as_model, job_path
 from costcurve.errors import CostCurveError, UnexpectedAnswer, WaitTimeout
 from costcurve.exchange import Pause, Remote, Steps
+from jobs.errors import JobNotFound
 from jobs.spec import AnySpec
 
 AnyGivenSpec = Mapping[str, Any] | AnySpec
@@ -29,6 +43,27 @@ class JobFields(TypedDict, total=False):
     tags: Mapping[str, str] | None
     priority: int | None
     max_runtime_seconds: float | None
+
+
+class Overrides(TypedDict, total=False):
+    """In what a clone differs. What is left out is as it is in the job that is cloned."""
+
+    spec: Mapping[str, Any]
+    device: str
+    engine: str
+    name: str | None
+    tags: Mapping[str, str]
+    priority: int
+    max_runtime_seconds: float | None
+
+
+class Changes(TypedDict, total=False):
+    """What becomes of a job that was submitted. What is left out stays as it is."""
+
+    name: str | None
+    tags: Mapping[str, str]
+    priority: int
+    pinned: bool
 
 
 class Filters(TypedDict, total=False):
@@ -205,13 +240,85 @@ def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
     return remote.answer(Call("GET", job_path(job_id, "/transcript"), _text))
 
 
+def pause(remote: Remote, /, job_id: str) -> Steps[Job]:
+    """Put the job aside: a queued one at once, a running one as soon as its worker hears of it. Twice is no error.
+
+    Raises:
+        ApiError: status 409, when the job has ended, or is about to be cancelled.
+    """
+    return remote.answer(Call("POST", job_path(job_id, "/pause"), as_model(Job)))
+
+
+def resume(remote: Remote, /, job_id: str) -> Steps[Job]:
+    """Put the paused job back into the queue; it goes on where it was. One that is not paused goes on anyway.
+
+    Raises:
+        ApiError: status 409, when the job has ended.
+    """
+    return remote.answer(Call("POST", job_path(job_id, "/resume"), as_model(Job)))
+
+
 def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
-    """Cancel the job: a queued one at once, a running one as soon as its worker hears of it. Twice is no error.
+    """Cancel the job: a waiting one at once, a running one as soon as its worker hears of it. Twice is no error.
 
     Raises:
         ApiError: status 409, when the job has already succeeded or failed.
     """
     return remote.answer(Call("POST", job_path(job_id, "/cancel"), as_model(Job)))
+
+
+def clone(
+    remote: Remote, /, job_id: str, *, idempotency_key: str | None = None, **overrides: Unpack[Overrides]
+) -> Steps[Job]:
+    """Queue the same job again, but for the overrides. The new job's `parent_id` is the job's id.
+
+    Args:
+        job_id: the job.
+        idempotency_key: as for `submit`.
+        overrides: `spec` (the fields in which it differs), `device`, `engine`, `name`, `tags`, `priority`,
+            `max_runtime_seconds`. None takes a name or a limit away.
+
+    Raises:
+        ApiError: the service refused; status 422, and `errors` names each bad field, when they do not fit the job.
+        ServiceUnreachable: as for `submit`.
+    """
+    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+    path = job_path(job_id, "/clone")
+    return remote.answer(Call("POST", path, as_model(Job), body=overrides, headers=headers, creates=True))
+
+
+def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[Job]:
+    """Change what the job is called, how urgent it is, or whether it is kept; whatever its state.
+
+    Args:
+        job_id: the job.
+        changes: `name` (None takes it away), `tags` (all of them), `priority`, `pinned`.
+
+    Raises:
+        ApiError: status 422, and `errors` names each bad field.
+    """
+    return remote.answer(Call("PATCH", job_path(job_id), as_model(Job), body=changes))
+
+
+def delete(remote: Remote, /, job_id: str) -> Steps[None]:
+    """Have the service forget the job, which must have ended, and everything that belongs to it.
+
+    Raises:
+        ApiError: status 409, when the job has not ended; status 404, when there was no such job.
+    """
+    return remote.answer(Call("DELETE", job_path(job_id), _nothing, done_code=JobNotFound.code))
+
+
+def events(remote: Remote, /, job_id: str) -> Steps[list[Event]]:
+    """All that happened to the job, the first first."""
+    listed = yield from remote.answer(Call("GET", job_path(job_id, "/events"), as_model(EventList)))
+    return listed.items
+
+
+def workers(remote: Remote, /) -> Steps[list[Worker]]:
+    """The workers that are alive."""
+    listed = yield from remote.answer(Call("GET", "/v1/workers", as_model(WorkerList)))
+    return listed.items
 
 
 def presets(remote: Remote, /) -> Steps[list[Preset]]:
@@ -252,6 +359,10 @@ def _names(metrics: Metrics | None) -> str | None:
 
 def _job_if_changed(response: httpx.Response) -> Job | None:
     return None if response.status_code == httpx.codes.NOT_MODIFIED else Job.model_validate_json(response.content)
+
+
+def _nothing(_response: httpx.Response) -> None:
+    return None
 
 
 def _text(response: httpx.Response) -> str:

@@ -24,7 +24,8 @@ def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission
     Raises:
         InvalidRequest: together they are no job; names each bad field.
     """
-    given = overrides.model_dump(mode="json", exclude_unset=True)
+    # Not dumped: pydantic does not dump what is nested deeply, and such a spec is only a bad one.
+    given = {name: getattr(overrides, name) for name in overrides.model_fields_set}
     same = {
         "name": original.name,
         "tags": original.tags,

@@ -1,5 +1,6 @@
 """Idempotency keys: a submission that a client repeats, not knowing whether the first arrived, makes no second job."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -9,18 +10,25 @@ from sqlalchemy import Connection, insert, select
 from jobs.errors import IdempotencyKeyReused
 from jobs.job import Job, Progress
 from jobs.lifecycle import JobStatus
-from jobs.submission import Submission
-from jobs.tables import idempotency_keys
+from jobs.rows import job_of
+from jobs.submission import Clone, Submission
+from jobs.tables import idempotency_keys, jobs
+
+Sent = Mapping[str, Any]
 
 
-def job_pk_of(tx: Connection, key: str, submission: Submission, parent_id: str | None) -> int | None:
-    """The job that was made with this key; None if the key is new.
+def sent_as_job(submission: Submission) -> Sent:
+    """What a client that submits a job has sent: the same job said in another way, by a preset for instance, too."""
+    return submission.model_dump(mode="json", exclude={"preset"})
 
-    Args:
-        tx: the transaction.
-        key: what the client calls its submission.
-        submission: what it has sent.
-        parent_id: the job of which it wants a clone, if it does.
+
+def sent_as_clone(job_id: str, overrides: Clone) -> Sent:
+    """What a client that clones a job has sent; what that comes to may change with the job until it is repeated."""
+    return {"of": job_id, **{name: getattr(overrides, name) for name in overrides.model_fields_set}}
+
+
+def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
+    """The job that was made with this key, as the first answer showed it; None if the key is new.
 
     Raises:
         IdempotencyKeyReused: it was made by another submission.
@@ -28,31 +36,30 @@ def job_pk_of(tx: Connection, key: str, submission: Submission, parent_id: str |
     found = tx.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).one_or_none()
     if found is None:
         return None
-    if found.submission != _content(submission, parent_id):
+    if found.submission.get("clone", found.submission) != sent:
         raise IdempotencyKeyReused("this idempotency key came with another submission; take a new key for a new job")
-    job_pk: int = found.job_pk
-    return job_pk
+    job = tx.execute(select(jobs).where(jobs.c.pk == found.job_pk)).one()
+    return _as_submitted(job_of(job, {}), found.submission)
 
 
-def remember(
-    tx: Connection, key: str, submission: Submission, parent_id: str | None, *, job_pk: int, now: datetime
-) -> None:
+def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, job_pk: int, now: datetime) -> None:
     """Bind the key to the job, in the transaction that makes it."""
-    content = _content(submission, parent_id)
-    tx.execute(insert(idempotency_keys).values(key=key, submission=content, job_pk=job_pk, created_at=now))
+    content = sent_as_job(submission)
+    kept = content if sent == content else {**content, "clone": sent}
+    tx.execute(insert(idempotency_keys).values(key=key, submission=kept, job_pk=job_pk, created_at=now))
 
 
-def as_submitted(job: Job, submission: Submission) -> Job:
-    """The job as the first answer showed it, whatever has become of it since."""
+def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:
+    """The job as it was when it was queued, whatever has become of it since."""
     return replace(
         job,
         status=JobStatus.QUEUED,
         status_reason=None,
-        name=submission.name,
-        tags=submission.tags,
-        priority=submission.priority,
-        engine=submission.engine,
-        device=submission.device,
+        name=submission["name"],
+        tags=submission["tags"],
+        priority=submission["priority"],
+        engine=submission["engine"],
+        device=submission["device"],
         attempt=1,
         pinned=False,
         progress=Progress(epoch=0, epochs=job.progress.epochs, step=0, steps=job.progress.steps, eta_seconds=None),
@@ -62,9 +69,3 @@ def as_submitted(job: Job, submission: Submission) -> Job:
         finished_at=None,
         version=1,
     )
-
-
-def _content(submission: Submission, parent_id: str | None) -> dict[str, Any]:
-    # Resolved: the same job said in another way, by a preset for instance, is the same submission.
-    content = submission.model_dump(mode="json", exclude={"preset"})
-    return content if parent_id is None else {**content, "parent_id": parent_id}

@@ -69,7 +69,7 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
         select(attempts.c.worker_id, jobs.c.id)
         .join(jobs, jobs.c.attempt_pk == attempts.c.pk)
         .where(is_running)
-        .order_by(jobs.c.pk)
+        .order_by(jobs.c.attempt_pk)
     ).all()
     return [
         WorkerInfo(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from jobs import idempotency, leases, queue
@@ -29,7 +29,6 @@ from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import attempts, events, job_tags, jobs, workers
 from jobs.transitions import (
     CANCELLED_ON_REQUEST,
-    PAUSED_ON_REQUEST,
     Cause,
     change,
     crash,
@@ -41,6 +40,9 @@ from jobs.transitions import (
 )
 
 CLIENT = "client"
+
+# What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
+_What = Callable[[Connection], tuple[Submission, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class JobStore:
         Raises:
             IdempotencyKeyReused: the key has come with another submission.
         """
-        return self._once(idempotency_key, lambda _: (submission, None))
+        return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: (submission, None))
 
     def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
         """Queue the same job again, but for the overrides.
@@ -83,24 +85,23 @@ class JobStore:
             asked = {"engine": row.requested_engine, "device": row.requested_device}
             return cloned(self._with_tags(tx, row), asked, overrides), row.id
 
-        return self._once(idempotency_key, original)
+        return self._once(idempotency_key, idempotency.sent_as_clone(job_id, overrides), original)
 
-    def _once(self, key: str | None, what: Callable[[Connection], tuple[Submission, str | None]]) -> Submitted:
+    def _once(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
         try:
-            return self._submit(key, what)
+            return self._submit(key, sent, what)
         except IntegrityError:
             # The same key came twice at once, and the other was faster: its answer is ours.
-            return self._submit(key, what)
+            return self._submit(key, sent, what)
 
-    def _submit(self, key: str | None, what: Callable[[Connection], tuple[Submission, str | None]]) -> Submitted:
+    def _submit(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
         with self._database.write() as tx:
+            if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
+                return Submitted(first, replayed=True)
             submission, parent_id = what(tx)
-            if key is not None and (pk := idempotency.job_pk_of(tx, key, submission, parent_id)) is not None:
-                first = tx.execute(select(jobs).where(jobs.c.pk == pk)).one()
-                return Submitted(idempotency.as_submitted(job_of(first, {}), submission), replayed=True)
             job = self._insert(tx, submission, parent_id)
             if key is not None:
-                idempotency.remember(tx, key, submission, parent_id, job_pk=job.pk, now=job.created_at)
+                idempotency.remember(tx, key, sent, submission, job_pk=job.pk, now=job.created_at)
             return Submitted(job_of(job, submission.tags), replayed=False)
 
     def _insert(self, tx: Connection, submission: Submission, parent_id: str | None) -> Row[Any]:
@@ -159,7 +160,8 @@ class JobStore:
             row = self._row(tx, job_id, lock=True)
             if row.status == JobStatus.RUNNING:
                 if row.cancel_requested_at is None:
-                    self._request(tx, row, "cancel requested", cancel_requested_at=self._now(tx))
+                    now = self._now(tx)
+                    self._request(tx, row, "cancel requested", cancel_requested_at=now, pause_requested_at=None)
             elif row.status != JobStatus.CANCELLED:
                 move(tx, row, JobStatus.CANCELLED, self._by_client(tx, "cancelled by its client"))
             return self._job(tx, job_id)
@@ -207,7 +209,8 @@ class JobStore:
                 self._tag(tx, row.pk, given.pop("tags"))
             if "priority" in given:
                 given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
-            change(tx, row, **given)
+            if changes.model_fields_set:
+                change(tx, row, **given)
             return self._job(tx, job_id)
 
     def delete(self, job_id: str) -> None:
@@ -305,14 +308,15 @@ class JobStore:
                 head = queue.take_head(tx, device, engine)
                 if head is not None:
                     rows = [head, *queue.take_company(tx, head, limit - 1)]
-                    return [self._begin(tx, row, worker_id, engines[engine], devices[device]) for row in rows]
+                    now = self._now(tx)
+                    return [self._begin(tx, row, worker_id, engines[engine], devices[device], now) for row in rows]
         return []
 
-    def _begin(self, tx: Connection, row: Row[Any], worker_id: str, engine: str, device: str) -> Claim:
-        now = self._now(tx)
+    def _begin(self, tx: Connection, row: Row[Any], worker_id: str, engine: str, device: str, now: datetime) -> Claim:
         attempt = {"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now}
         attempt_pk = tx.execute(insert(attempts).values(**attempt).returning(attempts.c.pk)).scalar_one()
-        cut(tx, row.pk, first=row.checkpoint_epoch)
+        if row.started_at is not None:
+            cut(tx, row.pk, first=row.checkpoint_epoch)
         place = "the beginning" if row.checkpoint is None else f"step {row.checkpoint_step}"
         move(
             tx,
@@ -383,10 +387,12 @@ class JobStore:
             leave(tx, self._own(tx, claim), JobStatus.CANCELLED, cause, outcome="cancelled")
 
     def confirm_pause(self, claim: Claim) -> None:
-        """The training has been put aside because its client asked for it. Raises LaneLost."""
+        """The training has been put aside because its client asked for it. Raises LaneLost.
+
+        The client may have changed its mind since: then the job is cancelled, or goes back into the queue.
+        """
         with self._database.write() as tx:
-            cause = self._by(tx, claim, PAUSED_ON_REQUEST)
-            leave(tx, self._own(tx, claim), JobStatus.PAUSED, cause, outcome="paused")
+            requeue(tx, self._own(tx, claim), self._by(tx, claim, "put aside, as its client had asked"))
 
     def hand_back(self, claim: Claim, *, reason: str) -> None:
         """Put the job back into the queue, at no cost to it. Raises LaneLost."""
@@ -418,16 +424,16 @@ class JobStore:
         """Forget up to `limit` jobs that ended more than so many days ago, but for pinned ones. Returns how many."""
         with self._database.write() as tx:
             before = self._now(tx) - timedelta(days=days)
-            old = select(jobs.c.pk).where(jobs.c.finished_at.is_not(None), ~jobs.c.pinned, jobs.c.finished_at < before)
+            old = select(jobs.c.pk).where(jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before)
             pks = tx.scalars(old.limit(limit)).all()
             tx.execute(delete(jobs).where(jobs.c.pk.in_(pks)))
             idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
             tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
             return len(pks)
 
-    def now(self) -> datetime:
-        """The present moment by the clock that leases go by."""
-        with self._database.read() as tx:
+    def touch(self) -> datetime:
+        """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""
+        with self._database.write() as tx:  # readers would not notice that writers have to wait
             return self._now(tx)
 
     def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
@@ -501,10 +507,14 @@ class JobStore:
     def _own(self, tx: Connection, claim: Claim) -> Row[Any]:
         """The claim's row, locked; LaneLost if the job is no longer running under this very claim."""
         fence = (jobs.c.pk == claim.job_pk, jobs.c.attempt_pk == claim.attempt_pk, jobs.c.status == JobStatus.RUNNING)
-        row = tx.execute(select(jobs).where(*fence).with_for_update()).one_or_none()
+        # By its id too: SQLite gives the numbers of deleted rows to new ones.
+        found = select(jobs).where(*fence, jobs.c.id == claim.job_id)
+        row = tx.execute(found.with_for_update()).one_or_none()
         if row is None:
             raise LaneLost(f"{claim.job_id} is no longer this worker's")
         return row
 
 
+# Written as the index has it, so that SQLite sees that they are the same.
+_unpinned = text("NOT pinned")
 _NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}

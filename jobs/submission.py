@@ -73,8 +73,15 @@ class Submission(StrictModel):
         return {**given, "spec": spec}
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class Clone(StrictModel):
     """What is to be otherwise than in the job that is cloned; whatever is left out stays as it is there."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     spec: dict[str, Any] = Field(default={}, description="Fields of the spec to override.")
     device: Device = "auto"
@@ -87,6 +94,8 @@ class Clone(StrictModel):
 
 class JobChanges(StrictModel):
     """What a client may change of a job that it has submitted; whatever is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     name: Name | None = None
     tags: Tags = Field(default={})

@@ -124,8 +124,11 @@ jobs = Table(
     Column("finished_at", UtcTime),
     Column("version", Integer, nullable=False),
     Index("ix_jobs_queue", "requested_device", "requested_engine", "queue_rank", "pk", **_where("status = 'queued'")),
-    Index("ix_jobs_pack", "pack_key", "queue_rank", "pk", **_where("status = 'queued' AND NOT solo")),
-    Index("ix_jobs_rank", "queue_rank", "pk", **_where("status = 'queued'")),
+    Index(
+        "ix_jobs_pack",
+        *("requested_device", "requested_engine", "pack_key", "queue_rank", "pk"),
+        **_where("status = 'queued' AND NOT solo"),
+    ),
     Index("ix_jobs_running", "attempt_pk", **_where("status = 'running'")),
     Index("ix_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL AND NOT pinned")),
 )

@@ -58,7 +58,7 @@ class Upkeep:
     def look(self) -> None:
         """Look once. Raises StoreUnavailable."""
         try:
-            now = self._store.now()
+            now = self._store.touch()
             if self._last_look is None or not timedelta() <= now - self._last_look <= _BLIND * self._lease:
                 self._in_touch_since = now
             self._last_look = now

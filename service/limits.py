@@ -40,7 +40,9 @@ class BodyLimit:
 
 
 def takes_json(request: Request) -> None:
-    """Dependency of a route with a body: anything but JSON is refused by its content type."""
+    """Dependency of a route with a body: anything but JSON is refused by its content type; nothing at all is not."""
+    if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
+        return
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")

@@ -1,13 +1,14 @@
 """The JSON of every answer."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curve_runs import CurvePage
 from jobs.estimate import estimate, warnings
-from jobs.job import Result
+from jobs.job import Event, Result, WorkerInfo
 from jobs.lifecycle import JobStatus
 from jobs.listing import Page
 from jobs.presets import Preset
@@ -49,13 +50,18 @@ class JobOut(_Out):
     name: str | None
     tags: dict[str, str]
     priority: int
+    pinned: bool
     engine: str
     device: str
     max_runtime_seconds: float | None
     attempt: int
     progress: ProgressOut
+    queue_position: int | None = Field(
+        description="How many jobs will start before this one, and it; null unless it is queued, and when just queued."
+    )
     result: Result | None
     error: ErrorOut | None
+    parent_id: str | None = Field(description="The job of which it is a clone.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -71,6 +77,51 @@ class JobList(_Out):
     @classmethod
     def of(cls, page: Page) -> Self:
         return cls.model_validate(page)
+
+
+class EventOut(_Out):
+    """Something that happened to a job; a request that its worker is still to perform leaves the status as it is."""
+
+    id: int
+    at: datetime
+    by: str = Field(description="`client`, or who else: a worker's id, `supervisor`.")
+    from_status: JobStatus | None = Field(description="null: it was submitted.")
+    to_status: JobStatus
+    why: str
+
+
+class EventList(_Out):
+    """All that happened to a job, the first first."""
+
+    items: list[EventOut]
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        return cls(items=[EventOut.model_validate(event) for event in events])
+
+
+class WorkerOut(_Out):
+    """One worker incarnation that is alive: a process start, not a machine."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    engines: list[str]
+    started_at: datetime
+    heartbeat_at: datetime | None
+    lease_expires_at: datetime | None = Field(description="Past this moment its jobs are given to others.")
+    job_ids: list[str] = Field(description="What it has in hand.")
+
+
+class WorkerList(_Out):
+    """Every worker that is alive."""
+
+    items: list[WorkerOut]
+
+    @classmethod
+    def of(cls, workers: Sequence[WorkerInfo]) -> Self:
+        return cls(items=[WorkerOut.model_validate(worker) for worker in workers])
 
 
 class WarningOut(_Out):

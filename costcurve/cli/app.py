@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
 from costcurve.cli.curves import curve, transcript
 from costcurve.cli.demo import demo
 from costcurve.cli.exits import MEANINGS
-from costcurve.cli.looking import cancel, list_jobs, presets, show
+from costcurve.cli.looking import events, list_jobs, presets, show, workers
 from costcurve.cli.machine import serve, up, work
-from costcurve.cli.submitting import submit, validate
+from costcurve.cli.submitting import clone, submit, validate
 from costcurve.cli.watching import watch
 from costcurve.exchange import DEFAULT_URL
 
@@ -31,14 +32,20 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Begin here": {"demo": demo, "up": up},
     "Jobs": {
         "submit": submit,
+        "clone": clone,
         "validate": validate,
         "watch": watch,
         "show": show,
         "list": list_jobs,
+        "events": events,
+        "pause": pause,
+        "resume": resume,
         "cancel": cancel,
+        "update": update,
+        "delete": delete,
     },
     "Results": {"curve": curve, "transcript": transcript},
-    "Service": {"presets": presets, "serve": serve, "work": work},
+    "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
 }
 
 for panel, commands in _COMMANDS.items():

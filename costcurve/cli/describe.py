@@ -83,9 +83,15 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
         yield "name", job.name
     if job.tags:
         yield "tags", ", ".join(f"{key}={value}" for key, value in job.tags.items())
+    if job.parent_id is not None:
+        yield "clone of", job.parent_id
+    if job.pinned:
+        yield "pinned", "kept, however old it becomes"
     for key, value in job.spec.items():
         if value is not None:
             yield key, init_text(value) if key == "init" else _compact(value)
+    if job.queue_position is not None:
+        yield "place in the queue", f"{job.queue_position:,}"
     progress = job.progress
     yield "progress", f"epoch {progress.epoch} of {progress.epochs}, step {progress.step:,} of {progress.steps:,}"
     if progress.eta_seconds is not None and not job.is_terminal:
@@ -93,7 +99,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     yield "runs on", f"{job.device}, engine {job.engine}, attempt {job.attempt}, priority {job.priority}"
     for label, moment in (("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)):
         if moment is not None:
-            yield label, _local(moment)
+            yield label, local_time(moment)
     for key, value in (job.result or {}).items():
         if key not in job.spec:
             yield key, figure(key, value)
@@ -112,7 +118,7 @@ def table_of(jobs: Sequence[Job], *, width: int) -> Table:
         columns.append(("NAME", False, lambda job: job.name or ""))
     if width >= _WIDE:
         columns.append(("INIT", False, lambda job: init_text(job.spec.get("init"))))
-        columns.append(("CREATED", True, lambda job: _local(job.created_at)))
+        columns.append(("CREATED", True, lambda job: local_time(job.created_at)))
     table = Table(box=None, pad_edge=False)
     for header, no_wrap, _ in columns:
         table.add_column(header, no_wrap=no_wrap, min_width=_LONGEST_LOSS if header == "TRAINS" else None)
@@ -140,5 +146,6 @@ def _compact(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _local(moment: datetime) -> str:
+def local_time(moment: datetime) -> str:
+    """A moment by this machine's clock on the wall."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""`show`, `list`, `cancel` and `presets`."""
+"""`show`, `list`, `events`, `presets` and `workers`."""
 
 from itertools import islice
 from typing import Annotated, Literal
@@ -8,8 +8,8 @@ from rich.table import Table
 
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
-from costcurve.cli.describe import details, outcome, table_of
-from costcurve.cli.output import output_width, tell, write_json, write_line, write_rich
+from costcurve.cli.describe import details, local_time, table_of
+from costcurve.cli.output import output_width, tell, write_json, write_rich
 from costcurve.cli.submission import tags_of
 
 _LONGEST_PAGE = 200
@@ -27,7 +27,7 @@ def show(job_id: JobArgument, service: ServiceOptions) -> None:
 
 def list_jobs(
     service: ServiceOptions,
-    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    status: Annotated[str | None, typer.Option(help="queued, running, paused, succeeded, failed or cancelled.")] = None,
     experiment: Annotated[str | None, typer.Option(help="neuron or mnist.")] = None,
     loss: Annotated[str | None, typer.Option(help="quadratic or cross_entropy.")] = None,
     tag: Annotated[
@@ -63,14 +63,34 @@ def list_jobs(
         tell("no jobs")
 
 
-def cancel(job_id: JobArgument, service: ServiceOptions) -> None:
-    """End a job: a queued one at once, a running one as soon as its worker hears of it."""
+def events(job_id: JobArgument, service: ServiceOptions) -> None:
+    """All that happened to a job: when, what state it was then in, why, and who did it."""
     with service.client() as client:
-        job = client.cancel(job_id)
+        found = client.events(job_id)
     if service.as_json:
-        write_json(job)
+        write_json({"items": [event.model_dump(mode="json") for event in found]})
+        return
+    table = Table("AT", "STATUS", "WHY", "BY", box=None, pad_edge=False)
+    for event in found:
+        table.add_row(local_time(event.at), event.to_status, event.why, event.by)
+    write_rich(table)
+
+
+def workers(service: ServiceOptions) -> None:
+    """The workers that are alive, and the jobs that each has in hand."""
+    with service.client() as client:
+        found = client.workers()
+    if service.as_json:
+        write_json({"items": [worker.model_dump(mode="json") for worker in found]})
+    elif found:
+        table = Table("ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARD FROM", "JOBS", box=None, pad_edge=False)
+        for worker in found:
+            heard = worker.heartbeat_at or worker.started_at
+            described = (worker.id, worker.host, str(worker.pid), worker.device, ", ".join(worker.engines))
+            table.add_row(*described, local_time(heard), ", ".join(worker.job_ids))
+        write_rich(table)
     else:
-        write_line(f"{job.id} {outcome(job)}")
+        tell("no worker is alive")
 
 
 def presets(service: ServiceOptions) -> None:

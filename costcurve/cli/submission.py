@@ -1,4 +1,4 @@
-"""The options that describe a job, and the submission they make together with a file."""
+"""Options that describe a job, and what they make: a submission, together with its source, or a clone's overrides."""
 
 import json
 import math
@@ -23,8 +23,8 @@ def _where(text: str, **options: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubmissionOptions:
-    """A job to submit. What is not given is left to the file, then to the preset, then to the service's defaults."""
+class SourceOptions:
+    """What a submission starts from."""
 
     preset: Annotated[str | None, _what("A ready spec by name (`costcurve presets`), as a start.")] = None
     spec: Annotated[
@@ -32,6 +32,12 @@ class SubmissionOptions:
         _what("A JSON file with a spec, or with a whole request body; - for standard input.", metavar="FILE"),
     ] = None
     experiment: Annotated[str | None, _what("neuron or mnist.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What a job trains, where and when. What is not given is left to whatever the job starts from."""
+
     loss: Annotated[str | None, _what("quadratic or cross_entropy.")] = None
     reduction: Annotated[str | None, _what("sum_outputs or mean_outputs.")] = None
     init: Annotated[
@@ -58,16 +64,9 @@ class SubmissionOptions:
     priority: Annotated[int | None, _where("0 to 100, higher first.")] = None
     max_runtime: Annotated[float | None, _where("Seconds of training after which the job fails.")] = None
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the client's `submit`: the file's, overridden by the options'.
-
-        Raises:
-            typer.BadParameter: an option or the file cannot be understood, or nothing says what to train.
-        """
-        arguments = _read(self.spec) if self.spec is not None else {}
-        spec = arguments.pop("spec", None) or {}
-        spec |= _given(
-            experiment=self.experiment,
+    def spec(self) -> dict[str, Any]:
+        """The fields of the spec that are given. Raises typer.BadParameter for one that cannot be understood."""
+        spec = _given(
             loss=self.loss,
             reduction=self.reduction,
             init=_init(self.init),
@@ -82,19 +81,39 @@ class SubmissionOptions:
         )
         if self.patience is not None:
             spec["early_stopping"] = {"metric": "validation_accuracy", "patience": self.patience}
-        arguments |= _given(
-            spec=spec or None,
-            preset=self.preset,
+        return spec
+
+    def place(self) -> dict[str, Any]:
+        """The other fields that are given. Raises typer.BadParameter for one that cannot be understood."""
+        return _given(
             device=self.device,
             engine=self.engine,
             name=self.name,
-            tags={**(arguments.get("tags") or {}), **tags_of(self.tag)} or None,
+            tags=tags_of(self.tag) or None,
             priority=self.priority,
             max_runtime_seconds=_finite(self.max_runtime, "--max-runtime"),
         )
-        if "experiment" not in spec and arguments.get("preset") is None:
-            raise typer.BadParameter("say what to train: --preset NAME, --experiment neuron|mnist or --spec FILE")
-        return arguments
+
+
+def submission(source: SourceOptions, job: JobOptions) -> dict[str, Any]:
+    """The arguments of the client's `submit`: the file's, overridden by the options'.
+
+    Raises:
+        typer.BadParameter: an option or the file cannot be understood, or nothing says what to train.
+    """
+    arguments = _read(source.spec) if source.spec is not None else {}
+    spec = {**(arguments.pop("spec", None) or {}), **_given(experiment=source.experiment), **job.spec()}
+    place = job.place()
+    tags = {**(arguments.pop("tags", None) or {}), **place.pop("tags", {})}
+    arguments |= place | _given(spec=spec or None, preset=source.preset, tags=tags or None)
+    if "experiment" not in spec and arguments.get("preset") is None:
+        raise typer.BadParameter("say what to train: --preset NAME, --experiment neuron|mnist or --spec FILE")
+    return arguments
+
+
+def overrides(job: JobOptions) -> dict[str, Any]:
+    """The arguments of the client's `clone`. Raises typer.BadParameter."""
+    return job.place() | _given(spec=job.spec() or None)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -1,23 +1,23 @@
-"""`submit` and `validate`."""
+"""`submit`, `clone` and `validate`."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from costcurve.answers import Validation
+from costcurve.answers import Job, Validation
+from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import duration, init_text, outcome
 from costcurve.cli.output import tell, write, write_json, write_line
-from costcurve.cli.submission import SubmissionOptions
+from costcurve.cli.submission import JobOptions, SourceOptions, overrides, submission
 from costcurve.cli.watching import end_as, follow
+from costcurve.clients import Client
+
+WatchOption = Annotated[bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")]
 
 
-def submit(
-    job: SubmissionOptions,
-    service: ServiceOptions,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")] = False,
-) -> None:
+def submit(source: SourceOptions, job: JobOptions, service: ServiceOptions, watch: WatchOption = False) -> None:
     """Queue a training job and print its id.
 
     Options override what the file says, and the file overrides the preset.
@@ -28,18 +28,32 @@ def submit(
 
     costcurve submit --experiment neuron --init '{"scheme": "constant", "weight": 2, "bias": 2}'
     """
-    arguments = job.arguments()
+    arguments = submission(source, job)
     with service.client() as client:
-        submitted = client.submit(**arguments)
-        if not service.as_json:
-            write_line(submitted.id)
-            sys.stdout.flush()
-        elif not watch:
-            write_json(submitted)
-        if not watch:
-            tell(f"`costcurve watch {submitted.id}` shows how it goes")
-            return
-        ended = follow(client, submitted.id, None if service.as_json else sys.stderr)
+        _hand_over(client, client.submit(**arguments), service, watch=watch)
+
+
+def clone(job_id: JobArgument, job: JobOptions, service: ServiceOptions, watch: WatchOption = False) -> None:
+    """Queue a job again, but for what the options say otherwise, and print the new job's id.
+
+    costcurve clone job_... --loss cross_entropy --watch
+    """
+    arguments = overrides(job)
+    with service.client() as client:
+        _hand_over(client, client.clone(job_id, **arguments), service, watch=watch)
+
+
+def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
+    """Print the new job's id, or all of it as JSON; watch it if asked to."""
+    if not service.as_json:
+        write_line(submitted.id)
+        sys.stdout.flush()
+    elif not watch:
+        write_json(submitted)
+    if not watch:
+        tell(f"`costcurve watch {submitted.id}` shows how it goes")
+        return
+    ended = follow(client, submitted.id, None if service.as_json else sys.stderr)
     if service.as_json:
         write_json(ended)
     else:
@@ -47,12 +61,12 @@ def submit(
     end_as(ended)
 
 
-def validate(job: SubmissionOptions, service: ServiceOptions) -> None:
+def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) -> None:
     """Check a job without queueing it: every default filled in, what it will cost, and warnings.
 
     Takes the options of `submit`.
     """
-    arguments = job.arguments()
+    arguments = submission(source, job)
     with service.client() as client:
         validation = client.validate(**arguments)
     if service.as_json:

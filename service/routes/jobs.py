@@ -1,6 +1,6 @@
-"""Jobs: submit, validate, look, list, cancel."""
+"""Jobs: submit, validate, look, list, and all that may be done to one afterwards."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -19,12 +19,13 @@ from jobs.job import Job
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Order, Page
 from jobs.spec import Loss
-from jobs.submission import MAX_TAGS, Submission
+from jobs.store import Submitted
+from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
 from jobs.validation import bad_value
 from service.dependencies import Store
 from service.limits import takes_json
 from service.problems import documents
-from service.schemas import JobList, JobOut, ValidationOut
+from service.schemas import EventList, JobList, JobOut, ValidationOut
 
 router = APIRouter(tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
 
@@ -40,6 +41,9 @@ IdempotencyKey = Annotated[
 ]
 
 _BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": {"Location": _TEXT_HEADER, "Idempotent-Replayed": {**_TEXT_HEADER, "required": False}}}
+}
 
 
 class ListParameters(BaseModel):
@@ -81,12 +85,14 @@ class ListParameters(BaseModel):
     status_code=201,
     response_model=JobOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(*_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused)
-    | {201: {"headers": {"Location": _TEXT_HEADER, "Idempotent-Replayed": {**_TEXT_HEADER, "required": False}}}},
+    responses=documents(*_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | _CREATED,
 )
 def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
     """Queue one training job; answers before training starts."""
-    submitted = store.submit(body, idempotency_key=idempotency_key)
+    return _created(store.submit(body, idempotency_key=idempotency_key), response)
+
+
+def _created(submitted: Submitted, response: Response) -> Job:
     response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
     if submitted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -122,7 +128,7 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
 def get_job(
     job_id: str, store: Store, response: Response, if_none_match: Annotated[str | None, Header()] = None
 ) -> Job | Response:
-    """The job as it stands. Its ETag is its version."""
+    """The job as it stands. Its ETag is its version, in which its place in the queue does not count."""
     job = store.get(job_id)
     etag = f'"{job.version}"'
     # Proxies that compress an answer make its tag a weak one; for If-None-Match both are alike (RFC 9110, 13.1.2).
@@ -133,6 +139,65 @@ def get_job(
     return job
 
 
+@router.patch(
+    "/jobs/{job_id}",
+    response_model=JobOut,
+    dependencies=[Depends(takes_json)],
+    responses=documents(JobNotFound, *_BODY_ERRORS),
+)
+def update_job(job_id: str, body: JobChanges, store: Store) -> Job:
+    """Change what a job is called, how urgent it is, or whether it is kept, in whatever state it is."""
+    return store.update(job_id, body)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, responses=documents(JobNotFound, InvalidTransition))
+def delete_job(job_id: str, store: Store) -> None:
+    """Forget a job that has ended, with its curve, its events, and the idempotency key that it came with."""
+    store.delete(job_id)
+
+
+@router.get("/jobs/{job_id}/events", responses=documents(JobNotFound))
+def list_events(job_id: str, store: Store) -> EventList:
+    """All that happened to the job, the first first."""
+    return EventList.of(store.events(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/clone",
+    status_code=201,
+    response_model=JobOut,
+    dependencies=[Depends(takes_json)],
+    responses=documents(JobNotFound, *_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | _CREATED,
+)
+def clone_job(
+    job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Queue the same job again, but for the fields in the body; without a body, just the same."""
+    return _created(store.clone(job_id, body or Clone(), idempotency_key=idempotency_key), response)
+
+
+@router.post(
+    "/jobs/{job_id}/pause",
+    status_code=202,
+    response_model=JobOut,
+    responses=documents(JobNotFound, InvalidTransition),
+)
+def pause_job(job_id: str, store: Store) -> Job:
+    """Put a job aside: a queued one at once, a running one as soon as its worker hears of it. Twice is no error."""
+    return store.pause(job_id)
+
+
+@router.post(
+    "/jobs/{job_id}/resume",
+    status_code=202,
+    response_model=JobOut,
+    responses=documents(JobNotFound, InvalidTransition),
+)
+def resume_job(job_id: str, store: Store) -> Job:
+    """Put a paused job back into the queue; it goes on where it was. Twice is no error."""
+    return store.resume(job_id)
+
+
 @router.post(
     "/jobs/{job_id}/cancel",
     status_code=202,
@@ -140,5 +205,5 @@ def get_job(
     responses=documents(JobNotFound, InvalidTransition),
 )
 def cancel_job(job_id: str, store: Store) -> Job:
-    """Cancel a job: a queued one at once, a running one as soon as its worker hears of it. Twice is no error."""
+    """Cancel a job: a waiting one at once, a running one as soon as its worker hears of it. Twice is no error."""
     return store.cancel(job_id)

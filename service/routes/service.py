@@ -1,4 +1,4 @@
-"""The service itself: alive, ready, which version, which presets."""
+"""The service itself: alive, ready, which version, which presets, and who works for it."""
 
 from importlib.metadata import version
 
@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from jobs.errors import StoreUnavailable
 from jobs.presets import PRESETS
-from service.dependencies import OpenDatabase
+from service.dependencies import OpenDatabase, Store
 from service.problems import documents
-from service.schemas import Health, PresetList, VersionOut
+from service.schemas import Health, PresetList, VersionOut, WorkerList
 
 health = APIRouter(tags=["service"])
 router = APIRouter(tags=["service"])
@@ -38,3 +38,9 @@ def get_version() -> VersionOut:
 def list_presets() -> PresetList:
     """Ready specs, the article's own experiments first."""
     return PresetList.of(list(PRESETS.values()))
+
+
+@router.get("/workers", responses=documents(StoreUnavailable))
+def list_workers(store: Store) -> WorkerList:
+    """The workers that are alive, and what each has in hand."""
+    return WorkerList.of(store.workers())

@@ -33,7 +33,9 @@ def main() -> int:
                 continue
             print(f"{name} on {kind} …", flush=True)
             started = monotonic()
-            with arena(kind, local_mnist(), seed=given.seed, environment=dict(scenario.environment)) as ground:
+            with arena(
+                kind, local_mnist(), seed=given.seed, environment=scenario.environment, tight=scenario.tight
+            ) as ground:
                 outcome = scenario.run(ground, count=given.count or scenario.full)
             all_held = all_held and not outcome.problems
             figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow
 )
 def test_what_must_hold_holds_when_things_go_wrong(name, kind, mnist_dir):
     scenario = SCENARIOS[name]
-    with arena(kind, mnist_dir, seed=1, environment=dict(scenario.environment)) as ground:
+    environment = {**scenario.environment, **scenario.in_short}
+    with arena(kind, mnist_dir, seed=1, environment=environment, tight=scenario.tight) as ground:
         outcome = scenario.run(ground, count=scenario.short)
 
     assert outcome.problems == [], outcome.figures

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,9 @@ class Awaited:
         return self._runner.run(collect())
 
 
-@pytest.fixture(params=["sync", "async"])
-def client(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
-    if request.param == "sync":
+@contextmanager
+def a_client(kind: str, url: str) -> Iterator[Any]:
+    if kind == "sync":
         with Client(url) as client:
             yield client
         return
@@ -61,6 +62,19 @@ def client(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
         client = AsyncClient(url)
         yield Awaited(client, runner)
         runner.run(client.aclose())
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
+    with a_client(request.param, url) as client:
+        yield client
+
+
+@pytest.fixture(params=["sync", "async"])
+def idle(request: pytest.FixtureRequest, service: Deployment) -> Iterator[Any]:
+    """A client of a service without workers."""
+    with a_client(request.param, service.url) as client:
+        yield client
 
 
 def test_a_job_is_submitted_waited_for_and_has_a_result(client):
@@ -97,6 +111,74 @@ def test_a_finished_job_cannot_be_cancelled(client):
     with pytest.raises(ApiError) as caught:
         client.cancel(job.id)
     assert (caught.value.status, caught.value.code) == (409, "invalid_transition")
+
+
+def test_a_queued_job_is_paused_resumed_and_waited_for_meanwhile(idle):
+    job = idle.submit(LONG)
+    for _ in range(2):
+        assert idle.pause(job.id).status == "paused"
+    with pytest.raises(WaitTimeout, match="still paused"):
+        idle.wait(job.id, timeout=0.1)
+    assert job.id in {each.id for each in idle.iterate(status="paused")}
+
+    resumed = idle.resume(job.id)
+    assert resumed.status == "queued"
+    assert resumed.queue_position >= 1
+    assert resumed.status_reason == "resumed by its client; no worker is alive"
+
+
+def test_a_clone_is_the_same_job_but_for_the_overrides(idle):
+    job = idle.submit(LONG, name="first", tags={"a": "b"})
+    clone = idle.clone(job.id, spec={"epochs": 5}, name=None)
+    assert (clone.parent_id, clone.name, clone.tags) == (job.id, None, {"a": "b"})
+    assert clone.spec == {**job.spec, "epochs": 5}
+    assert idle.clone(job.id).spec_hash == job.spec_hash
+
+    again = [idle.clone(job.id, idempotency_key=f"clone of {job.id}").id for _ in range(2)]
+    assert again[0] == again[1]
+    with pytest.raises(ApiError) as caught:
+        idle.clone(job.id, spec={"epochs": 0})
+    assert [field.pointer for field in caught.value.errors] == ["/spec/epochs"]
+
+
+def test_a_job_is_changed_and_what_is_not_named_stays(idle):
+    job = idle.submit(LONG, name="first", tags={"a": "b"})
+    changed = idle.update(job.id, priority=70, pinned=True)
+    assert (changed.name, changed.tags, changed.priority, changed.pinned) == ("first", {"a": "b"}, 70, True)
+    assert idle.update(job.id, name=None).name is None
+
+
+def test_only_a_job_that_has_ended_is_deleted(idle):
+    job = idle.submit(LONG)
+    with pytest.raises(ApiError) as caught:
+        idle.delete(job.id)
+    assert caught.value.code == "invalid_transition"
+    idle.cancel(job.id)
+    assert idle.delete(job.id) is None
+    for look in (idle.get, idle.delete):
+        with pytest.raises(ApiError) as caught:
+            look(job.id)
+        assert caught.value.code == "job_not_found"
+
+
+def test_events_tell_what_happened_to_a_job(idle):
+    job = idle.submit(LONG)
+    idle.cancel(job.id)
+    submitted, cancelled = idle.events(job.id)
+    assert (submitted.from_status, submitted.to_status, submitted.by) == (None, "queued", "client")
+    assert (cancelled.from_status, cancelled.to_status, cancelled.why) == (
+        "queued",
+        "cancelled",
+        "cancelled by its client",
+    )
+
+
+def test_workers_are_listed_while_they_are_alive(client):
+    client.wait(client.submit({"experiment": "neuron", "epochs": 1}).id, timeout=60)
+    [worker] = client.workers()
+    assert worker.id
+    assert worker.pid > 0
+    assert worker.lease_expires_at > worker.heartbeat_at
 
 
 def test_curve_csv_plot_and_transcript_tell_the_same_training(client):

@@ -7,41 +7,21 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from costcurve import Client
-from costcurve.cli import main
 from jobs.database import Database
 from jobs.listing import JobQuery
 from jobs.store import JobStore
+from tests.commands import Ran, runner, started
 from tests.processes import until
 
 pytestmark = pytest.mark.xdist_group("command_line")
 
-COSTCURVE = [sys.executable, "-m", "costcurve"]
 LONG = ["--experiment", "neuron", "--epochs", "1000000"]
-
-
-@contextmanager
-def started(*arguments: str, home: Path, url: str = "", stderr: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen]:
-    """A command as a process of its own; whatever it is doing at the end, it is ended."""
-    environment = {**os.environ, "COSTCURVE_HOME": str(home), "COSTCURVE_URL": url, "COLUMNS": "100"}
-    environment.pop("PYTHONUNBUFFERED", None)  # without a buffer Python does not notice that a reader has gone
-    process = subprocess.Popen(
-        [*COSTCURVE, *arguments], env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 def descendants(pid: int) -> set[int]:
@@ -81,26 +61,10 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         assert process.wait(20) == 0
 
 
-@dataclass
-class Ran:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(up: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     monkeypatch.setenv("COSTCURVE_URL", up["url"])
-
-    def run(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        captured = capsys.readouterr()
-        return Ran(ended.value.code, captured.out, captured.err)
-
-    return run
+    return runner(capsys)
 
 
 @pytest.fixture
@@ -178,6 +142,13 @@ def test_several_jobs_make_one_plot(run, finished, tmp_path):
     plot = tmp_path / "plot.svg"
     assert run("curve", finished, other, "--plot", str(plot), "--metrics", "output").code == 0
     assert "<svg" in plot.read_text()
+
+
+def test_the_worker_that_up_started_is_listed(run, finished):
+    header, worker = run("workers").out.splitlines()
+    assert header.split() == ["ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARD", "FROM", "JOBS"]
+    assert worker
+    assert json.loads(run("workers", "--json").out)["items"][0]["job_ids"] == []
 
 
 def test_a_list_shows_what_the_filters_leave(run, finished):

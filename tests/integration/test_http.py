@@ -8,22 +8,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jobs.presets import PRESETS
+from tests.problems import problem
 
 pytestmark = pytest.mark.xdist_group("http")
 
 NEURON = {"spec": {"experiment": "neuron"}}
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> dict:
-    """The problem that the answer is; everything that RFC 9457 and the contract ask of it holds."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail", "instance", "code", "errors"}
-    assert (body["status"], body["code"]) == (status, code)
-    assert body["title"]
-    assert body["detail"]
-    return body
 
 
 def test_a_submitted_job_is_created_and_can_be_fetched_where_its_location_says(http):
@@ -34,7 +23,7 @@ def test_a_submitted_job_is_created_and_can_be_fetched_where_its_location_says(h
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     fetched = http.get(answer.headers["location"])
     # Why it waits is found out when it is looked at, and nobody works here.
-    assert fetched.json() == job | {"status_reason": "no worker is alive"}
+    assert fetched.json() == job | {"status_reason": "no worker is alive", "queue_position": 1}
     assert (job["status"], job["is_terminal"], job["name"], job["tags"]) == ("queued", False, "n", {"a": "b"})
     assert job["spec"]["effective_learning_rate"] == 0.15
     assert job["spec_hash"].startswith("sha256:")
@@ -145,7 +134,13 @@ def test_the_curve_of_a_job_that_has_not_started_is_empty(http):
     ("method", "path", "status", "code", "pointer"),
     [
         ("GET", "/v1/jobs/job_0", 404, "job_not_found", None),
+        ("DELETE", "/v1/jobs/job_0", 404, "job_not_found", None),
         ("POST", "/v1/jobs/job_0/cancel", 404, "job_not_found", None),
+        ("POST", "/v1/jobs/job_0/clone", 404, "job_not_found", None),
+        ("POST", "/v1/jobs/job_0/pause", 404, "job_not_found", None),
+        ("POST", "/v1/jobs/job_0/resume", 404, "job_not_found", None),
+        ("GET", "/v1/jobs/job_0/events", 404, "job_not_found", None),
+        ("POST", "/v1/jobs", 422, "invalid_request", ""),
         ("GET", "/v1/jobs/job_0/curve", 404, "job_not_found", None),
         ("GET", "/v1/jobs/job_0/curve.csv", 404, "job_not_found", None),
         ("GET", "/v1/jobs/job_0/curve.svg", 404, "job_not_found", None),
@@ -175,7 +170,7 @@ def test_the_curve_of_a_job_that_has_not_started_is_empty(http):
 def test_every_error_is_a_problem_with_a_stable_code(http, method, path, status, code, pointer):
     body = problem(http.request(method, path), status, code)
 
-    assert [error["pointer"] for error in body["errors"]] == ([pointer] if pointer else [])
+    assert [error["pointer"] for error in body["errors"]] == ([] if pointer is None else [pointer])
 
 
 @pytest.mark.parametrize("text", ["costs $\\alpha_{ and $5", "$\\frac{$", "<b>&amp;", "日本 😀", "x" * 200])
@@ -327,15 +322,26 @@ def test_the_openapi_document_describes_every_route_and_its_errors(http):
         "/v1/jobs:validate",
         "/v1/jobs/{job_id}",
         "/v1/jobs/{job_id}/cancel",
+        "/v1/jobs/{job_id}/clone",
+        "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/pause",
+        "/v1/jobs/{job_id}/resume",
         "/v1/jobs/{job_id}/curve",
         "/v1/jobs/{job_id}/curve.csv",
         "/v1/jobs/{job_id}/transcript",
         "/v1/presets",
         "/v1/version",
+        "/v1/workers",
         "/healthz",
         "/readyz",
     } <= set(document["paths"])
     submit = document["paths"]["/v1/jobs"]["post"]["responses"]
     assert {"201", "400", "413", "415", "422", "503"} <= set(submit)
+    clone = document["paths"]["/v1/jobs/{job_id}/clone"]["post"]["responses"]
+    assert set(clone) == set(submit) | {"404"}
+    assert {"204", "404", "409", "503"} <= set(document["paths"]["/v1/jobs/{job_id}"]["delete"]["responses"])
+    assert {"200", "400", "404", "413", "415", "422"} <= set(
+        document["paths"]["/v1/jobs/{job_id}"]["patch"]["responses"]
+    )
     assert list(submit["422"]["content"]) == ["application/problem+json"]
     assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -13,7 +13,7 @@ from costcurve.cli.describe import duration, init_text, outcome
 from costcurve.cli.exits import exit_code_of
 from costcurve.cli.progress import Lines
 from costcurve.cli.sparkline import ASCII, sparkline
-from costcurve.cli.submission import SubmissionOptions
+from costcurve.cli.submission import JobOptions, SourceOptions, overrides, submission
 from costcurve.interruption import Interruption
 
 
@@ -53,15 +53,14 @@ def test_a_logarithmic_sparkline_goes_by_ratios_and_puts_zero_at_the_bottom():
 
 
 def test_options_make_the_body_of_a_submission():
-    options = SubmissionOptions(
-        experiment="mnist",
+    options = JobOptions(
         init='{"scheme": "normal", "std": [10, 1]}',
         layers="784, 30,10",
         patience=3,
         tag=["a=b=c", "empty="],
         max_runtime=5.0,
     )
-    assert options.arguments() == {
+    assert submission(SourceOptions(experiment="mnist"), options) == {
         "spec": {
             "experiment": "mnist",
             "init": {"scheme": "normal", "std": [10, 1]},
@@ -76,13 +75,13 @@ def test_options_make_the_body_of_a_submission():
 def test_a_file_may_hold_a_bare_spec(tmp_path):
     file = tmp_path / "spec.json"
     file.write_text('{"experiment": "neuron", "epochs": 3}')
-    assert SubmissionOptions(spec=str(file)).arguments() == {"spec": {"experiment": "neuron", "epochs": 3}}
+    assert submission(SourceOptions(spec=str(file)), JobOptions()) == {"spec": {"experiment": "neuron", "epochs": 3}}
 
 
 def test_options_override_the_file_field_by_field(tmp_path):
     file = tmp_path / "body.json"
     file.write_text('{"spec": {"experiment": "neuron", "epochs": 3, "seed": 4}, "tags": {"a": "1"}, "priority": 9}')
-    assert SubmissionOptions(spec=str(file), epochs=5, tag=["b=2"], priority=8).arguments() == {
+    assert submission(SourceOptions(spec=str(file)), JobOptions(epochs=5, tag=["b=2"], priority=8)) == {
         "spec": {"experiment": "neuron", "epochs": 5, "seed": 4},
         "tags": {"a": "1", "b": "2"},
         "priority": 8,
@@ -91,25 +90,34 @@ def test_options_override_the_file_field_by_field(tmp_path):
 
 def test_a_dash_reads_the_file_from_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO('{"preset": "neuron-good-start"}'))
-    assert SubmissionOptions(spec="-").arguments() == {"preset": "neuron-good-start"}
+    assert submission(SourceOptions(spec="-"), JobOptions()) == {"preset": "neuron-good-start"}
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("source", "options", "message"),
     [
-        ({}, "say what to train"),
-        ({"epochs": 3}, "say what to train"),
-        ({"experiment": "neuron", "init": "{scheme"}, "not JSON"),
-        ({"experiment": "neuron", "init": '{"weight": NaN}'}, "NaN is not a number"),
-        ({"experiment": "mnist", "layers": "784;10"}, "whole numbers"),
-        ({"experiment": "mnist", "tag": ["novalue"]}, "KEY=VALUE"),
-        ({"experiment": "neuron", "learning_rate": float("nan")}, "finite"),
-        ({"spec": "/nowhere/at/all"}, "cannot read"),
+        ({}, {}, "say what to train"),
+        ({}, {"epochs": 3}, "say what to train"),
+        ({"experiment": "neuron"}, {"init": "{scheme"}, "not JSON"),
+        ({"experiment": "neuron"}, {"init": '{"weight": NaN}'}, "NaN is not a number"),
+        ({"experiment": "mnist"}, {"layers": "784;10"}, "whole numbers"),
+        ({"experiment": "mnist"}, {"tag": ["novalue"]}, "KEY=VALUE"),
+        ({"experiment": "neuron"}, {"learning_rate": float("nan")}, "finite"),
+        ({"spec": "/nowhere/at/all"}, {}, "cannot read"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(options, message):
+def test_what_cannot_be_meant_is_a_usage_error(source, options, message):
     with pytest.raises(typer.BadParameter, match=message):
-        SubmissionOptions(**options).arguments()
+        submission(SourceOptions(**source), JobOptions(**options))
+
+
+def test_options_are_what_a_clone_has_otherwise():
+    assert overrides(JobOptions()) == {}
+    assert overrides(JobOptions(epochs=5, name="again", tag=["a=b"])) == {
+        "spec": {"epochs": 5},
+        "name": "again",
+        "tags": {"a": "b"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -119,14 +127,14 @@ def test_a_file_that_is_no_submission_is_a_usage_error(tmp_path, text):
     file = tmp_path / "spec.json"
     file.write_text(text)
     with pytest.raises(typer.BadParameter):
-        SubmissionOptions(spec=str(file)).arguments()
+        submission(SourceOptions(spec=str(file)), JobOptions())
 
 
 def test_a_file_that_is_no_text_is_a_usage_error(tmp_path):
     file = tmp_path / "spec.json"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(typer.BadParameter, match="not JSON"):
-        SubmissionOptions(spec=str(file)).arguments()
+        submission(SourceOptions(spec=str(file)), JobOptions())
 
 
 @pytest.mark.parametrize(
@@ -159,6 +167,18 @@ def test_lines_are_written_when_the_status_changes_and_otherwise_every_few_secon
         "a  queued",
         "a  epoch 1/30  cost 0.5  1:02 left",
         "a  epoch 1/30  cost 0.3  accuracy 95.00 %  1:02 left",
+    ]
+
+
+def test_a_job_that_is_put_aside_says_so_and_is_still_followed():
+    stream = io.StringIO()
+    lines = Lines(stream, clock=lambda: 0.0)
+    for status, reason in (("running", None), ("paused", "paused on request"), ("queued", "resumed by its client")):
+        lines.show("a", a_job(status=status, status_reason=reason), {})
+    assert stream.getvalue().splitlines() == [
+        "a  epoch 1/30  1:02 left",
+        "a  paused: paused on request",
+        "a  queued: resumed by its client",
     ]
 
 

@@ -10,7 +10,7 @@ from inspect import signature
 import httpx
 import pytest
 
-from costcurve import AsyncClient, Client, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
+from costcurve import ApiError, AsyncClient, Client, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
 from costcurve import operations as ops
 from costcurve.calls import Call, job_path, refusal
 from costcurve.exchange import PATIENCE_WITH_A_KNOWN_SERVICE, PATIENCE_WITH_A_STRANGER, Pause, Remote
@@ -49,6 +49,9 @@ def hangs_up(request: BaseHTTPRequestHandler) -> None:
 UNAVAILABLE = answers(
     {"code": "store_unavailable", "title": "The job store is unavailable", "detail": "locked", "errors": []}, 503
 )
+NOT_FOUND = answers(
+    {"code": "job_not_found", "title": "No such job", "detail": "there is no job job_1", "errors": []}, 404
+)
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def a_server(*script: Answer) -> Iterator[tuple[str, list[tuple[str, str, bytes]
             asked.append((self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
             left.pop(0)(self)
 
-        do_GET = do_POST = handle_any  # noqa: N815 - http.server's names
+        do_GET = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815 - http.server's names
 
         def log_message(self, *args: object) -> None:
             pass
@@ -142,6 +145,50 @@ def test_cancelling_is_repeated_because_twice_is_no_error():
     with a_server(hangs_up, answers(JOB, 202)) as (url, asked), Client(url) as client:
         client.cancel("job_1")
     assert [(method, path) for method, path, _ in asked] == [("POST", "/v1/jobs/job_1/cancel")] * 2
+
+
+@pytest.mark.parametrize("nothing_came", [hangs_up, UNAVAILABLE])
+def test_a_deletion_whose_answer_got_lost_is_done_when_the_job_is_not_there_any_more(nothing_came):
+    with a_server(nothing_came, NOT_FOUND) as (url, asked), Client(url) as client:
+        client.delete("job_1")
+    assert [(method, path) for method, path, _ in asked] == [("DELETE", "/v1/jobs/job_1")] * 2
+
+
+def test_deleting_a_job_that_was_not_there_is_an_error():
+    with a_server(NOT_FOUND) as (url, _), Client(url) as client, pytest.raises(ApiError, match="No such job"):
+        client.delete("job_1")
+
+
+def test_a_job_that_is_gone_is_no_success_of_anything_but_its_deletion():
+    with a_server(hangs_up, NOT_FOUND) as (url, _), Client(url) as client, pytest.raises(ApiError, match="No such job"):
+        client.cancel("job_1")
+
+
+def test_what_a_clone_has_otherwise_and_what_changes_are_sent_as_they_are_given():
+    with a_server(*[answers(JOB, 201)] * 3) as (url, asked), Client(url) as client:
+        client.clone("job_1")
+        client.clone("job_1", spec={"epochs": 3}, name=None)
+        client.update("job_1", name=None, pinned=True)
+    assert [(method, path, json.loads(body)) for method, path, body in asked] == [
+        ("POST", "/v1/jobs/job_1/clone", {}),
+        ("POST", "/v1/jobs/job_1/clone", {"spec": {"epochs": 3}, "name": None}),
+        ("PATCH", "/v1/jobs/job_1", {"name": None, "pinned": True}),
+    ]
+
+
+def test_a_clone_is_repeated_with_the_same_key_until_it_is_answered():
+    keys: list[str] = []
+
+    def noting(then: Answer) -> Answer:
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            keys.append(request.headers["Idempotency-Key"])
+            then(request)
+
+        return answer
+
+    with a_server(noting(hangs_up), noting(answers(JOB, 201))) as (url, _), Client(url) as client:
+        client.clone("job_1")
+    assert keys[0] == keys[1] != ""
 
 
 def test_a_stranger_is_given_up_soon_and_a_known_service_only_after_a_restart_would_be_over():
@@ -234,11 +281,11 @@ def test_an_answer_of_some_other_program_is_recognised(answer):
 
 
 def test_fields_of_a_newer_service_are_kept():
-    newer = {**ENDED, "queue_position": 3, "status": "paused", "progress": {**JOB["progress"], "speed": 2}}
+    newer = {**ENDED, "sweep_id": "swp_1", "status": "waiting", "progress": {**JOB["progress"], "speed": 2}}
     with a_server(answers(newer)) as (url, _), Client(url) as client:
         job = client.get("job_1")
-    assert job.status == "paused"
-    assert job.model_dump(mode="json")["queue_position"] == 3
+    assert job.status == "waiting"
+    assert job.model_dump(mode="json")["sweep_id"] == "swp_1"
 
 
 @pytest.mark.parametrize(
@@ -296,8 +343,10 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch):
 
 
 def test_both_clients_have_the_same_documented_methods():
+    ours, theirs = ({name for name in dir(kind) if not name.startswith("_")} for kind in (Client, AsyncClient))
+    assert ours ^ theirs == {"close", "aclose"}
     with Client() as client:
-        for name in ("submit", "validate", "get", "list", "wait", "curve", "plot", "transcript", "cancel", "presets"):
+        for name in ours - {"close", "iterate"}:
             assert getattr(Client, name) is getattr(AsyncClient, name)
             assert getattr(client, name).__doc__
         assert "remote" not in signature(client.submit).parameters

@@ -47,14 +47,14 @@ def upgrade() -> None:
     op.drop_index("ix_jobs_queue", "jobs")
     _partial("ix_workers_alive", "workers", ["lease_expires_at"], "stopped_at IS NULL")
     _partial("ix_jobs_queue", "jobs", ["requested_device", "requested_engine", "queue_rank", "pk"], "status = 'queued'")
-    _partial("ix_jobs_pack", "jobs", ["pack_key", "queue_rank", "pk"], "status = 'queued' AND NOT solo")
-    _partial("ix_jobs_rank", "jobs", ["queue_rank", "pk"], "status = 'queued'")
+    shape: list[object] = ["requested_device", "requested_engine", "pack_key", "queue_rank", "pk"]
+    _partial("ix_jobs_pack", "jobs", shape, "status = 'queued' AND NOT solo")
     _partial("ix_jobs_running", "jobs", ["attempt_pk"], "status = 'running'")
     _partial("ix_jobs_ended", "jobs", ["finished_at"], "finished_at IS NOT NULL AND NOT pinned")
 
 
 def downgrade() -> None:
-    for name in ("ix_jobs_ended", "ix_jobs_running", "ix_jobs_rank", "ix_jobs_pack", "ix_jobs_queue"):
+    for name in ("ix_jobs_ended", "ix_jobs_running", "ix_jobs_pack", "ix_jobs_queue"):
         op.drop_index(name, "jobs")
     op.drop_index("ix_workers_alive", "workers")
     _partial("ix_jobs_queue", "jobs", [sa.text("priority DESC"), "pk"], "status = 'queued'")

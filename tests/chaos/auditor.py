@@ -1,0 +1,118 @@
+"""What jobs come to when nothing disturbs them, and the search for everything that is otherwise."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from jobs.curves import Curve
+from jobs.database import Database
+from jobs.job import Job
+from jobs.lifecycle import JobStatus
+from jobs.store import JobStore
+from jobs.tables import attempts, events, jobs
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a spec comes to when nothing disturbs it."""
+
+    curve: Curve
+    result: dict[str, Any]
+
+
+class Auditor:
+    """Learns from undisturbed jobs; audits others, on whatever database."""
+
+    def __init__(self) -> None:
+        self._undisturbed: dict[str, Undisturbed] = {}
+
+    def learn(self, store: JobStore, job_id: str) -> None:
+        """This job was not disturbed: others of its spec must come to the same."""
+        job = store.get(job_id)
+        assert job.status is JobStatus.SUCCEEDED, job
+        self._undisturbed[job.spec_hash] = Undisturbed(whole_curve(store, job_id), _without_time(job))
+
+    def audit(
+        self,
+        database: Database,
+        checkpoints: Path,
+        job_ids: Sequence[str],
+        *,
+        ends: Sequence[JobStatus] = (JobStatus.SUCCEEDED,),
+    ) -> list[str]:
+        """Everything that is not as if nothing had gone wrong: lost, done twice, or other than undisturbed."""
+        store = JobStore(database)
+        problems = []
+        for job_id in job_ids:
+            job = store.get(job_id)
+            if job.status not in ends:
+                problems.append(f"lost: {job_id} is {job.status} ({job.status_reason})")
+            elif job.status is JobStatus.SUCCEEDED:
+                undisturbed = self._undisturbed[job.spec_hash]
+                if whole_curve(store, job_id) != undisturbed.curve:
+                    problems.append(f"other curve: {job_id}")
+                if _without_time(job) != undisturbed.result:
+                    problems.append(f"other result: {job_id}")
+        problems += _done_twice(database, set(job_ids)) + _broken_histories(database, set(job_ids))
+        problems += [
+            f"left behind: a checkpoint of {path.name}"
+            for path in checkpoints.glob("*")
+            if path.name in set(job_ids) and store.get(path.name).status is JobStatus.SUCCEEDED
+        ]
+        return problems
+
+
+def whole_curve(store: JobStore, job_id: str) -> Curve:
+    return store.curve(job_id, limit=1 << 30).curve
+
+
+def _done_twice(database: Database, job_ids: set[str]) -> list[str]:
+    ended = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+    with database.read() as tx:
+        outcomes = tx.execute(
+            select(jobs.c.id).join(attempts, attempts.c.job_pk == jobs.c.pk).where(attempts.c.outcome == "succeeded")
+        ).all()
+        endings = tx.execute(
+            select(jobs.c.id).join(events, events.c.job_pk == jobs.c.pk).where(events.c.to_status.in_(ended))
+        ).all()
+    results = Counter(row.id for row in outcomes if row.id in job_ids)
+    ends = Counter(row.id for row in endings if row.id in job_ids)
+    return [f"done {count} times: {job_id}" for job_id, count in results.items() if count > 1] + [
+        f"ended {count} times: {job_id}" for job_id, count in ends.items() if count > 1
+    ]
+
+
+def _broken_histories(database: Database, job_ids: set[str]) -> list[str]:
+    """Jobs whose events do not follow from each other, up to their present status; and attempts that never end."""
+    with database.read() as tx:
+        rows = tx.execute(
+            select(jobs.c.id, jobs.c.status, events.c.from_status, events.c.to_status)
+            .join(events, events.c.job_pk == jobs.c.pk)
+            .order_by(events.c.pk)
+        ).all()
+        held = select(jobs.c.attempt_pk).where(jobs.c.attempt_pk.is_not(None))
+        endless = tx.execute(
+            select(jobs.c.id)
+            .join(attempts, attempts.c.job_pk == jobs.c.pk)
+            .where(attempts.c.ended_at.is_(None), attempts.c.pk.not_in(held))
+        ).all()
+    problems = [f"an attempt without an end: {row.id}" for row in endless if row.id in job_ids]
+    last: dict[str, str | None] = dict.fromkeys(job_ids)
+    present: dict[str, str] = {}
+    for row in rows:
+        if row.id in job_ids:
+            if row.from_status != last[row.id]:
+                problems.append(f"a gap in its history: {row.id}")
+            last[row.id], present[row.id] = row.to_status, row.status
+    return problems + [
+        f"a wrong end of its history: {job_id}" for job_id, status in present.items() if status != last[job_id]
+    ]
+
+
+def _without_time(job: Job) -> dict[str, Any]:
+    assert job.result is not None
+    return {**job.result.model_dump(), "train_seconds": None}

@@ -1,0 +1,147 @@
+"""Workers that stand still for three leases, and then go on with jobs that are others' by then."""
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
+from jobs.tables import attempts, events, jobs, workers
+from jobs.transitions import MAX_CRASHES
+from tests.chaos.arena import MNIST, Arena, held, is_running
+from tests.chaos.outcome import Outcome, spread
+from tests.processes import until
+
+LEASE = 2.0
+FROZEN_FOR = 3 * LEASE
+# About a second of training each.
+SPECS = [{**MNIST, "epochs": 4, "steps_per_epoch": 1500, "seed": seed} for seed in range(6)]
+WORKERS = 6
+FROZEN_AT_ONCE = 2
+# As many others must be there to take over; those that come back need some seconds to start.
+OTHERS = 2
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """A worker that stands still, with a job in hand."""
+
+    pid: int
+    worker_id: str
+    job_id: str
+    attempt_pk: int
+    since: float
+    # Whether it stands in the middle of a transaction, whose locks nobody else can get.
+    in_transaction: bool
+
+
+def freezes(arena: Arena, *, count: int) -> Outcome:
+    """Freeze workers so many times, a few at once."""
+    started = monotonic()
+    arena.learn(SPECS)
+    arena.deployment.start_workers(processes=WORKERS)
+    job_ids: list[str] = []
+    problems: list[str] = []
+    given_up: list[float] = []
+    done = in_transaction = 0
+    while done < count:
+        job_ids += arena.submit(max(2 * WORKERS - arena.left(job_ids), 0), SPECS)
+        until(arena.worker_pids, lambda pids: len(pids) >= FROZEN_AT_ONCE + OTHERS)
+        frozen: list[_Frozen] = []
+        while len(frozen) < min(FROZEN_AT_ONCE, count - done):
+            frozen += _freeze_one(arena, but={each.pid for each in frozen})
+        done += len(frozen)
+        in_transaction += sum(each.in_transaction for each in frozen)
+        # While one holds the locks of a transaction, nobody can take over from the others either, on SQLite.
+        stuck = any(each.in_transaction for each in frozen)
+        for each in frozen if not stuck else []:
+            until(lambda each=each: _holds(arena, each), lambda holds: not holds, timeout=60, every=0.01)
+            given_up.append(monotonic() - each.since)
+        for each in frozen if not stuck else []:
+            arena.wait([each.job_id], timeout=60)
+        threading.Event().wait(max(frozen[-1].since + FROZEN_FOR - monotonic(), 0))
+        before = {each: _events_by(arena, each) for each in frozen}
+        for each in frozen:
+            os.kill(each.pid, signal.SIGCONT)
+        if not stuck:
+            problems += _problems_of_thawed(arena, before)
+    arena.wait(job_ids, timeout=300)
+    problems += arena.audit(job_ids)
+    text = (arena.deployment.home / "workers.log").read_text()
+    return held(
+        problems,
+        freezes=count,
+        frozen_in_a_transaction=in_transaction,
+        jobs=len(job_ids),
+        writes_refused=text.count("is no longer this worker's"),
+        workers_that_ended_as_they_were_given_up=text.count("was given up, since"),
+        jobs_with_others_after=spread(given_up),
+        took=f"{monotonic() - started:.0f} s",
+    )
+
+
+def _freeze_one(arena: Arena, but: set[int]) -> list[_Frozen]:
+    """Stop one worker that has a job in hand; nothing if it has none after all."""
+    pid = arena.random.choice([pid for pid in arena.worker_pids() if pid not in but])
+    os.kill(pid, signal.SIGSTOP)
+    since = monotonic()
+    row = _in_hand(arena, pid)
+    # The third worker in a row that a job loses would be the job's end, and rightly so.
+    if row is None or row.crashes + 1 >= MAX_CRASHES:
+        os.kill(pid, signal.SIGCONT)
+        threading.Event().wait(0.05)
+        return []
+    return [_Frozen(pid, row.worker_id, row.id, row.attempt_pk, since, _is_locked(arena, row))]
+
+
+def _in_hand(arena: Arena, pid: int) -> Row[Any] | None:
+    with arena.database.read() as tx:
+        return tx.execute(
+            select(jobs.c.id, jobs.c.attempt_pk, jobs.c.crashes, attempts.c.worker_id)
+            .join(attempts, attempts.c.pk == jobs.c.attempt_pk)
+            .join(workers, workers.c.id == attempts.c.worker_id)
+            .where(workers.c.pid == pid, workers.c.stopped_at.is_(None))
+        ).one_or_none()
+
+
+def _is_locked(arena: Arena, row: Row[Any]) -> bool:
+    """Whether somebody holds, for much longer than any transaction takes, what is needed to take over."""
+    database = Database(arena.database_url, patience=1.0)
+    try:
+        with database.write() as tx:
+            tx.execute(select(workers.c.id).where(workers.c.id == row.worker_id).with_for_update())
+            tx.execute(select(jobs.c.id).where(jobs.c.id == row.id).with_for_update())
+    except StoreUnavailable:
+        return True
+    finally:
+        database.close()
+    return False
+
+
+def _holds(arena: Arena, frozen: _Frozen) -> bool:
+    with arena.database.read() as tx:
+        return tx.scalar(select(jobs.c.attempt_pk).where(jobs.c.id == frozen.job_id)) == frozen.attempt_pk
+
+
+def _events_by(arena: Arena, frozen: _Frozen) -> int:
+    with arena.database.read() as tx:
+        return tx.scalar(select(func.count()).select_from(events).where(events.c.by == frozen.worker_id)) or 0
+
+
+def _problems_of_thawed(arena: Arena, before: dict[_Frozen, int]) -> list[str]:
+    """They are to notice that they have lost their jobs, and to end, without having changed anything."""
+    problems = []
+    deadline = monotonic() + 20
+    for frozen, count in before.items():
+        while is_running(frozen.pid) and monotonic() < deadline:
+            threading.Event().wait(0.02)
+        if is_running(frozen.pid):
+            problems.append(f"a worker went on after it was given up: {frozen.worker_id}")
+        if _events_by(arena, frozen) != count:
+            problems.append(f"a stale write was accepted: by {frozen.worker_id}, of {frozen.job_id}")
+    return problems

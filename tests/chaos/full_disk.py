@@ -1,0 +1,67 @@
+"""The disk of the database is full, while clients submit and jobs are trained; then there is room again."""
+
+from pathlib import Path
+
+import httpx
+
+from tests.chaos.arena import SMALL, Arena, held
+from tests.chaos.outcome import Outcome
+from tests.processes import until
+
+MOST_SUBMISSIONS = 20_000
+
+
+def full(arena: Arena, *, count: int) -> Outcome:
+    """Fill the disk and make room again so many times."""
+    arena.learn()
+    arena.deployment.start_workers(processes=2)
+    acknowledged: list[str] = []
+    problems: list[str] = []
+    texts: set[str] = set()
+    refused = 0
+    with httpx.Client(base_url=arena.deployment.url, timeout=60) as client:
+        for _ in range(count):
+            acknowledged += arena.submit(4)
+            ballast = _fill(arena.disk)
+            for _ in range(MOST_SUBMISSIONS):
+                answer = client.post("/v1/jobs", json={"spec": arena.random.choice(SMALL)})
+                if answer.status_code != httpx.codes.CREATED:
+                    break
+                acknowledged.append(answer.json()["id"])
+            refused += answer.status_code != httpx.codes.CREATED
+            problem = answer.json()
+            if problem.get("code") != "store_unavailable" or problem.get("status") != 503:
+                problems.append(f"a full disk is answered with {answer.text}")
+            texts.add(problem["detail"])
+            if client.get(f"/v1/jobs/{acknowledged[0]}").status_code != httpx.codes.OK:
+                problems.append("a job cannot be read while the disk is full")
+            ballast.unlink()
+            back = until(
+                lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(SMALL)}),
+                lambda found: found.status_code == httpx.codes.CREATED,
+                timeout=10,
+            )
+            acknowledged.append(back.json()["id"])
+            arena.wait(acknowledged, timeout=300 + len(acknowledged))
+    problems += arena.audit(acknowledged)
+    if arena.server is None:
+        with arena.database.read() as tx:
+            verdict = tx.exec_driver_sql("PRAGMA integrity_check").scalar()
+            if verdict != "ok":
+                problems.append(f"integrity_check: {verdict}")
+    return held(
+        problems, fillings=count, refused=refused, acknowledged=len(acknowledged), text=" / ".join(sorted(texts))
+    )
+
+
+def _fill(disk: Path) -> Path:
+    """A file that takes all that is left."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12):
+            while True:
+                try:
+                    file.write(bytes(size))
+                except OSError:
+                    break
+    return ballast

@@ -1,0 +1,303 @@
+"""Workers that live for a fraction of a second, and die exactly where they are told to.
+
+A new worker process takes seconds to import torch. Here one process does that, once, and then forks: each child is a
+worker of its own, which opens the store, registers, and trains with everything that a real one has.
+"""
+
+import functools
+import gc
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection as Transaction
+from sqlalchemy import event
+
+from jobs.database import Database
+from jobs.job import Claim
+from jobs.logs import configure_logging
+from jobs.settings import LEASE_SECONDS
+from jobs.store import JobStore
+
+if TYPE_CHECKING:
+    from workers.experiments.mlp import ImageSets
+
+log = logging.getLogger(__name__)
+
+# The exit code of a worker that died where it was told to.
+CRASHED = 77
+
+# Moments of a call of the store; and, but for the second, of the folder of checkpoints.
+BEFORE, UNCOMMITTED, AFTER = "before", "before its commit", "after"
+RECORD, RECORD_WITH_CHECKPOINT = "record", "record with a checkpoint"
+WRITES = ("claim", "record", "finish", "hand_back", "confirm_pause", "confirm_cancel")
+WRITES += ("renew_lease", "register_worker", "retire_worker")
+
+# Seconds. Much more often than a worker usually does all this, so that much of it falls into a short training.
+_REPORT_INTERVAL = 0.015
+_CHECKPOINT_INTERVAL = 0.02
+_BEAT_INTERVAL = 0.05
+
+
+@dataclass(frozen=True)
+class Crash:
+    """The process is gone at this moment of an operation, the n-th time that it comes to it."""
+
+    operation: str
+    moment: str
+    time: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Somebody asks for something just after the n-th write of a job's progress: its client, or the supervisor."""
+
+    what: str
+    job_id: str
+    time: int
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a child is to do."""
+
+    database_url: str
+    checkpoints: Path
+    worker_id: str
+    pack: int = 1
+    crash: Crash | None = None
+    ask: Ask | None = None
+    # It does not train, but retires this worker, which has died, as a supervisor does.
+    retires: str | None = None
+
+
+@contextmanager
+def hatchery(count: int, *, database_url: str, data_dir: Path | None, log_file: Path) -> Iterator[Sequence[Connection]]:
+    """So many lanes. To each one Life after the other is sent, and None to SIGTERM it; the exit codes come back.
+
+    The database is one of the kind that they use; it is only opened once.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = zip(*(spawn.Pipe() for _ in range(count)), strict=True)
+    process = spawn.Process(target=_hatch, args=(theirs, database_url, data_dir, log_file), daemon=True)
+    process.start()
+    try:
+        yield ours
+    finally:
+        for end in (*ours, *theirs):
+            end.close()
+        process.join()
+
+
+def _hatch(lanes: Sequence[Connection], database_url: str, data_dir: Path | None, log_file: Path) -> None:
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    configure_logging()
+    images = _images(data_dir)
+    # Whatever is imported, and made ready, before the fork need not be so in each child.
+    importlib.import_module("workers.worker")
+    Database(database_url).close()
+    gc.collect()
+    gc.freeze()
+    for lane in lanes:
+        if os.fork() == 0:
+            _serve(lane, images)
+            os._exit(0)
+    for _ in lanes:
+        os.wait()
+
+
+def _images(data_dir: Path | None) -> "ImageSets":
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    from workers.datasets import default_cache_dir, load_mnist
+    from workers.experiments.mlp import Images, ImageSets
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    mnist, cpu = load_mnist(data_dir=data_dir, cache_dir=default_cache_dir()), torch.device("cpu")
+    return ImageSets(
+        train=Images.on(cpu, mnist.train_images, mnist.train_labels),
+        validation=Images.on(cpu, mnist.validation_images, mnist.validation_labels),
+        test=Images.on(cpu, mnist.test_images, mnist.test_labels),
+    )
+
+
+def _serve(lane: Connection, images: "ImageSets") -> None:
+    """One child after the other, until nobody is there any more who would send another life."""
+    try:
+        while True:
+            life = lane.recv()
+            if life is None:  # meant for a child that ended at that very moment
+                continue
+            pid = os.fork()
+            if pid == 0:
+                _be(life, images)
+            ended = os.pidfd_open(pid)
+            try:
+                while ended not in wait([lane, ended]):
+                    lane.recv()
+                    os.kill(pid, signal.SIGTERM)
+            except EOFError:
+                os.kill(pid, signal.SIGKILL)
+                raise
+            finally:
+                os.close(ended)
+                _, status = os.waitpid(pid, 0)
+            lane.send(os.waitstatus_to_exitcode(status))
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _be(life: Life, images: "ImageSets") -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        trap = _Trap(life.crash)
+        if life.retires is not None:
+            store = trap.set_in_store(Database(life.database_url))
+            store.retire_worker(life.retires, reason=f"its worker died (exit code {CRASHED})", crashed=True)
+        else:
+            _work(life, trap, images, stop)
+    except BaseException:  # noqa: BLE001 - nothing of the process that was forked may go on here
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event) -> None:
+    """What workers/process.py does."""
+    from workers import lane, lease, worker
+    from workers.checkpoints import Checkpoints
+
+    worker.REPORT_INTERVAL = _REPORT_INTERVAL * life.pack
+    lane.RECORD_INTERVAL = 0.0
+    lane.CHECKPOINT_INTERVAL = _CHECKPOINT_INTERVAL
+    lane._CHECKPOINT_SHARE = 0
+    lease._BEATS_PER_LEASE = LEASE_SECONDS / _BEAT_INTERVAL
+
+    store = trap.set_in_store(Database(life.database_url))
+    if life.ask is not None:
+        _listen(store, life.ask, JobStore(Database(life.database_url)), stop)
+    store.register_worker(life.worker_id, host="hatchery", pid=os.getpid(), device="cpu", engines=["autograd"])
+    held = lease.Lease(store, life.worker_id, seconds=LEASE_SECONDS)
+    held.start()
+    log.info("worker %s: %s, %s", life.worker_id, life.crash, life.ask)
+    worker.Worker(
+        store,
+        worker_id=life.worker_id,
+        device="cpu",
+        images=lambda _: images,
+        checkpoints=trap.set_in_checkpoints(Checkpoints(life.checkpoints)),
+        lease=held,
+        stop=stop,
+        pack=life.pack,
+    ).run()
+    held.stop()
+    store.retire_worker(life.worker_id, reason="its worker was told to stop", crashed=False, by=life.worker_id)
+
+
+def _listen(store: JobStore, ask: Ask, client: JobStore, stop: threading.Event) -> None:
+    record, times = store.record, 0
+
+    @functools.wraps(record)
+    def recorded(claim: Claim, *args: Any, **kwargs: Any) -> Any:
+        nonlocal times
+        request = record(claim, *args, **kwargs)
+        times += claim.job_id == ask.job_id
+        if claim.job_id == ask.job_id and times == ask.time:
+            match ask.what:
+                case "cancel":
+                    client.cancel(claim.job_id)
+                case "pause":
+                    client.pause(claim.job_id)
+                case "stop":
+                    stop.set()
+        return request
+
+    store.record = recorded  # type: ignore[method-assign]
+
+
+class _Trap:
+    """Ends this process, without any more ado, at one point."""
+
+    def __init__(self, crash: Crash | None) -> None:
+        self._crash = crash
+        self._times_left = crash.time if crash is not None else 0
+        # The operation that a thread is in.
+        self._in = threading.local()
+
+    def reach(self, operation: str, moment: str, last_act: Callable[[], object] | None = None) -> None:
+        """The process is at this point now."""
+        if self._crash is None or (operation, moment) != (self._crash.operation, self._crash.moment):
+            return
+        self._times_left -= 1
+        if self._times_left == 0:
+            if last_act is not None:
+                last_act()
+            os._exit(CRASHED)
+
+    def set_in_store(self, database: Database) -> JobStore:
+        """A store that comes to the points of all its writes."""
+        store = JobStore(database)
+        for name in WRITES:
+            setattr(store, name, self._around(name, getattr(store, name)))
+
+        @event.listens_for(database.engine, "commit")
+        def _about_to_commit(transaction: Transaction) -> None:
+            if transaction.get_execution_options().get("writes"):
+                self.reach(getattr(self._in, "operation", ""), UNCOMMITTED)
+
+        return store
+
+    def set_in_checkpoints(self, checkpoints: Any) -> Any:
+        """A folder of checkpoints that comes to the points of all it does."""
+        fsync, replace = os.fsync, Path.replace
+
+        def fsync_part(descriptor: int) -> None:
+            found = os.fstat(descriptor)
+            if not stat.S_ISDIR(found.st_mode):
+                self.reach("checkpoint", "half written", lambda: os.ftruncate(descriptor, found.st_size // 2))
+                self.reach("checkpoint", "before its fsync")
+            fsync(descriptor)
+
+        def replace_part(path: Path, target: Path) -> Path:
+            self.reach("checkpoint", "before its rename")
+            replaced = replace(path, target)
+            self.reach("checkpoint", "after its rename")
+            return replaced
+
+        os.fsync = fsync_part
+        Path.replace = replace_part  # type: ignore[method-assign, assignment]
+        for name in ("load", "remove"):
+            setattr(checkpoints, name, self._around(name, getattr(checkpoints, name)))
+        return checkpoints
+
+    def _around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            operation = RECORD_WITH_CHECKPOINT if name == RECORD and kwargs.get("checkpoint") else name
+            self.reach(operation, BEFORE)
+            self._in.operation = operation
+            try:
+                found = call(*args, **kwargs)
+            finally:
+                self._in.operation = ""
+            if found != []:  # a claim of nothing writes nothing
+                self.reach(operation, AFTER)
+            return found
+
+        return called

@@ -1,0 +1,117 @@
+"""A worker's lease on a real store: what happens when training hangs, and when nobody hears of the worker."""
+
+import threading
+
+import pytest
+
+from jobs.errors import StoreUnavailable, WorkerRetired
+from jobs.lifecycle import JobStatus
+from tests.processes import until
+from workers.checkpoints import Checkpoints
+from workers.engines import autograd
+from workers.lease import Lease
+from workers.worker import Worker
+
+SECONDS = 1.0
+
+
+@pytest.fixture
+def lease(store):
+    store.register_worker("wrk_1", host="here", pid=1, device="cpu", lease_seconds=SECONDS)
+    lease = Lease(store, "wrk_1", seconds=SECONDS)
+    lease.start()
+    yield lease
+    lease.stop()
+
+
+def test_a_worker_whose_training_hangs_loses_its_job_and_its_late_report_counts_for_nothing(
+    store, submit, clock, lease, tmp_path, monkeypatch
+):
+    hangs, goes_on = threading.Event(), threading.Event()
+    train = autograd.train_neuron
+
+    def hanging(*given, **named):
+        hangs.set()
+        assert goes_on.wait(60)
+        yield from train(*given, **named)
+
+    monkeypatch.setattr(autograd, "train_neuron", hanging)
+    stop, ended = threading.Event(), []
+    worker = Worker(
+        store,
+        worker_id="wrk_1",
+        device="cpu",
+        images=lambda _: pytest.fail("a neuron needs no images"),
+        checkpoints=Checkpoints(tmp_path),
+        lease=lease,
+        stop=stop,
+    )
+
+    def work() -> None:
+        try:
+            worker.run()
+        except WorkerRetired as retired:
+            ended.append(retired)
+
+    job = submit()
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert hangs.wait(10)
+
+    def reaped() -> bool:
+        clock.advance(0.1)
+        return bool(store.reap(by="somebody"))
+
+    until(reaped, bool, timeout=20)
+    assert (store.get(job.id).status, store.get(job.id).attempt) == (JobStatus.QUEUED, 2)
+    goes_on.set()
+    thread.join(20)
+    stop.set()
+
+    assert not thread.is_alive()
+    assert "given up" in str(ended[0])
+    assert store.get(job.id).status is JobStatus.QUEUED
+    assert store.curve(job.id, limit=10).total_points == 0
+
+
+def test_a_worker_that_gets_on_keeps_its_lease(store, clock, lease):
+    for _ in range(30):
+        lease.got_on()
+        clock.advance(0.1)
+        lease.ensure(threading.Event())
+        assert store.reap(by="somebody") == []
+        threading.Event().wait(0.05)
+
+
+def test_a_worker_that_cannot_renew_its_lease_stops_by_itself_and_goes_on_when_it_can(store, lease, monkeypatch):
+    def gone(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("gone")
+
+    returned = threading.Event()
+    with monkeypatch.context() as outage:
+        outage.setattr(store, "renew_lease", gone)
+        threading.Event().wait(SECONDS)
+        waiting = threading.Thread(target=lambda: (lease.ensure(threading.Event()), returned.set()))
+        waiting.start()
+        assert not returned.wait(2 * SECONDS)
+    assert returned.wait(10)
+    waiting.join()
+
+
+def test_a_worker_that_was_given_up_is_told_so(store, lease):
+    store.retire_worker("wrk_1", reason="not heard from", crashed=True)
+
+    with pytest.raises(WorkerRetired):
+        until(lambda: lease.ensure(threading.Event()), lambda _: False, timeout=10)
+
+
+def test_a_worker_that_waits_for_its_lease_can_be_told_to_stop(store, lease, monkeypatch):
+    monkeypatch.setattr(store, "renew_lease", lambda *_, **__: (_ for _ in ()).throw(StoreUnavailable("gone")))
+    stop = threading.Event()
+    threading.Event().wait(SECONDS)
+    waiting = threading.Thread(target=lease.ensure, args=(stop,))
+    waiting.start()
+    stop.set()
+    waiting.join(5)
+
+    assert not waiting.is_alive()

@@ -1,0 +1,48 @@
+"""Workers for the store's tests."""
+
+from itertools import count
+
+import pytest
+
+from tests.unit.reports import CPU, ENGINES
+
+
+@pytest.fixture
+def worker(store):
+    store.register_worker("wrk_1", host="here", pid=1, device="cpu")
+    return "wrk_1"
+
+
+@pytest.fixture
+def claim(store, worker):
+    """Take the next job: its claim, or None."""
+    return lambda: next(iter(store.claim(worker, engines=ENGINES, devices=CPU)), None)
+
+
+@pytest.fixture
+def hire(store):
+    """Register one more worker: its id."""
+    numbers = count(2)
+
+    def hire(**fields: object) -> str:
+        name = f"wrk_{next(numbers)}"
+        store.register_worker(name, **{"host": "here", "pid": 1, "device": "cpu", **fields})
+        return name
+
+    return hire
+
+
+@pytest.fixture
+def claim_as(store):
+    """Take up to `limit` jobs with this worker."""
+    return lambda worker_id, limit=1: store.claim(worker_id, engines=ENGINES, devices=CPU, limit=limit)
+
+
+@pytest.fixture
+def cost(store):
+    """The cost curve of a job, as far as it is recorded."""
+
+    def cost(job_id: str) -> list[float]:
+        return store.curve(job_id, metrics=("cost",), limit=10_000).curve.series["cost"]
+
+    return cost

@@ -1,0 +1,31 @@
+"""What a worker of the store's tests can train on, and what it reports."""
+
+from jobs.curves import Curve
+from jobs.job import MnistResult, NeuronResult, Progress
+
+ENGINES = {"auto": "autograd", "autograd": "autograd"}
+CPU = {"auto": "cpu", "cpu": "cpu"}
+RESULT = NeuronResult(final_cost=0.5, train_seconds=1.0, final_output=0.1, final_weight=-1.0, final_bias=-1.0)
+
+
+def mnist_result(best: int) -> MnistResult:
+    return MnistResult(
+        final_cost=0.1,
+        train_seconds=1.0,
+        final_correct=best,
+        final_accuracy=best / 10_000,
+        test_size=10_000,
+        best_correct=best,
+        best_accuracy=best / 10_000,
+        best_epoch=0,
+        epochs_trained=1,
+        weights_sha256="0" * 64,
+    )
+
+
+def progress(step: int) -> Progress:
+    return Progress(epoch=step, epochs=300, step=step, steps=300, eta_seconds=1.5)
+
+
+def points(start: int, *values: float) -> Curve:
+    return Curve(start, {"cost": list(values), "output": [-value for value in values]})
