@@ -17,6 +17,9 @@ from jobs.sqlite import PATIENCE_SECONDS, open_sqlite
 
 # Any number will do, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x_C057_C07E
+# Seconds after which PostgreSQL ends a transaction in which nothing happens. A program that froze in the middle of one,
+# or whose host was lost, would otherwise keep its locks, and nobody could take over its jobs. Shorter than a lease.
+_IDLE_SECONDS = 5.0
 
 
 class Database:
@@ -121,7 +124,8 @@ def _open_postgresql(url: str, *, patience: float) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(2, round(patience)),  # libpq takes no less than 2
-            "options": f"-c lock_timeout={round(patience * 1000)}",
+            "options": f"-c lock_timeout={round(patience * 1000)}"
+            f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}",
         },
     )
 
@@ -137,8 +141,9 @@ def _unavailable_if_it_fails() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        # Plain, operational and interface errors are the database's trouble; the others (integrity, …) are our own.
-        if type(error) not in (DatabaseError, OperationalError, InterfaceError):
+        # Plain, operational and interface errors are the database's trouble, and so is whatever ends a connection; the
+        # others (integrity, …) are our own.
+        if type(error) not in (DatabaseError, OperationalError, InterfaceError) and not error.connection_invalidated:
             raise
         raise StoreUnavailable(f"the database refused: {str(error.orig).strip()}") from error
     except PoolTimeout as error:

@@ -5,8 +5,8 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
+from contextlib import closing
 from ctypes import c_bool
 
 from jobs.database import Database
@@ -40,17 +40,29 @@ def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bo
         signal.signal(number, signal.SIG_IGN)
     _stop_with_parent(stop)
     configure_logging()
+    code = 0
     try:
-        _work(worker_id, device, settings, pack, ready, stop)
+        with closing(Database(settings.resolved_database_url)) as database:
+            _work(worker_id, device, settings, JobStore(database), pack, ready, stop)
     except WorkerRetired as retired:
         log.warning("%s, since nothing was heard from it; it ends", retired)
-        sys.exit(RETIRED)
+        code = RETIRED
     except StoreUnavailable as error:
         log.critical("the store is unavailable: %s", error.detail)
-        sys.exit(1)
+        code = 1
+    # Python's own end would take a second, for torch, and now and then SIGABRT, for threads that are still in C++.
+    os._exit(code)
 
 
-def _work(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool, stop: threading.Event) -> None:
+def _work(
+    worker_id: str,
+    device: str,
+    settings: Settings,
+    store: JobStore,
+    pack: int,
+    ready: c_bool,
+    stop: threading.Event,
+) -> None:
     # cuBLAS needs this before its first use, to give the same bits every time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -75,7 +87,6 @@ def _work(worker_id: str, device: str, settings: Settings, pack: int, ready: c_b
             test=Images.on(on, mnist.test_images, mnist.test_labels),
         )
 
-    store = JobStore(Database(settings.resolved_database_url))
     seconds = settings.lease_seconds
     store.register_worker(
         worker_id,

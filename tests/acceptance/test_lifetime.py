@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import threading
@@ -130,13 +131,31 @@ def test_sigterm_stops_the_workers_within_5_seconds_and_hands_the_job_back(deplo
     deployment.running(first)
 
 
-def test_a_job_handed_back_ends_with_the_bits_of_one_left_alone(deployment):
-    spec = {**MNIST, "epochs": 3, "steps_per_epoch": 2000}
+def events(deployment: Deployment, job_id: str) -> list[dict]:
+    return httpx.get(f"{deployment.url}/v1/jobs/{job_id}/events").raise_for_status().json()["items"]
+
+
+def resumed_from(deployment: Deployment, job_id: str) -> list[int]:
+    """The steps from which the attempts of a job went on."""
+    reasons = [event["why"] for event in events(deployment, job_id) if event["to_status"] == "running"]
+    return [int(found[1]) for why in reasons if (found := re.search(r"from step (\d+)$", why))]
+
+
+@pytest.mark.parametrize("trouble", ["handed back", "killed", "paused"])
+def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_alone(deployment, trouble):
+    spec = {**MNIST, "epochs": 5, "steps_per_epoch": 5000}
     workers = deployment.start_workers()
     disturbed = deployment.submit(spec)
-    deployment.running(disturbed)
-    deployment.stop(workers)
-    deployment.start_workers()
+    until(lambda: deployment.job(disturbed), lambda job: job["progress"]["epoch"] >= 2)
+    if trouble == "handed back":
+        deployment.stop(workers)
+        deployment.start_workers()
+    elif trouble == "killed":
+        os.kill(worker_pids(deployment)[0], signal.SIGKILL)
+    else:
+        httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/pause").raise_for_status()
+        until(lambda: deployment.job(disturbed), lambda job: job["status"] == "paused", timeout=5)
+        httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/resume").raise_for_status()
     alone = deployment.submit(spec)
 
     results = [deployment.ended(job_id) for job_id in (disturbed, alone)]
@@ -144,6 +163,41 @@ def test_a_job_handed_back_ends_with_the_bits_of_one_left_alone(deployment):
     assert results[0]["spec_hash"] == results[1]["spec_hash"]
     assert results[0]["result"]["weights_sha256"] == results[1]["result"]["weights_sha256"]
     assert deployment.curve(disturbed)["series"] == deployment.curve(alone)["series"]
+    [step] = resumed_from(deployment, disturbed)
+    assert step > 5000
+    assert list((deployment.home / "checkpoints").iterdir()) == []
+
+
+def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
+    workers = deployment.start_workers()
+    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 4000})
+    until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 1)
+    deployment.stop(workers)
+    shutil.rmtree(deployment.home / "checkpoints")
+    deployment.start_workers()
+
+    assert deployment.ended(job_id)["status"] == "succeeded"
+    assert deployment.curve(job_id)["x"] == [0, 1, 2]
+    assert any(event["why"].startswith("begins anew, as its checkpoint") for event in events(deployment, job_id))
+
+
+def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
+    workers = deployment.start_workers()
+    job_id = deployment.submit(LONG)
+    deployment.running(job_id)
+    deployment.stop(workers)
+    httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
+
+    seen = events(deployment, job_id)
+    assert [(event["from_status"], event["to_status"]) for event in seen] == [
+        (None, "queued"),
+        ("queued", "running"),
+        ("running", "queued"),
+        ("queued", "cancelled"),
+    ]
+    assert [event["by"] for event in seen] == ["client", seen[1]["by"], seen[1]["by"], "client"]
+    assert seen[1]["by"].startswith("wrk_")
+    assert "told to stop" in seen[2]["why"]
 
 
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
@@ -200,6 +254,21 @@ def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment
 
     assert deployment.ended(job_id)["status"] == "succeeded"
     assert workers.poll() is None
+
+
+def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_worker_its_job(tmp_path, mnist_dir):
+    with Deployment(tmp_path, mnist_dir, {"COSTCURVE_LEASE_SECONDS": "2"}) as deployment:
+        deployment.start_service()
+        deployment.start_workers()
+        job_id = deployment.submit(LONG)
+        deployment.running(job_id)
+        with locked(deployment):
+            threading.Event().wait(6)
+        before = deployment.job(job_id)["progress"]["step"]
+        job = until(lambda: deployment.job(job_id), lambda job: job["progress"]["step"] > before + 5000)
+
+        assert (job["status"], job["attempt"]) == ("running", 1)
+        assert len(events(deployment, job_id)) == 2
 
 
 def test_sigterm_ends_in_5_seconds_even_if_the_database_is_locked_and_says_that_something_is_left(deployment):

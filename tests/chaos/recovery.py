@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import Any
 
 from sqlalchemy import Row, select
 
+from jobs.errors import StoreUnavailable
 from jobs.lifecycle import JobStatus
 from jobs.settings import LEASE_SECONDS
 from jobs.tables import attempts, jobs, workers
@@ -37,7 +39,10 @@ def dead_workers(arena: Arena, *, count: int) -> Outcome:
 
 
 def lost_hosts(arena: Arena, *, count: int) -> Outcome:
-    """kill -9 supervisor and worker at once, so many times; only the service, and a worker elsewhere, live on."""
+    """kill -9 supervisor and worker at once, so many times; only the service, and a worker elsewhere, live on.
+
+    On PostgreSQL every other one is lost in the middle of a transaction, of which its server hears nothing more.
+    """
     lease = float(arena.deployment.environment.get("COSTCURVE_LEASE_SECONDS", LEASE_SECONDS))
     job_ids = [arena.deployment.submit({**ENDLESS, "seed": 0})]
     arena.deployment.start_workers()  # it has its job and takes no other
@@ -50,8 +55,13 @@ def lost_hosts(arena: Arena, *, count: int) -> Outcome:
         arena.deployment.running(lost)
         (victim,) = (row for row in _training(arena) if row.id == lost)
         threading.Event().wait(arena.random.uniform(0, lease / 5))  # the renewals' interval
-        os.killpg(host.pid, signal.SIGKILL)
-        took.append(_until_back(arena, victim, timeout=3 * lease + 30))
+        in_transaction = arena.server is not None and number % 2 == 0
+        # The server has ended the transaction, as it must.
+        with suppress(StoreUnavailable), arena.database.write() if in_transaction else nullcontext() as tx:
+            if tx is not None:
+                tx.execute(select(workers).where(workers.c.pid == victim.pid).with_for_update())
+            os.killpg(host.pid, signal.SIGKILL)
+            took.append(_until_back(arena, victim, timeout=3 * lease + 30))
         arena.store.cancel(lost)
     figures = {"lease": f"{lease:g} s", "lost": count}
     return _outcome(arena, job_ids, took, bound=lease + LOST_HOST_BOUND, **figures)

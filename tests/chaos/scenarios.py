@@ -115,6 +115,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         recovery.lost_hosts,
         full=5,
         short=1,
-        in_short={"COSTCURVE_LEASE_SECONDS": "2"},
+        in_short={"COSTCURVE_LEASE_SECONDS": "4"},
     ),
 }
