@@ -124,6 +124,11 @@ def _open_postgresql(url: str, *, patience: float) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(2, round(patience)),  # libpq takes no less than 2
+            # A server that vanished without a word is noticed within some ten seconds, not in the hours of TCP.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,  # milliseconds
             "options": f"-c lock_timeout={round(patience * 1000)}"
             f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}",
         },
