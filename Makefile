@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test check chaos bench docs format constraints clean
+.PHONY: help setup demo test check chaos model bench docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,11 +30,15 @@ check: setup ## style, types, import rules and the fast tests: before every comm
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m 'not slow'
 
-chaos: setup ## killed processes, crashes anywhere, lost leases, full disks, in full: over an hour; CHAOS_OPTIONS="NAME ..."
+chaos: setup ## what must hold when things go wrong, in full: about two hours; CHAOS_OPTIONS="SCENARIO ..."
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
 
-bench: setup ## how fast the engine trains; figures go to benchmarks/records/
+model: setup ## 10,000 random steps of the job store, on each database, against a model of it
+	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/test_store_model.py
+
+bench: setup ## how fast the engine trains, how fast jobs are claimed; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/claims.py
 
 docs: setup ## put into docs/ what is generated from the code
 	$(BIN)/python docs/generate.py
