@@ -44,6 +44,8 @@ class Arena:
         self.deployment = deployment
         self.database_url = database_url
         self.random = random.Random(seed)
+        # What is submitted when it does not matter what.
+        self.small: Sequence[dict[str, Any]] = SMALL
         # The PostgreSQL server, of this arena alone; None on SQLite.
         self.server = server
         # Where the database lies, if that is a small disk of its own.
@@ -52,18 +54,18 @@ class Arena:
         self.store = JobStore(self.database)
         self.auditor = Auditor()
 
-    def learn(self, specs: Sequence[dict[str, Any]] = SMALL) -> None:
+    def learn(self, specs: Sequence[dict[str, Any]] | None = None) -> None:
         """Train each spec once, undisturbed, with a worker of its own that then ends."""
         workers = self.deployment.start_workers(processes=2)
-        ids = [self.deployment.submit(spec) for spec in specs]
+        ids = [self.deployment.submit(spec) for spec in specs or self.small]
         for job_id in ids:
             self.deployment.ended(job_id, timeout=300)
             self.auditor.learn(self.store, job_id)
         self.deployment.stop(workers)
 
-    def submit(self, count: int, specs: Sequence[dict[str, Any]] = SMALL) -> list[str]:
+    def submit(self, count: int, specs: Sequence[dict[str, Any]] | None = None) -> list[str]:
         """Queue so many jobs, each of a spec that has been learnt."""
-        return [self.deployment.submit(self.random.choice(specs)) for _ in range(count)]
+        return [self.deployment.submit(self.random.choice(specs or self.small)) for _ in range(count)]
 
     def left(self, job_ids: Sequence[str]) -> int:
         """How many of the jobs have not ended."""

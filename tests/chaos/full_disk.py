@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.arena import SMALL, Arena, held
+from tests.chaos.arena import Arena, held
 from tests.chaos.outcome import Outcome
 from tests.processes import until
 
@@ -24,7 +24,7 @@ def full(arena: Arena, *, count: int) -> Outcome:
             acknowledged += arena.submit(4)
             ballast = _fill(arena.disk)
             for _ in range(MOST_SUBMISSIONS):
-                answer = client.post("/v1/jobs", json={"spec": arena.random.choice(SMALL)})
+                answer = client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small)})
                 if answer.status_code != httpx.codes.CREATED:
                     break
                 acknowledged.append(answer.json()["id"])
@@ -37,7 +37,7 @@ def full(arena: Arena, *, count: int) -> Outcome:
                 problems.append("a job cannot be read while the disk is full")
             ballast.unlink()
             back = until(
-                lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(SMALL)}),
+                lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small)}),
                 lambda found: found.status_code == httpx.codes.CREATED,
                 timeout=10,
             )

@@ -46,29 +46,29 @@ SCENARIOS: Mapping[str, Scenario] = {
         "kill -9 a random worker every 2 s: 0 lost, 0 done twice, everything bit for bit as undisturbed",
         killed_workers.solo,
         full=500,
-        short=8,
+        short=6,
     ),
     "killed-workers-packed": Scenario(
-        "the same, with packs of up to six jobs in a worker", killed_workers.packed, full=500, short=12
+        "the same, with packs of up to six jobs in a worker", killed_workers.packed, full=500, short=9
     ),
     "killed-services": Scenario(
         "kill -9 the service during keyed submissions that clients retry: every key has exactly one job, none that was "
         "acknowledged is lost, the same key with another body is 422 always",
         killed_services.submissions,
         full=1000,
-        short=40,
+        short=30,
     ),
     "cancelled-jobs": Scenario(
         "cancel running jobs at random moments: 99 of 100 have ended within 1.0 s, their neighbours are as undisturbed",
         requests.cancels,
         full=200,
-        short=6,
+        short=4,
     ),
     "paused-jobs": Scenario(
         "pause and resume running jobs at random moments: they end bit for bit as undisturbed",
         requests.pauses,
         full=200,
-        short=6,
+        short=3,
     ),
     "stopped-workers": Scenario(
         "SIGTERM workers under load: they have ended within 5 s, every job is handed back, no attempt is spent",
