@@ -34,7 +34,13 @@ def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bo
         ready: becomes true once it can train; shared with the supervisor.
     """
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def end(*_: object) -> None:
+        if not ready.value:
+            os._exit(0)  # it has nothing in hand, and the import of torch need not be waited for
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
     # Ctrl-C, or closing the terminal, reaches every process there; the supervisor decides what it means.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
