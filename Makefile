@@ -21,14 +21,14 @@ demo: setup ## the article's experiments on real MNIST, with progress, transcrip
 	$(BIN)/costcurve demo $(DEMO_OPTIONS)
 
 test: setup ## all tests but the heavy suites
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 $(TEST_OPTIONS)
 
 check: setup ## style, types, import rules and the fast tests: before every commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow'
 
 chaos: setup ## what must hold when things go wrong, in full: about two hours; CHAOS_OPTIONS="SCENARIO ..."
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import torch
 from sqlalchemy import make_url
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.database import Database
 from jobs.store import JobStore
@@ -137,6 +138,21 @@ def pytest_configure() -> None:
     # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _BySharedProgram(LoadScopeScheduling):
+    """Tests of a module that shares a running program stay on one process; all others go wherever there is room.
+
+    pytest-xdist's own marks for this (loadgroup) have no effect with pytest 9.2, whose items no longer take a suffix.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module.startswith("tests/integration/") or module.endswith("test_article.py") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    return _BySharedProgram(config, log)
 
 
 _skipped = 0

@@ -8,7 +8,7 @@ import pytest
 from jobs.presets import PRESETS
 from tests.processes import Deployment
 
-pytestmark = [pytest.mark.xdist_group("article"), pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from costcurve import ApiError, AsyncClient, Client, Job, ServiceUnreachable, Wa
 from jobs.presets import PRESETS
 from tests.processes import Deployment
 
-pytestmark = pytest.mark.xdist_group("client")
-
 LONG = {"experiment": "neuron", "epochs": 1_000_000}
 
 

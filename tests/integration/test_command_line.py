@@ -19,8 +19,6 @@ from jobs.store import JobStore
 from tests.commands import Ran, runner, started
 from tests.processes import until
 
-pytestmark = pytest.mark.xdist_group("command_line")
-
 LONG = ["--experiment", "neuron", "--epochs", "1000000"]
 
 

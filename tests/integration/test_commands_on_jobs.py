@@ -10,8 +10,6 @@ from costcurve import Client
 from tests.commands import Ran, runner, started
 from tests.processes import Deployment
 
-pytestmark = pytest.mark.xdist_group("commands_on_jobs")
-
 
 @pytest.fixture
 def run(service: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:

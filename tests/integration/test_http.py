@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from jobs.presets import PRESETS
 from tests.problems import problem
 
-pytestmark = pytest.mark.xdist_group("http")
-
 NEURON = {"spec": {"experiment": "neuron"}}
 
 

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from jobs.submission import MAX_TAGS
 from tests.problems import problem
 
-pytestmark = pytest.mark.xdist_group("http_changes")
-
 NEURON = {"spec": {"experiment": "neuron"}}
 
 
