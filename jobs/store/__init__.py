@@ -1,0 +1,11 @@
+"""The job store: every query and every transaction. Each method is one transaction."""
+
+from jobs.store.clients import ForClients, Submitted
+from jobs.store.upkeep import ForUpkeep
+from jobs.store.workers import ForWorkers
+
+__all__ = ["JobStore", "Submitted"]
+
+
+class JobStore(ForClients, ForWorkers, ForUpkeep):
+    """Durable jobs on one database, shared by any number of services and workers."""

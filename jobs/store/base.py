@@ -1,0 +1,25 @@
+"""What all parts of the store stand on: the database, and the clock that leases go by."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, select
+
+from jobs.database import Database
+
+
+class OnDatabase:
+    """Transactions on one database."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] | None = None) -> None:
+        """A store on this database; its clock, if none is given, is the database's own, the same for everybody."""
+        self._database = database
+        self._clock = clock
+
+    def _now(self, tx: Connection) -> datetime:
+        if self._clock is not None:
+            return self._clock()
+        if tx.dialect.name == "postgresql":
+            moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+            return moment
+        return datetime.now(UTC)  # SQLite runs in this very process

@@ -1,0 +1,278 @@
+"""The store as clients use it, through the service: jobs are submitted, looked at, and told what to do."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from jobs import idempotency, leases, queue
+from jobs.clones import cloned
+from jobs.curve_runs import CurvePage, read_curve
+from jobs.errors import InvalidTransition, JobNotFound
+from jobs.job import Event, Job, WorkerInfo
+from jobs.lifecycle import JobStatus
+from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
+from jobs.rows import event_of, job_of, waiting
+from jobs.spec import spec_hash
+from jobs.store.base import OnDatabase
+from jobs.submission import Clone, JobChanges, Submission
+from jobs.tables import events, job_tags, jobs
+from jobs.transitions import Cause, change, move, write_event
+
+CLIENT = "client"
+
+# What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
+_What = Callable[[Connection], tuple[Submission, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that was submitted; `replayed` if it had been before, with the same idempotency key."""
+
+    job: Job
+    replayed: bool
+
+
+class ForClients(OnDatabase):
+    """What a client may ask for."""
+
+    def submit(self, submission: Submission, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job; or, if this key has come with the same submission before, give the first answer again.
+
+        Raises:
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+        return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: (submission, None))
+
+    def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue the same job again, but for the overrides.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidRequest: the overrides do not fit the job.
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+
+        def original(tx: Connection) -> tuple[Submission, str]:
+            row = self._row(tx, job_id)
+            asked = {"engine": row.requested_engine, "device": row.requested_device}
+            return cloned(self._with_tags(tx, row), asked, overrides), row.id
+
+        return self._once(idempotency_key, idempotency.sent_as_clone(job_id, overrides), original)
+
+    def _once(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
+        try:
+            return self._submit(key, sent, what)
+        except IntegrityError:
+            # The same key came twice at once, and the other was faster: its answer is ours.
+            return self._submit(key, sent, what)
+
+    def _submit(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
+        with self._database.write() as tx:
+            if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
+                return Submitted(first, replayed=True)
+            submission, parent_id = what(tx)
+            job = self._insert(tx, submission, parent_id)
+            if key is not None:
+                idempotency.remember(tx, key, sent, submission, job_pk=job.pk, now=job.created_at)
+            return Submitted(job_of(job, submission.tags), replayed=False)
+
+    def _insert(self, tx: Connection, submission: Submission, parent_id: str | None) -> Row[Any]:
+        spec, now = submission.spec, self._now(tx)
+        created = tx.execute(
+            insert(jobs)
+            .values(
+                id="job_" + secrets.token_hex(10),
+                status=JobStatus.QUEUED,
+                experiment=spec.experiment,
+                loss=spec.loss,
+                spec=spec.model_dump(mode="json"),
+                spec_hash=spec_hash(spec),
+                name=submission.name,
+                priority=submission.priority,
+                queue_rank=queue.queue_rank(now, submission.priority),
+                pack_key=queue.pack_key(spec),
+                parent_id=parent_id,
+                requested_engine=submission.engine,
+                requested_device=submission.device,
+                max_runtime_seconds=submission.max_runtime_seconds,
+                attempt=1,
+                epoch=0,
+                step=0,
+                created_at=now,
+                version=1,
+            )
+            .returning(jobs)
+        ).one()
+        self._tag(tx, created.pk, submission.tags)
+        why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
+        write_event(tx, created.pk, Cause(CLIENT, now, why), source=None, target=JobStatus.QUEUED)
+        return created
+
+    def get(self, job_id: str) -> Job:
+        """The job as it stands. Raises JobNotFound."""
+        with self._database.read() as tx:
+            return self._job(tx, job_id)
+
+    def list(self, query: JobQuery) -> Page:
+        """One page of jobs. Raises InvalidRequest for a cursor that is not this order's."""
+        with self._database.read() as tx:
+            rows = tx.execute(select_jobs(query)).all()
+            shown = rows[: query.limit]
+            items = self._seen(tx, shown)
+        return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job at once; ask the worker of a running one to. Twice the same is no error.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has already succeeded or failed.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING:
+                if row.cancel_requested_at is None:
+                    now = self._now(tx)
+                    self._request(tx, row, "cancel requested", cancel_requested_at=now, pause_requested_at=None)
+            elif row.status != JobStatus.CANCELLED:
+                move(tx, row, JobStatus.CANCELLED, self._by_client(tx, "cancelled by its client"))
+            return self._job(tx, job_id)
+
+    def pause(self, job_id: str) -> Job:
+        """Hold a queued job; ask the worker of a running one to put it aside. Twice the same is no error.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended, or is about to be cancelled.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING:
+                if row.cancel_requested_at is not None:
+                    raise InvalidTransition("a running job that is to be cancelled cannot become paused")
+                if row.pause_requested_at is None:
+                    self._request(tx, row, "pause requested", pause_requested_at=self._now(tx))
+            elif row.status != JobStatus.PAUSED:
+                move(tx, row, JobStatus.PAUSED, self._by_client(tx, "paused by its client"))
+            return self._job(tx, job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue, where it left off; one that is not paused goes on anyway.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING and row.pause_requested_at is not None:
+                self._request(tx, row, "pause withdrawn", pause_requested_at=None, status_reason=None)
+            elif row.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
+                move(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
+            return self._job(tx, job_id)
+
+    def update(self, job_id: str, changes: JobChanges) -> Job:
+        """Change what a client may change of a job, whatever its state. Raises JobNotFound."""
+        given = changes.model_dump(exclude_unset=True)
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if "tags" in given:
+                tx.execute(delete(job_tags).where(job_tags.c.job_pk == row.pk))
+                self._tag(tx, row.pk, given.pop("tags"))
+            if "priority" in given:
+                given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
+            if changes.model_fields_set:
+                change(tx, row, **given)
+            return self._job(tx, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended, with all that belongs to it.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: it has not ended.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if not JobStatus(row.status).is_terminal:
+                raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
+            tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
+
+    def events(self, job_id: str) -> tuple[Event, ...]:
+        """Everything that happened to the job, the first first. Raises JobNotFound."""
+        with self._database.read() as tx:
+            row = self._row(tx, job_id)
+            found = tx.execute(select(events).where(events.c.job_pk == row.pk).order_by(events.c.pk))
+            return tuple(event_of(event) for event in found)
+
+    def curve(
+        self,
+        job_id: str,
+        *,
+        metrics: tuple[str, ...] | None = None,
+        first: int = 0,
+        last: int | None = None,
+        limit: int,
+    ) -> CurvePage:
+        """At most `limit` points with first <= x <= last, from the first on; all metrics if none are named.
+
+        Raises:
+            JobNotFound: there is no such job.
+            UnknownMetric: the job's experiment does not record one of the metrics.
+        """
+        with self._database.read() as tx:
+            row = self._row(tx, job_id)
+            return read_curve(tx, row, metrics=metrics, first=first, last=last, limit=limit)
+
+    def workers(self) -> Sequence[WorkerInfo]:
+        """Every worker that is alive."""
+        with self._database.read() as tx:
+            return leases.alive(tx, self._now(tx))
+
+    # Parts of a transaction.
+
+    def _by_client(self, tx: Connection, why: str) -> Cause:
+        return Cause(CLIENT, self._now(tx), why)
+
+    def _request(self, tx: Connection, row: Row[Any], why: str, **values: Any) -> None:
+        """Ask the worker of a running job for something, or no longer."""
+        change(tx, row, **{"status_reason": why, **values})
+        write_event(tx, row.pk, self._by_client(tx, why), source=row.status, target=row.status)
+
+    def _job(self, tx: Connection, job_id: str) -> Job:
+        return self._seen(tx, [self._row(tx, job_id)])[0]
+
+    def _seen(self, tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Job, ...]:
+        """Jobs as they stand, with their tags; waiting ones with their place in the queue, and why they wait."""
+        tags: dict[int, dict[str, str]] = {row.pk: {} for row in rows}
+        for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
+            tags[tag.job_pk][tag.key] = tag.value
+        places = queue.positions(tx, rows)
+        devices = leases.alive_devices(tx, self._now(tx)) if places else ()
+        return tuple(
+            job_of(row, tags[row.pk])
+            if (place := places.get(row.pk)) is None
+            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row.requested_device, place, devices))
+            for row in rows
+        )
+
+    def _with_tags(self, tx: Connection, row: Row[Any]) -> Job:
+        tags = tx.execute(select(job_tags.c.key, job_tags.c.value).where(job_tags.c.job_pk == row.pk))
+        return job_of(row, {tag.key: tag.value for tag in tags})
+
+    def _tag(self, tx: Connection, job_pk: int, tags: Mapping[str, str]) -> None:
+        if tags:
+            tx.execute(
+                insert(job_tags), [{"job_pk": job_pk, "key": key, "value": value} for key, value in tags.items()]
+            )
+
+    def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
+        found = select(jobs).where(jobs.c.id == job_id)
+        row = tx.execute(found.with_for_update() if lock else found).one_or_none()
+        if row is None:
+            raise JobNotFound(f"there is no job {job_id!a}")
+        return row

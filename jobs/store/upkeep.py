@@ -1,0 +1,68 @@
+"""The store as those use it who look after workers and after jobs that ended long ago."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select, text
+
+from jobs import leases
+from jobs.store.base import OnDatabase
+from jobs.tables import attempts, jobs, workers
+from jobs.transitions import Cause, crash, requeue
+
+# Written as the index has it, so that SQLite sees that they are the same.
+_unpinned = text("NOT pinned")
+
+
+class ForUpkeep(OnDatabase):
+    """What keeps the queue going when workers end, however they end; and the database small."""
+
+    def retire_worker(self, worker_id: str, *, reason: str, crashed: bool, by: str = "supervisor") -> None:
+        """The incarnation has ended. What it still has in hand goes back to the queue; a crash counts against it."""
+        with self._database.write() as tx:
+            self._retire(tx, worker_id, Cause(by, self._now(tx), reason), crashed=crashed)
+
+    def reap(self, *, by: str) -> Sequence[str]:
+        """Retire every worker whose lease is over, as it has died or hangs. Returns their ids."""
+        with self._database.read() as tx:
+            suspects = leases.expired(tx, self._now(tx))
+        reaped = []
+        for worker_id in suspects:
+            with self._database.write() as tx:
+                now = self._now(tx)
+                if leases.is_over(tx, worker_id, now):
+                    cause = Cause(by, now, f"its worker {worker_id} was no longer heard from")
+                    self._retire(tx, worker_id, cause, crashed=True)
+                    reaped.append(worker_id)
+        return reaped
+
+    def purge(self, *, days: float, limit: int = 500) -> int:
+        """Forget up to `limit` jobs that ended more than so many days ago, but for pinned ones. Returns how many."""
+        with self._database.write() as tx:
+            before = self._now(tx) - timedelta(days=days)
+            old = select(jobs.c.pk).where(jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before)
+            pks = tx.scalars(old.limit(limit)).all()
+            tx.execute(delete(jobs).where(jobs.c.pk.in_(pks)))
+            idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
+            tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
+            return len(pks)
+
+    def touch(self) -> datetime:
+        """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""
+        with self._database.write() as tx:  # readers would not notice that writers have to wait
+            return self._now(tx)
+
+    def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of these jobs that have ended."""
+        with self._database.read() as tx:
+            return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
+
+    # Parts of a transaction.
+
+    def _retire(self, tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:
+        held = leases.retire(tx, worker_id, cause.at)
+        if crashed:
+            crash(tx, held, cause)
+            return
+        for row in held:
+            requeue(tx, row, cause)
