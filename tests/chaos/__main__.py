@@ -2,16 +2,20 @@
 
 import argparse
 import json
+import shutil
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 
 from benchmarks import record
 from tests.chaos.arena import arena
 from tests.chaos.scenarios import SCENARIOS
-from tests.conftest import local_mnist
+from tests.conftest import ROOT, local_mnist
 
 RECORDED = record.RECORDS / "chaos.json"
+# Where the programs' logs stay of a scenario that did not hold.
+LOGS = ROOT / "build" / "chaos"
 
 
 def main() -> int:
@@ -24,7 +28,6 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     all_held = True
     for name in given.scenarios or SCENARIOS:
         scenario = SCENARIOS[name]
@@ -37,22 +40,38 @@ def main() -> int:
                 kind, local_mnist(), seed=given.seed, environment=scenario.environment, tight=scenario.tight
             ) as ground:
                 outcome = scenario.run(ground, count=given.count or scenario.full)
+                if outcome.problems:
+                    _keep(ground.deployment.home, f"{name}-{kind}")
             all_held = all_held and not outcome.problems
             figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())
             verdict = "held" if not outcome.problems else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
             print(f"  {verdict} ({monotonic() - started:.0f} s; {figures})", flush=True)
             if given.count is None:
-                recorded[f"{name} {kind}"] = {
-                    "verdict": verdict,
-                    "figures": figures,
-                    "seed": given.seed,
-                    "seen": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-                    "commit": record.commit(),
-                }
-                RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
-    if given.count is None:
-        _write(recorded)
+                _record(f"{name} {kind}", verdict, figures, given.seed)
     return 0 if all_held else 1
+
+
+def _keep(home: Path, name: str) -> None:
+    """Copy the logs of its programs from this home."""
+    shutil.rmtree(LOGS / name, ignore_errors=True)
+    (LOGS / name).mkdir(parents=True)
+    for log in home.glob("*.log"):
+        shutil.copy(log, LOGS / name)
+    print(f"  its logs are in {LOGS / name}", flush=True)
+
+
+def _record(row: str, verdict: str, figures: str, seed: int) -> None:
+    """Add a row to what is recorded: by now that may be more than it was when this program started."""
+    recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    recorded[row] = {
+        "verdict": verdict,
+        "figures": figures,
+        "seed": seed,
+        "seen": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": record.commit(),
+    }
+    RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
+    _write(recorded)
 
 
 def _write(recorded: dict[str, dict[str, str]]) -> None:
