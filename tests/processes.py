@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -34,11 +35,10 @@ class Deployment:
 
     def __exit__(self, *_: object) -> None:
         for process in self.processes:
-            if process.poll() is None:
-                process.kill()
+            _end_session(process.pid)
             process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
+        # Workers outlive a supervisor that is killed for a moment, in which they still write.
+        until(lambda: [pid for process in self.processes for pid in _session(process.pid)], lambda left: not left)
 
     def start_service(self) -> None:
         """Start the service and wait until it answers; started again, it listens on the same port."""
@@ -105,6 +105,23 @@ class Deployment:
             )
         self.processes.append(process)
         return process
+
+
+def _end_session(leader: int) -> None:
+    for pid in _session(leader):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that still live, whether or not its leader does."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, _parent, _group, session, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(session) == leader and state != "Z":
+                found.append(int(folder.name))
+    return found
 
 
 def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 60, every: float = 0.02) -> T:

@@ -42,10 +42,10 @@ def main() -> int:
                 outcome = scenario.run(ground, count=given.count or scenario.full)
                 if outcome.problems:
                     _keep(ground.deployment.home, f"{name}-{kind}")
+                figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())
+                verdict = "held" if not outcome.problems else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
+                print(f"  {verdict} ({monotonic() - started:.0f} s; {figures})", flush=True)
             all_held = all_held and not outcome.problems
-            figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())
-            verdict = "held" if not outcome.problems else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
-            print(f"  {verdict} ({monotonic() - started:.0f} s; {figures})", flush=True)
             if given.count is None:
                 _record(f"{name} {kind}", verdict, figures, given.seed)
     return 0 if all_held else 1
