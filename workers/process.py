@@ -81,7 +81,8 @@ def _work(
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # What `use_deterministic_algorithms` does, without its import of the compiler, which takes a second.
+    torch.set_deterministic_debug_mode("error")
     torch.zeros(1, device=device)  # opening a GPU may take longer than a lease lasts
 
     def images(on: torch.device) -> ImageSets:

@@ -127,7 +127,7 @@ def _images(data_dir: Path | None) -> "ImageSets":
     from workers.experiments.mlp import Images, ImageSets
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     mnist, cpu = load_mnist(data_dir=data_dir, cache_dir=default_cache_dir()), torch.device("cpu")
     return ImageSets(
         train=Images.on(cpu, mnist.train_images, mnist.train_labels),
