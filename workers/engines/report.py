@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from jobs.curves import Curve
@@ -46,3 +47,16 @@ def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:
     for name, value in figures.items():
         if not math.isfinite(value):
             raise Diverged(f"{name} was no longer finite ({value}) {where}")
+
+
+def copied(step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor]) -> Snapshot:
+    """A snapshot that later steps do not change."""
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    return Snapshot(step, epoch, seconds, copies)
+
+
+@torch.no_grad()
+def restore(tensors: Mapping[str, Tensor], snapshot: Snapshot) -> None:
+    """Bring the tensors into the snapshot's state."""
+    for name, tensor in tensors.items():
+        tensor.copy_(snapshot.tensors[name])
