@@ -4,7 +4,7 @@ A worker holds one lease for all that it has in hand. While it gets on it renews
 may retire the worker, and its jobs are given to others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,18 +87,25 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
     ]
 
 
-def alive_devices(tx: Connection, now: datetime) -> Sequence[str]:
-    """The devices on which somebody is alive."""
-    return tx.scalars(select(workers.c.device).where(_working, workers.c.lease_expires_at >= now).distinct()).all()
+def alive_means(tx: Connection, now: datetime) -> Sequence[Row[Any]]:
+    """The devices on which somebody is alive, and the engines that they have there."""
+    means: Select[Any] = select(workers.c.device, workers.c.engines).where(_working, workers.c.lease_expires_at >= now)
+    return tx.execute(means.distinct()).all()
 
 
-def why_waiting(requested_device: str, position: int, devices: Iterable[str]) -> str:
+def why_waiting(job: Row[Any], position: int, means: Sequence[Row[Any]]) -> str:
     """Why a queued job has not started."""
-    devices = list(devices)
-    if not devices:
+    if not means:
         return "no worker is alive"
-    if requested_device == "cuda" and all(device == "cpu" for device in devices):
-        return "no worker that is alive has a CUDA device"
+    if job.requested_device == "cuda":
+        means = [each for each in means if each.device != "cpu"]
+        if not means:
+            return "no worker that is alive has a CUDA device"
+    # A worker that names no engine is of a version that did not yet tell.
+    if job.requested_engine != "auto" and all(
+        each.engines and job.requested_engine not in each.engines.split() for each in means
+    ):
+        return f"no worker that is alive has the engine {job.requested_engine}"
     if position == 1:
         return "next in line for a free worker"
     return f"{position - 1:,} {'job is' if position == 2 else 'jobs are'} before it"

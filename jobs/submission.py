@@ -1,6 +1,6 @@
 """What a client submits: a spec, or a preset with overrides, and where and when it should run."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -9,8 +9,7 @@ from jobs.spec import Spec
 from jobs.validation import StrictModel, Text, bad_value
 
 Device = Literal["auto", "cpu", "cuda"]
-Engine = Literal["auto", "autograd"]
-
+Engine = Literal["auto", "autograd", "fused_cpu"]
 MAX_TAGS = 16
 
 
@@ -71,6 +70,21 @@ class Submission(StrictModel):
         if spec["experiment"] != PRESETS[name].spec.experiment:
             raise bad_value(f"the preset {name} is a {PRESETS[name].spec.experiment} experiment", at="spec/experiment")
         return {**given, "spec": spec}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_engine_for_cpus_asks_for_one(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("engine") == "fused_cpu" and given.get("device", "auto") == "auto":
+            return {**given, "device": "cpu"}
+        return given
+
+    @model_validator(mode="after")
+    def _an_engine_that_can_train_it(self) -> Self:
+        if self.engine == "fused_cpu" and self.spec.experiment != "mnist":
+            raise bad_value("fused_cpu trains the experiment mnist only", at="engine")
+        if self.engine == "fused_cpu" and self.device == "cuda":
+            raise bad_value("fused_cpu trains on a CPU only", at="engine")
+        return self
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from jobs.job import Claim
+from workers.engines import fused_cpu
 from workers.engines.report import Snapshot
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,12 @@ class Checkpoints:
 def exec_profile(claim: Claim) -> str:
     """What decides the last bits of a training: engine, libraries, and what computes."""
     device = torch.device(claim.device)
-    computer = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    if claim.engine == fused_cpu.NAME:
+        computer = fused_cpu.profile()
+    elif device.type == "cuda":
+        computer = torch.cuda.get_device_name(device)
+    else:
+        computer = torch.backends.cpu.get_cpu_capability()
     return f"{claim.engine}, torch {torch.__version__}, numpy {np.__version__}, {device.type} {computer}"
 
 

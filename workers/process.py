@@ -75,9 +75,10 @@ def _work(
 
     from workers.checkpoints import Checkpoints
     from workers.datasets import default_cache_dir, load_mnist
+    from workers.engines.choice import choices
     from workers.experiments.mlp import Images, ImageSets
     from workers.lease import Lease
-    from workers.worker import ENGINES, Worker
+    from workers.worker import Worker
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
     torch.set_num_threads(1)
@@ -100,7 +101,7 @@ def _work(
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device,
-        engines=sorted(set(ENGINES.values())),
+        engines=sorted(choices().keys() - {"auto"}),
         lease_seconds=seconds,
     )
     lease = Lease(store, worker_id, seconds=seconds)

@@ -15,7 +15,7 @@ from jobs.spec import NeuronSpec
 from jobs.store import JobStore
 from workers.checkpoints import Checkpoints
 from workers.devices import served_by
-from workers.engines import autograd
+from workers.engines import autograd, choice, fused_cpu
 from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
 from workers.experiments.mlp import ImageSets
 from workers.lane import Lane
@@ -31,8 +31,6 @@ IDLE_POLL = 0.1
 LOOK_INTERVAL = 0.1
 # Seconds between two looks for what dead workers left in the folder of the checkpoints.
 SWEEP_INTERVAL = 600.0
-
-ENGINES = {"auto": autograd.NAME, autograd.NAME: autograd.NAME}
 
 
 class Worker:
@@ -64,6 +62,7 @@ class Worker:
         """
         self._store = store
         self._worker_id = worker_id
+        self._engines = choice.choices()
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
@@ -82,7 +81,7 @@ class Worker:
             WorkerRetired: its lease was lost; its jobs are others' now.
         """
         claim_next = partial(
-            self._store.claim, self._worker_id, engines=ENGINES, devices=self._devices, limit=self._pack
+            self._store.claim, self._worker_id, engines=self._engines, devices=self._devices, limit=self._pack
         )
         while not self._stop.is_set():
             self._lease.got_on()
@@ -132,6 +131,8 @@ class Worker:
             if loading.done():  # the loader's own time ran out
                 raise
             return None
+        if claim.engine == fused_cpu.NAME:
+            return fused_cpu.train_mnist(claim.spec, images, resume=resume, report_interval=report_interval)
         return autograd.train_mnist(claim.spec, images, device=device, resume=resume, report_interval=report_interval)
 
     def _sweep(self) -> None:

@@ -252,11 +252,11 @@ class ForClients(OnDatabase):
         for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
             tags[tag.job_pk][tag.key] = tag.value
         places = queue.positions(tx, rows)
-        devices = leases.alive_devices(tx, self._now(tx)) if places else ()
+        means = leases.alive_means(tx, self._now(tx)) if places else ()
         return tuple(
             job_of(row, tags[row.pk])
             if (place := places.get(row.pk)) is None
-            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row.requested_device, place, devices))
+            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row, place, means))
             for row in rows
         )
 

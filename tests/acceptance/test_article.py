@@ -23,6 +23,8 @@ def article(tmp_path_factory, mnist_dir):
         }
         for name in ("mnist-slow-quadratic", "mnist-slow-cross-entropy"):
             ids[name] = deployment.submit(preset=name, spec={"epochs": 4})
+        for name in ("mnist-quadratic", "mnist-cross-entropy"):
+            ids[f"{name}, compiled"] = deployment.submit(preset=name, engine="fused_cpu")
         jobs = {name: deployment.ended(job_id, timeout=500) for name, job_id in ids.items()}
         assert {job["status"] for job in jobs.values()} == {"succeeded"}, jobs
         yield deployment, jobs
@@ -54,11 +56,14 @@ def test_the_badly_started_neuron_crawls_for_200_updates_with_the_quadratic_loss
     assert series(article, "neuron-slow-cross-entropy", "output")[200] < 0.02
 
 
-@pytest.mark.parametrize("name", ["mnist-quadratic", "mnist-cross-entropy"])
-def test_mnist_reaches_the_articles_accuracy_with_either_loss(article, name):
+@pytest.mark.parametrize("loss", ["quadratic", "cross-entropy"])
+@pytest.mark.parametrize(("variant", "engine"), [("", "autograd"), (", compiled", "fused_cpu")])
+def test_mnist_reaches_the_articles_accuracy_with_either_loss_on_either_engine(article, loss, variant, engine):
+    name = f"mnist-{loss}{variant}"
     correct = series(article, name, "correct")
     result = article[1][name]["result"]
 
+    assert article[1][name]["engine"] == engine
     assert len(correct) == 30
     assert correct[0] >= 8900
     assert result["best_correct"] == max(correct) >= 9450

@@ -7,7 +7,6 @@ import torch
 from jobs.curves import MNIST_METRICS, Curve
 from jobs.errors import Diverged
 from jobs.spec import MnistSpec
-from workers.engines.autograd import train_mnist
 from workers.experiments.losses import cost
 from workers.experiments.mlp import evaluate_in_parts, initial_network, logits, weights_sha256
 
@@ -18,8 +17,8 @@ def spec(**fields) -> MnistSpec:
     return MnistSpec.model_validate({"experiment": "mnist", **fields})
 
 
-def trained(given: MnistSpec, images, **options):
-    reports = list(train_mnist(given, images, device=CPU, **options))
+def trained(train, given: MnistSpec, images, **options):
+    reports = list(train(given, images, **options))
     return Curve.joined(each.curve for each in reports), reports[-1].result
 
 
@@ -92,7 +91,7 @@ def test_the_cost_is_finite_at_any_logit(loss):
         assert torch.isfinite(z.grad).all()
 
 
-def test_one_step_of_training_is_the_update_by_hand(images):
+def test_one_step_of_training_is_the_update_by_hand(train, images):
     given = spec(loss="quadratic", epochs=1, steps_per_epoch=1, init="scaled_normal")
     (w1, b1), (w2, b2) = [
         tuple(tensor.detach().numpy().astype(np.float64) for tensor in layer) for layer in initial_network(given, CPU)
@@ -108,7 +107,7 @@ def test_one_step_of_training_is_the_update_by_hand(images):
     delta1 = delta2 @ w2.T * a1 * (1 - a1)
     by_hand = [w1 - 3 * x.T @ delta1, b1 - 3 * delta1.sum(0), w2 - 3 * a1.T @ delta2, b2 - 3 * delta2.sum(0)]
 
-    curve, result = trained(given, images)
+    curve, result = trained(train, given, images)
 
     network = [tuple(torch.tensor(p, dtype=torch.float32) for p in pair) for pair in (by_hand[:2], by_hand[2:])]
     *_, expected = evaluate_in_parts(network, images.test, given)
@@ -117,9 +116,9 @@ def test_one_step_of_training_is_the_update_by_hand(images):
     assert abs(result.final_correct - expected.correct) <= 2
 
 
-def test_the_figures_of_an_epoch_are_what_they_say(images):
+def test_the_figures_of_an_epoch_are_what_they_say(train, images):
     given = spec(epochs=2, steps_per_epoch=300)
-    curve, result = trained(given, images)
+    curve, result = trained(train, given, images)
 
     assert tuple(curve.series) == MNIST_METRICS
     assert curve.series["accuracy"] == [correct / 10_000 for correct in curve.series["correct"]]
@@ -130,21 +129,23 @@ def test_the_figures_of_an_epoch_are_what_they_say(images):
     assert result.final_cost == curve.series["cost"][-1]
 
 
-def test_the_same_spec_twice_gives_the_same_bits(images):
+def test_the_same_spec_twice_gives_the_same_bits(train, images):
     given = spec(epochs=2, steps_per_epoch=1000)
 
-    (first_curve, first), (second_curve, second) = trained(given, images), trained(given, images)
+    (first_curve, first), (second_curve, second) = trained(train, given, images), trained(train, given, images)
 
     assert first_curve == second_curve
     assert first.weights_sha256 == second.weights_sha256
-    assert first.weights_sha256 != trained(spec(epochs=2, steps_per_epoch=1000, seed=1), images)[1].weights_sha256
+    assert (
+        first.weights_sha256 != trained(train, spec(epochs=2, steps_per_epoch=1000, seed=1), images)[1].weights_sha256
+    )
 
 
-def test_how_often_it_reports_changes_no_bit(images):
+def test_how_often_it_reports_changes_no_bit(train, images):
     given = spec(epochs=2, steps_per_epoch=30)
-    rarely = trained(given, images)
-    steps = [each.step for each in train_mnist(given, images, device=CPU, report_interval=0.0)]
-    often = trained(given, images, report_interval=0.0)
+    rarely = trained(train, given, images)
+    steps = [each.step for each in train(given, images, report_interval=0.0)]
+    often = trained(train, given, images, report_interval=0.0)
 
     assert steps == sorted(steps)
     assert len(steps) == 2 * (30 + 10 + 5 + 1)  # steps, thousands of test and validation images, the epoch
@@ -159,27 +160,27 @@ def test_both_losses_start_from_the_same_weights(images):
 
 
 @pytest.mark.parametrize("fields", [{"learning_rate": 1e39}, {"init": {"scheme": "constant", "weight": 1e39}}])
-def test_training_that_diverges_says_where_and_keeps_no_infinite_point(images, fields):
+def test_training_that_diverges_says_where_and_keeps_no_infinite_point(train, images, fields):
     given = spec(epochs=1, steps_per_epoch=50, **fields)
     seen = []
     with pytest.raises(Diverged, match=r"cost was no longer finite .* epoch 0"):
-        seen.extend(train_mnist(given, images, device=CPU, report_interval=0.0))
+        seen.extend(train(given, images, report_interval=0.0))
     assert all(len(each.curve) == 0 for each in seen)
 
 
-def test_early_stopping_ends_the_training_when_the_validation_accuracy_stalls(images):
+def test_early_stopping_ends_the_training_when_the_validation_accuracy_stalls(train, images):
     patient = spec(epochs=50, steps_per_epoch=20, learning_rate=1e-12, early_stopping={"patience": 2})
-    curve, result = trained(patient, images)
+    curve, result = trained(train, patient, images)
 
     assert result.epochs_trained == len(curve) == 3
     assert len(set(curve.series["validation_accuracy"])) == 1
 
 
 @pytest.mark.slow
-def test_started_badly_wrong_the_quadratic_loss_stands_still_and_cross_entropy_learns(images):
+def test_started_badly_wrong_the_quadratic_loss_stands_still_and_cross_entropy_learns(train, images):
     wrong = {"scheme": "normal", "output_bias": 10.0}
-    quadratic, _ = trained(spec(loss="quadratic", init=wrong, epochs=3), images)
-    cross_entropy, _ = trained(spec(loss="cross_entropy", init=wrong, epochs=1), images)
+    quadratic, _ = trained(train, spec(loss="quadratic", init=wrong, epochs=3), images)
+    cross_entropy, _ = trained(train, spec(loss="cross_entropy", init=wrong, epochs=1), images)
 
     assert quadratic.series["correct"][2] < 2000
     assert cross_entropy.series["correct"][0] > 8800

@@ -1,6 +1,7 @@
 """Going on from a snapshot: wherever a training was interrupted, it ends with the bits of one left alone."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ import torch
 from jobs.curves import Curve
 from jobs.job import Claim
 from jobs.spec import MnistSpec, NeuronSpec, spec_hash
+from tests.engines.conftest import compiled, reference
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
-from workers.engines.autograd import train_mnist, train_neuron
+from workers.engines.autograd import train_neuron
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(
@@ -37,18 +39,20 @@ def claim_of(spec, **fields) -> Claim:
     )
 
 
-def train(spec, images, **options):
-    if spec is NEURON:
-        return train_neuron(spec, device=CPU, report_interval=0.0, **options)
-    return train_mnist(spec, images, device=CPU, report_interval=0.0, **options)
+def neuron(spec, images, **options):
+    return train_neuron(spec, device=CPU, **options)
 
 
 def outcome(result) -> dict:
     return {**result.model_dump(), "train_seconds": None}
 
 
-@pytest.mark.parametrize("spec", [NETWORK, NEURON], ids=["network", "neuron"])
-def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_path, spec):
+@pytest.mark.parametrize(
+    "train", [pytest.param(neuron, id="neuron"), pytest.param(reference, id="network"), *compiled()]
+)
+def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_path, train):
+    spec = NEURON if train is neuron else NETWORK
+    train = partial(train, report_interval=0.0)
     checkpoints, claim = Checkpoints(tmp_path), claim_of(spec)
     whole, names = [], []
     for report in train(spec, images):
@@ -72,7 +76,7 @@ def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_pa
 
 def saved(checkpoints: Checkpoints, claim: Claim, images) -> Claim:
     """A claim that is to go on from a checkpoint."""
-    report = next(train(claim.spec, images))
+    report = next(reference(claim.spec, images, report_interval=0.0))
     return dataclasses.replace(claim, checkpoint=checkpoints.save(claim, report.snapshot()))
 
 

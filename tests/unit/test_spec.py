@@ -66,6 +66,13 @@ def test_a_submission_without_options_runs_anywhere_at_middle_priority():
     assert (submission.name, submission.tags, submission.max_runtime_seconds) == (None, {}, None)
 
 
+@pytest.mark.parametrize("asked", [{}, {"device": "auto"}, {"device": "cpu"}])
+def test_an_engine_that_trains_on_cpus_only_keeps_a_job_from_other_devices(asked):
+    submission = Submission.model_validate({"spec": {"experiment": "mnist"}, "engine": "fused_cpu", **asked})
+
+    assert submission.device == "cpu"
+
+
 @pytest.mark.parametrize(
     ("experiment", "loss", "reduction", "rate"),
     [
@@ -176,6 +183,8 @@ NEURON = {"experiment": "neuron"}
         ({"spec": NEURON, "colour": "red"}, "/colour"),
         ({"spec": NEURON, "device": "tpu"}, "/device"),
         ({"spec": NEURON, "engine": "magic"}, "/engine"),
+        ({"spec": NEURON, "engine": "fused_cpu"}, "/engine"),
+        ({"spec": {"experiment": "mnist"}, "engine": "fused_cpu", "device": "cuda"}, "/engine"),
         ({"spec": NEURON, "priority": 101}, "/priority"),
         ({"spec": NEURON, "priority": True}, "/priority"),
         ({"spec": NEURON, "max_runtime_seconds": 0}, "/max_runtime_seconds"),

@@ -1,0 +1,117 @@
+"""The fast engine on a CPU: many SGD steps in one call of compiled code (workers/engines/native/), in float32.
+
+The first layer reads and updates only the rows of its weights that an image's ink touches; all else is dense. It gets
+the same start and the same batches as the reference engine, and differs from it in rounding only
+(tests/engines/test_agreement.py).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from jobs.spec import MnistSpec
+from workers.engines.mnist import learning_rate, train_epochs
+from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
+from workers.experiments.inits import initial_layers
+from workers.experiments.mlp import Evaluation, Images, ImageSets, Network
+
+try:
+    from workers.engines import _fused
+except ImportError as error:
+    _missing: ImportError | None = error
+else:
+    _missing = None
+
+NAME = "fused_cpu"
+
+# Images evaluated in one call.
+_EVALUATED_AT_ONCE = 1000
+
+
+def why_missing() -> str | None:
+    """Why this engine cannot be used here; None if it can."""
+    return None if _missing is None else f"its compiled part is missing ({_missing})"
+
+
+def instruction_sets() -> list[str]:
+    """Those for which there is compiled code that this processor can run, the fastest first."""
+    names: list[str] = _fused.instruction_sets()
+    return names
+
+
+def profile() -> str:
+    """What decides the last bits of this engine: the instruction set that it uses, and its source."""
+    return f"{instruction_sets()[0]}, kernel {_fused.SOURCE}"
+
+
+def train_mnist(
+    spec: MnistSpec,
+    images: ImageSets,
+    *,
+    resume: Snapshot | None = None,
+    report_interval: float = REPORT_INTERVAL,
+    instruction_set: str | None = None,
+) -> Iterator[Report]:
+    """As the reference engine's `train_mnist`, on the CPU.
+
+    Args:
+        spec: what to train.
+        images: MNIST on the CPU.
+        resume: where to go on, in the middle of an epoch as well; at the beginning if None.
+        report_interval: seconds between two reports.
+        instruction_set: one of `instruction_sets()`; the fastest if None. It may decide the last bits.
+    """
+    steps = _Steps(spec, images.train, instruction_set or instruction_sets()[0])
+    return train_epochs(spec, images, steps, resume=resume, report_interval=report_interval)
+
+
+class _Steps:
+    def __init__(self, spec: MnistSpec, images: Images, instruction_set: str) -> None:
+        self._images = _sparse(images)
+        self._rate = learning_rate(spec)
+        self.cost_sum = torch.zeros((), dtype=torch.float64)
+        padded = [
+            (_padded(torch.from_numpy(layer.weights)), _padded(torch.from_numpy(layer.biases)))
+            for layer in initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
+        ]
+        self._native = _fused.TrainedNetwork(
+            padded, list(spec.layers), spec.loss, spec.reduction == "mean_outputs", instruction_set
+        )
+        self.network: Network = [
+            (weights[:, :width], biases[:width])
+            for (weights, biases), width in zip(padded, spec.layers[1:], strict=True)
+        ]
+
+    def train(self, batches: Tensor) -> None:
+        self.cost_sum.fill_(self._native.train(self._images, batches, self._rate, self.cost_sum.item()))
+
+    def evaluate(self, images: Images) -> Iterator[Evaluation]:
+        sparse, correct, cost = _sparse(images), 0, 0.0
+        for start in range(0, len(images), _EVALUATED_AT_ONCE):
+            end = min(start + _EVALUATED_AT_ONCE, len(images))
+            part_correct, part_cost = self._native.evaluate(sparse, start, end)
+            correct, cost = correct + part_correct, cost + part_cost
+            yield Evaluation(correct, cost / end)
+
+
+def _padded(tensor: Tensor) -> Tensor:
+    """The same, followed by zeros up to a multiple of the kernel's width; its memory begins at a cache line."""
+    *outer, width = tensor.shape
+    lanes: int = _fused.LANES
+    result = torch.zeros(*outer, (width + lanes - 1) // lanes * lanes)
+    result[..., :width] = tensor
+    return result
+
+
+_known = WeakTensorKeyDictionary()
+
+
+def _sparse(images: Images) -> "_fused.SparseImages":
+    """The images without their zero pixels; found once for each set of images."""
+    found: _fused.SparseImages | None = _known.get(images.pixels)  # type: ignore[no-untyped-call]
+    if found is None:
+        found = _known[images.pixels] = _fused.SparseImages(images.pixels, images.labels)
+    return found
