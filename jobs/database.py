@@ -150,6 +150,7 @@ def _unavailable_if_it_fails() -> Iterator[None]:
         # others (integrity, …) are our own.
         if type(error) not in (DatabaseError, OperationalError, InterfaceError) and not error.connection_invalidated:
             raise
-        raise StoreUnavailable(f"the database refused: {str(error.orig).strip()}") from error
+        # PostgreSQL's texts have several lines; a client gets one.
+        raise StoreUnavailable(f"the database refused: {' '.join(str(error.orig).split())}") from error
     except PoolTimeout as error:
         raise StoreUnavailable("the database has been busy for too long") from error

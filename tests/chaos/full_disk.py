@@ -30,7 +30,7 @@ def full(arena: Arena, *, count: int) -> Outcome:
                 acknowledged.append(answer.json()["id"])
             refused += answer.status_code != httpx.codes.CREATED
             problem = answer.json()
-            if problem.get("code") != "store_unavailable" or problem.get("status") != 503:
+            if (problem.get("code"), problem.get("status")) != ("store_unavailable", 503) or "\n" in problem["detail"]:
                 problems.append(f"a full disk is answered with {answer.text}")
             texts.add(problem["detail"])
             if client.get(f"/v1/jobs/{acknowledged[0]}").status_code != httpx.codes.OK:
