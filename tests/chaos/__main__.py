@@ -39,13 +39,17 @@ def main() -> int:
             with arena(
                 kind, local_mnist(), seed=given.seed, environment=scenario.environment, tight=scenario.tight
             ) as ground:
-                outcome = scenario.run(ground, count=given.count or scenario.full)
-                if outcome.problems:
-                    _keep(ground.deployment.home, f"{name}-{kind}")
+                held = False
+                try:
+                    outcome = scenario.run(ground, count=given.count or scenario.full)
+                    held = not outcome.problems
+                finally:
+                    if not held:
+                        _keep(ground.deployment.home, f"{name}-{kind}")
                 figures = ", ".join(f"{key}: {value}" for key, value in outcome.figures.items())
-                verdict = "held" if not outcome.problems else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
+                verdict = "held" if held else "DID NOT HOLD: " + "; ".join(outcome.problems[:20])
                 print(f"  {verdict} ({monotonic() - started:.0f} s; {figures})", flush=True)
-            all_held = all_held and not outcome.problems
+            all_held = all_held and held
             if given.count is None:
                 _record(f"{name} {kind}", verdict, figures, given.seed)
     return 0 if all_held else 1
