@@ -85,7 +85,10 @@ def _write(recorded: dict[str, dict[str, str]]) -> None:
         for kind in scenario.databases
         if (found := recorded.get(f"{name} {kind}")) is not None
     ]
-    text = ["Each row is one scenario of `tests/chaos/`, in full; `make chaos` runs all of them.", ""]
+    text = [
+        "Each row is one scenario of `tests/chaos/`, in full; `make chaos` runs all of them. Two may have run side by side.",
+        "",
+    ]
     header = ["what is done, and what must hold", "database", "verdict", "figures", "commit"]
     record.write(
         "chaos",
