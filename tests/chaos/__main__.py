@@ -86,7 +86,8 @@ def _write(recorded: dict[str, dict[str, str]]) -> None:
         if (found := recorded.get(f"{name} {kind}")) is not None
     ]
     text = [
-        "Each row is one scenario of `tests/chaos/`, in full; `make chaos` runs all of them. Two may have run side by side.",
+        "Each row is one scenario of `tests/chaos/`, in full; `make chaos` runs all of them. "
+        "Two may have run side by side.",
         "",
     ]
     header = ["what is done, and what must hold", "database", "verdict", "figures", "commit"]
