@@ -1,4 +1,4 @@
-"""How fast the reference engine trains: microseconds a step, median of several runs, one thread."""
+"""How fast the engines train: microseconds a step, median of several runs, one thread."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ import torch
 
 from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 from workers.datasets import default_cache_dir, load_mnist
-from workers.engines.autograd import train_mnist, train_neuron
+from workers.engines import autograd, fused_cpu
 from workers.engines.report import Report
 from workers.experiments.mlp import Images, ImageSets
 
@@ -26,30 +26,38 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     images = load_images()
-    cases: dict[str, AnySpec] = {
+    specs: dict[str, AnySpec] = {
         "neuron, quadratic": NeuronSpec(experiment="neuron", loss="quadratic", epochs=5000),
         "mnist, quadratic": mnist(loss="quadratic"),
         "mnist, cross_entropy": mnist(loss="cross_entropy"),
         "mnist, [784, 100, 10]": mnist(layers=[784, 100, 10]),
+        "mnist, [784, 30, 30, 10]": mnist(layers=[784, 30, 30, 10]),
         "mnist, batch 100": mnist(batch_size=100),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    cases = {
+        (name, engine): spec
+        for name, spec in specs.items()
+        for engine in (autograd.NAME, fused_cpu.NAME)
+        if engine == autograd.NAME or isinstance(spec, MnistSpec)
+    }
+    seconds: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
     for _ in range(repeats):
-        for name, spec in cases.items():
+        for (name, engine), spec in cases.items():
             started = perf_counter()
-            for _report in reports(spec, images):
+            for _report in reports(spec, images, engine):
                 pass
-            seconds[name].append(perf_counter() - started)
+            seconds[name, engine].append(perf_counter() - started)
     rows = []
-    for name, spec in cases.items():
-        each = sorted(run / spec.total_steps * 1e6 for run in seconds[name])
-        rows.append([name, f"{median(each):.1f}", f"{each[0]:.1f} … {each[-1]:.1f}", f"{spec.total_steps:,}"])
+    for (name, engine), spec in cases.items():
+        each = sorted(run / spec.total_steps * 1e6 for run in seconds[name, engine])
+        rows.append([name, engine, f"{median(each):.1f}", f"{each[0]:.1f} … {each[-1]:.1f}", f"{spec.total_steps:,}"])
     text = [
-        f"One job in one process, one thread, engine `autograd`, evaluation included; {repeats} runs, interleaved.",
+        f"One job in one process, one thread, evaluation included; {repeats} runs, interleaved; {fused_cpu.NAME} with "
+        f"{fused_cpu.profile()}.",
         "",
-        *record.table(["job", "µs a step, median", "least … most", "steps"], rows),
+        *record.table(["job", "engine", "µs a step, median", "least … most", "steps"], rows),
     ]
-    record.write("steps", "Speed of the reference engine", text)
+    record.write("steps", "Speed of the engines", text)
 
 
 def mnist(**fields: object) -> MnistSpec:
@@ -57,11 +65,13 @@ def mnist(**fields: object) -> MnistSpec:
     return MnistSpec.model_validate({"experiment": "mnist", "epochs": 1, **fields})
 
 
-def reports(spec: AnySpec, images: ImageSets) -> Iterator[Report]:
+def reports(spec: AnySpec, images: ImageSets, engine: str) -> Iterator[Report]:
     """Train it."""
     if isinstance(spec, NeuronSpec):
-        return train_neuron(spec, device=CPU)
-    return train_mnist(spec, images, device=CPU)
+        return autograd.train_neuron(spec, device=CPU)
+    if engine == fused_cpu.NAME:
+        return fused_cpu.train_mnist(spec, images)
+    return autograd.train_mnist(spec, images, device=CPU)
 
 
 def load_images() -> ImageSets:
