@@ -37,7 +37,7 @@ model: setup ## 10,000 random steps of the job store, on each database, against 
 	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/test_store_model.py
 
 bench: setup ## how fast the engine trains, how fast jobs are claimed; figures go to benchmarks/records/
-	$(BIN)/python benchmarks/steps.py
+	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/claims.py
 
 docs: setup ## put into docs/ what is generated from the code

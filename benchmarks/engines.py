@@ -57,7 +57,7 @@ def main() -> None:
         "",
         *record.table(["job", "engine", "µs a step, median", "least … most", "steps"], rows),
     ]
-    record.write("steps", "Speed of the engines", text)
+    record.write("engines", "Speed of the engines", text)
 
 
 def mnist(**fields: object) -> MnistSpec:
