@@ -1,11 +1,10 @@
 """The compiled part of the engine fused_cpu; its source is in workers/engines/native/."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from torch import Tensor
 
-# Rows of weights and biases are padded with zeros to a multiple of this many floats.
-LANES: Final[int]
 # Names the source of the kernel.
 SOURCE: Final[str]
 
@@ -16,21 +15,22 @@ class SparseImages:
     """Images without their zero pixels."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        """From pixels (n, width) float32, width <= 65,536, and labels (n,) int64 in 0 ... 15, on the CPU."""
+        """From pixels (n, width <= 8,191) float32, and labels (n,) int64 in 0 ... 15, on the CPU.
+
+        Raises:
+            ValueError: pixels are not bytes divided by 255, or labels are out of range.
+        """
 
     def __len__(self) -> int: ...
 
 class TrainedNetwork:
-    """A sigmoid network in the caller's own tensors, which are changed in place."""
+    """A sigmoid network while it is trained. It begins with `load`."""
 
-    def __init__(
-        self, layers: list[tuple[Tensor, Tensor]], sizes: list[int], loss: str, mean_outputs: bool, isa: str
-    ) -> None:
-        """From W (n_in, padded n_out) and b (padded n_out,) of each layer, float32, 64-byte aligned, zero where padded.
+    def __init__(self, sizes: Sequence[int], loss: str, mean_outputs: bool, isa: str) -> None:
+        """A network without parameters.
 
         Args:
-            layers: 1 to 16 of them.
-            sizes: units of every layer from the input on; at most 16 outputs.
+            sizes: units of every layer from the input on, for 1 to 16 layers; at most 16 outputs.
             loss: "quadratic" or "cross_entropy".
             mean_outputs: whether outputs are averaged, or summed.
             isa: one of `instruction_sets()`.
@@ -38,6 +38,12 @@ class TrainedNetwork:
         Raises:
             ValueError: they do not fit each other.
         """
+
+    def load(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Take over W (n_in, n_out) and b (n_out,) of each layer, float32. ValueError if they do not fit."""
+
+    def save(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Write W and b of each layer into these tensors. ValueError if they do not fit."""
 
     def train(self, images: SparseImages, batches: Tensor, learning_rate: float, cost_sum: float) -> float:
         """One SGD step for each row of image numbers, (steps, batch_size) int64; the GIL is released meanwhile.

@@ -73,37 +73,40 @@ class _Steps:
         self._images = _sparse(images)
         self._rate = learning_rate(spec)
         self.cost_sum = torch.zeros((), dtype=torch.float64)
-        padded = [
-            (_padded(torch.from_numpy(layer.weights)), _padded(torch.from_numpy(layer.biases)))
+        self._native = _fused.TrainedNetwork(spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set)
+        # The parameters are in the tensors, or in the compiled code, where they are laid out otherwise, or in both.
+        self._tensors: Network = [
+            (torch.from_numpy(layer.weights), torch.from_numpy(layer.biases))
             for layer in initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
         ]
-        self._native = _fused.TrainedNetwork(
-            padded, list(spec.layers), spec.loss, spec.reduction == "mean_outputs", instruction_set
-        )
-        self.network: Network = [
-            (weights[:, :width], biases[:width])
-            for (weights, biases), width in zip(padded, spec.layers[1:], strict=True)
-        ]
+        self._are_tensors_current, self._is_native_current = True, False
+
+    @property
+    def network(self) -> Network:
+        if not self._are_tensors_current:
+            self._native.save(self._tensors)
+            self._are_tensors_current = True
+        self._is_native_current = False  # whoever has them may change them
+        return self._tensors
 
     def train(self, batches: Tensor) -> None:
+        self._load()
+        self._are_tensors_current = False
         self.cost_sum.fill_(self._native.train(self._images, batches, self._rate, self.cost_sum.item()))
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         sparse, correct, cost = _sparse(images), 0, 0.0
         for start in range(0, len(images), _EVALUATED_AT_ONCE):
             end = min(start + _EVALUATED_AT_ONCE, len(images))
+            self._load()
             part_correct, part_cost = self._native.evaluate(sparse, start, end)
             correct, cost = correct + part_correct, cost + part_cost
             yield Evaluation(correct, cost / end)
 
-
-def _padded(tensor: Tensor) -> Tensor:
-    """The same, followed by zeros up to a multiple of the kernel's width; its memory begins at a cache line."""
-    *outer, width = tensor.shape
-    lanes: int = _fused.LANES
-    result = torch.zeros(*outer, (width + lanes - 1) // lanes * lanes)
-    result[..., :width] = tensor
-    return result
+    def _load(self) -> None:
+        if not self._is_native_current:
+            self._native.load(self._tensors)
+            self._is_native_current = True
 
 
 _known = WeakTensorKeyDictionary()

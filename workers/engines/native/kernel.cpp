@@ -7,208 +7,124 @@
 // What blocks.hpp says of the standard library holds here as well.
 
 #include "blocks.hpp"
+#include "dense.hpp"
 #include "kernel.hpp"
+#include "sparse.hpp"
 
 namespace fused::FUSED_ISA {
 namespace {
 
-// Blocks of 16 floats that one pass keeps in registers, beside a row and a factor.
-constexpr int kWide = FUSED_BYTES >= 64 ? 4 : 2;
-// Rows of a dense product that share the loads of a column block.
-constexpr int kRows = FUSED_BYTES >= 64 ? 5 : 2;
-
-// The first layer, sparse.
-
-// z of V blocks from one image. Several partial sums, so that one addition need not wait for the one before.
-template <int V>
-inline void touch_forward(const float* weights, int stride, const float* biases, const std::uint16_t* columns,
-                          const float* values, int count, float* z) {
-  constexpr int kSums = V >= 4 ? 1 : V >= 2 ? 2 : 4;
-  Block sum[kSums][V];
-  for (int v = 0; v < V; ++v) {
-    sum[0][v] = load(biases + v * kLanes);
-    for (int p = 1; p < kSums; ++p) sum[p][v] = all(0.0f);
-  }
-  int k = 0;
-  for (; k + kSums <= count; k += kSums) {
-    _Pragma("GCC unroll 4") for (int p = 0; p < kSums; ++p) {
-      const float* row = weights + static_cast<std::size_t>(columns[k + p]) * stride;
-      const float x = values[k + p];
-      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) fma_into(sum[p][v], x, load(row + v * kLanes));
-    }
-  }
-  for (; k < count; ++k) {
-    const float* row = weights + static_cast<std::size_t>(columns[k]) * stride;
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) fma_into(sum[0][v], values[k], load(row + v * kLanes));
-  }
-  for (int v = 0; v < V; ++v) {
-    Block total = sum[0][v];
-    for (int p = 1; p < kSums; ++p) total = total + sum[p][v];
-    store(z + v * kLanes, total);
-  }
-}
-
-// W[p] += x_p delta for each pixel p of one image, V blocks.
-template <int V>
-inline void touch_update(float* weights, int stride, const std::uint16_t* columns, const float* values, int count,
-                         const float* delta) {
-  Block d[V];
-  for (int v = 0; v < V; ++v) d[v] = load(delta + v * kLanes);
-  for (int k = 0; k < count; ++k) {
-    float* row = weights + static_cast<std::size_t>(columns[k]) * stride;
-    const float x = values[k];
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) {
-      Block w = load(row + v * kLanes);
-      fma_into(w, x, d[v]);
-      store(row + v * kLanes, w);
-    }
-  }
-}
-
-// All blocks of a row: as many at once as registers hold, then the rest.
-#define FUSED_IN_WIDE_BLOCKS(blocks, CALL)                    \
-  int first = 0;                                              \
-  for (; first + kWide <= (blocks); first += kWide) {         \
-    CALL(kWide);                                              \
-  }                                                           \
-  switch ((blocks) - first) {                                 \
-    case 1: CALL(1); break;                                   \
-    case 2: CALL(2); break;                                   \
-    case 3: CALL(3); break;                                   \
-  }
-
-void sparse_forward(const Layer& layer, const Images& images, std::int64_t image, float* z) {
-  const int stride = padded(layer.n_out);
-  const std::uint64_t begin = images.offsets[image];
-  const int count = static_cast<int>(images.offsets[image + 1] - begin);
-#define CALL(V)                                                                                          \
-  touch_forward<V>(layer.weights + first * kLanes, stride, layer.biases + first * kLanes,                \
-                   images.columns + begin, images.values + begin, count, z + first * kLanes)
-  FUSED_IN_WIDE_BLOCKS(stride / kLanes, CALL)
-#undef CALL
-}
-
-void sparse_update(const Layer& layer, const Images& images, std::int64_t image, const float* delta) {
-  const int stride = padded(layer.n_out);
-  const std::uint64_t begin = images.offsets[image];
-  const int count = static_cast<int>(images.offsets[image + 1] - begin);
-#define CALL(V)                                                                                          \
-  touch_update<V>(layer.weights + first * kLanes, stride, images.columns + begin, images.values + begin, \
-                  count, delta + first * kLanes)
-  FUSED_IN_WIDE_BLOCKS(stride / kLanes, CALL)
-#undef CALL
-}
-
-void prefetch(const Images& images, std::int64_t image) {
-  const std::uint64_t begin = images.offsets[image], end = images.offsets[image + 1];
-  for (std::uint64_t k = begin; k < end; k += 32) __builtin_prefetch(images.columns + k, 0, 2);
-  for (std::uint64_t k = begin; k < end; k += 16) __builtin_prefetch(images.values + k, 0, 2);
-}
-
-// The dense layers: C (rows, blocks) from A (rows, depth) and B (depth, blocks), in whatever order A lies in memory.
-
-enum class Into { kBiases, kZero, kItself };
-
-struct Product {
-  const float* a;
-  std::ptrdiff_t a_row, a_depth;
-  const float* b;
-  std::ptrdiff_t b_depth;
-  float* c;
-  std::ptrdiff_t c_row;
-  int rows, depth, blocks;
-  const float* biases;
-};
-
-template <Into kInto, int R, int V>
-inline void product_tile(const Product& p, int row, int block) {
-  Block sum[R][V];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v)
-      sum[r][v] = kInto == Into::kBiases ? load(p.biases + (block + v) * kLanes) : all(0.0f);
-  const float* a = p.a + row * p.a_row;
-  const float* b = p.b + block * kLanes;
-  for (int k = 0; k < p.depth; ++k, a += p.a_depth, b += p.b_depth) {
-    Block columns[V];
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) columns[v] = load(b + v * kLanes);
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
-      const float x = a[r * p.a_row];
-      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) fma_into(sum[r][v], x, columns[v]);
-    }
-  }
-  float* c = p.c + row * p.c_row + block * kLanes;
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) {
-      float* at = c + r * p.c_row + v * kLanes;
-      store(at, kInto == Into::kItself ? load(at) + sum[r][v] : sum[r][v]);
-    }
-}
-
-template <Into kInto, int V>
-inline void product_columns(const Product& p, int block) {
-  int row = 0;
-  for (; row + kRows <= p.rows; row += kRows) product_tile<kInto, kRows, V>(p, row, block);
-  switch (p.rows - row) {
-    case 1: product_tile<kInto, 1, V>(p, row, block); break;
-    case 2: product_tile<kInto, 2, V>(p, row, block); break;
-    case 3: product_tile<kInto, 3, V>(p, row, block); break;
-    case 4: product_tile<kInto, 4, V>(p, row, block); break;
-  }
-}
-
-template <Into kInto>
-void product(const Product& p) {
-#define CALL(V) product_columns<kInto, V>(p, first)
-  FUSED_IN_WIDE_BLOCKS(p.blocks, CALL)
-#undef CALL
-}
-
-// A step, whose scratch memory is parted so.
-
-struct Scratch {
-  float* next;
-  float* take(std::size_t floats) {
-    float* taken = next;
-    next += floats;
-    return taken;
-  }
-};
-
 constexpr int kMaxLayers = 16;
 
-struct Rooms {
-  float* activation[kMaxLayers];  // (batch_size, padded(n_out)): z, then a
-  float* delta[kMaxLayers];       // (batch_size, padded(n_out))
-  float* transposed[kMaxLayers];  // W^T, (n_out, padded(n_in)), of every layer but the first
+// Memory, handed out from the front in multiples of 64 bytes.
+struct Memory {
+  float* next;
+  std::size_t taken = 0;
+
+  float* floats(std::size_t count) {
+    const std::size_t room = (count + kLanes - 1) / kLanes * kLanes;
+    float* found = next == nullptr ? nullptr : next + taken;  // without memory it only counts
+    taken += room;
+    return found;
+  }
 };
 
-void part(const Network& network, int batch_size, float* scratch, Rooms& rooms) {
-  Scratch free{scratch};
-  for (int l = 0; l < network.count; ++l) {
-    const Layer& layer = network.layers[l];
-    const std::size_t size = static_cast<std::size_t>(batch_size) * padded(layer.n_out);
-    rooms.activation[l] = free.take(size);
-    rooms.delta[l] = free.take(size);
-    rooms.transposed[l] = l > 0 ? free.take(static_cast<std::size_t>(layer.n_out) * padded(layer.n_in)) : nullptr;
+struct Parameters {
+  FirstLayer first;
+  DenseLayer dense[kMaxLayers];  // from number 1 on
+};
+
+Parameters parted(const Network& network, Memory& memory) {
+  Parameters found;
+  const int* sizes = network.sizes;
+  const std::size_t width = padded(sizes[1]);
+  found.first = {memory.floats((sizes[0] + 1) * width), memory.floats(width), sizes[0], sizes[1]};
+  for (int l = 1; l < network.layers; ++l) {
+    const int n_in = sizes[l], n_out = sizes[l + 1];
+    found.dense[l] = {memory.floats(static_cast<std::size_t>(n_in) * padded(n_out)),
+                      memory.floats(static_cast<std::size_t>(n_out) * padded(n_in)), memory.floats(padded(n_out)), n_in,
+                      n_out};
+  }
+  return found;
+}
+
+std::size_t parameters(const Network& network) {
+  Memory memory{nullptr};
+  parted(network, memory);
+  return memory.taken;
+}
+
+Parameters parted(const Network& network, float* parameters) {
+  Memory memory{parameters};
+  return parted(network, memory);
+}
+
+inline void copy(float* to, const float* from, int count) { __builtin_memcpy(to, from, sizeof(float) * count); }
+
+void load(const Network& network, const Plain* layers, float* memory) {
+  __builtin_memset(memory, 0, sizeof(float) * parameters(network));  // the padding
+  const Parameters found = parted(network, memory);
+  each_row(found.first, layers[0].weights, [](float* row, const float* plain, int n) { copy(row, plain, n); });
+  copy(found.first.biases, layers[0].biases, found.first.n_out);
+  for (int l = 1; l < network.layers; ++l) {
+    const DenseLayer& layer = found.dense[l];
+    const int stride = padded(layer.n_out), height = padded(layer.n_in);
+    for (int i = 0; i < layer.n_in; ++i) {
+      const float* plain = layers[l].weights + static_cast<std::size_t>(i) * layer.n_out;
+      copy(layer.weights + static_cast<std::size_t>(i) * stride, plain, layer.n_out);
+      for (int j = 0; j < layer.n_out; ++j) layer.transposed[static_cast<std::size_t>(j) * height + i] = plain[j];
+    }
+    copy(layer.biases, layers[l].biases, layer.n_out);
   }
 }
 
-std::size_t scratch(const Network& network, int batch_size) {
-  std::size_t floats = 0;
-  for (int l = 0; l < network.count; ++l) {
-    const Layer& layer = network.layers[l];
-    floats += 2 * static_cast<std::size_t>(batch_size) * padded(layer.n_out);
-    if (l > 0) floats += static_cast<std::size_t>(layer.n_out) * padded(layer.n_in);
+void save(const Network& network, const float* memory, const Plain* layers) {
+  const Parameters found = parted(network, const_cast<float*>(memory));
+  each_row(found.first, layers[0].weights, [](const float* row, float* plain, int n) { copy(plain, row, n); });
+  copy(layers[0].biases, found.first.biases, found.first.n_out);
+  for (int l = 1; l < network.layers; ++l) {
+    const DenseLayer& layer = found.dense[l];
+    for (int i = 0; i < layer.n_in; ++i)
+      copy(layers[l].weights + static_cast<std::size_t>(i) * layer.n_out,
+           layer.weights + static_cast<std::size_t>(i) * padded(layer.n_out), layer.n_out);
+    copy(layers[l].biases, layer.biases, layer.n_out);
   }
-  return floats;
 }
 
-void transpose(const Layer& layer, float* transposed) {
-  const int stride = padded(layer.n_out), height = padded(layer.n_in);
-  for (int j = 0; j < layer.n_out; ++j)
-    for (int i = 0; i < height; ++i)
-      transposed[static_cast<std::size_t>(j) * height + i] =
-          i < layer.n_in ? layer.weights[static_cast<std::size_t>(i) * stride + j] : 0.0f;
+// What a step works with.
+struct Rooms {
+  Batch batches[2];               // this step's, and the one before
+  float* activation[kMaxLayers];  // (batch_size, padded(n_out)): z, then a
+  float* delta[kMaxLayers];       // (batch_size, padded(n_out)): by z, then times -learning_rate
+};
+
+Rooms parted(const Network& network, const Images& images, int batch_size, Memory& memory) {
+  static_assert(sizeof(Sample) % sizeof(float) == 0);
+  Rooms rooms;
+  for (Batch& batch : rooms.batches)
+    batch = {reinterpret_cast<Sample*>(memory.floats(batch_size * sizeof(Sample) / sizeof(float))),
+             memory.floats(batch_size * value_room(images))};
+  for (int l = 0; l < network.layers; ++l) {
+    const std::size_t size = static_cast<std::size_t>(batch_size) * padded(network.sizes[l + 1]);
+    rooms.activation[l] = memory.floats(size);
+    rooms.delta[l] = memory.floats(size);
+  }
+  return rooms;
+}
+
+std::size_t scratch(const Network& network, const Images& images, int batch_size) {
+  Memory memory{nullptr};
+  parted(network, images, batch_size, memory);
+  return memory.taken;
+}
+
+template <typename Name>
+inline void unpack(const Images& images, int rows, Batch& batch, const Name& image) {
+  float* values = batch.values;
+  for (int s = 0; s < rows; ++s) {
+    batch.samples[s] = unpacked(images, image(s), values);
+    values += (batch.samples[s].whole.count + kPiece - 1) / kPiece * kPiece;
+  }
 }
 
 // z -> a in place; zero in the padding, so that nothing there ever learns.
@@ -221,19 +137,11 @@ void activate(float* z, int rows, int width) {
   }
 }
 
-// Logits of the output layer, in rooms.activation of the last layer, for the images that `image(s)` names.
-template <typename Name>
-inline void forward(const Network& network, const Images& images, int rows, Rooms& rooms, const Name& image) {
-  for (int s = 0; s < rows; ++s)
-    sparse_forward(network.layers[0], images, image(s),
-                   rooms.activation[0] + static_cast<std::size_t>(s) * padded(network.layers[0].n_out));
-  for (int l = 1; l < network.count; ++l) {
-    const Layer& before = network.layers[l - 1];
-    const Layer& layer = network.layers[l];
-    activate(rooms.activation[l - 1], rows, before.n_out);
-    product<Into::kBiases>({rooms.activation[l - 1], padded(before.n_out), 1, layer.weights, padded(layer.n_out),
-                            rooms.activation[l], padded(layer.n_out), rows, layer.n_in,
-                            padded(layer.n_out) / kLanes, layer.biases});
+// From the first layer's z to the logits of the last.
+void forward(const Network& network, const Parameters& parameters, int rows, const Rooms& rooms) {
+  for (int l = 1; l < network.layers; ++l) {
+    activate(rooms.activation[l - 1], rows, network.sizes[l]);
+    dense_forward(parameters.dense[l], rooms.activation[l - 1], rooms.activation[l], rows);
   }
 }
 
@@ -259,95 +167,97 @@ inline Block cost_of(Loss loss, const Block& z, const Block& y, Block& delta) {
   return at_least(z, 0.0f) - z * y + log_of_one_plus(s.small);
 }
 
-inline Block one_hot(int digit) {
-  alignas(64) float lanes[kLanes] = {};
-  lanes[digit] = 1.0f;
-  return load(lanes);
-}
+struct alignas(64) OneHot {
+  float rows[kLanes][kLanes];
+  constexpr OneHot() : rows() {
+    for (int digit = 0; digit < kLanes; ++digit) rows[digit][digit] = 1.0f;
+  }
+};
+constexpr OneHot kOneHot;
 
-double train(const Network& network, const Images& images, const std::int64_t* order, std::int64_t steps,
-             int batch_size, float learning_rate, double cost_sum, float* memory) {
-  Rooms rooms;
-  part(network, batch_size, memory, rooms);
-  const int last = network.count - 1;
-  for (int l = 1; l <= last; ++l) transpose(network.layers[l], rooms.transposed[l]);
-  const int outputs = network.layers[last].n_out;
+double train(const Network& network, float* memory, const Images& images, const std::int64_t* order, std::int64_t steps,
+             int batch_size, float learning_rate, double cost_sum, float* scratch) {
+  const Parameters parameters = parted(network, memory);
+  Memory free{scratch};
+  Rooms rooms = parted(network, images, batch_size, free);
+  const int last = network.layers - 1, outputs = network.sizes[network.layers];
   const float scale = 1.0f / (static_cast<float>(batch_size) * (network.mean_outputs ? outputs : 1));
-  const Block valid = mask(outputs);
-  const Block valid_scale = valid * all(scale);
+  const Block valid_scale = mask(outputs) * all(scale);
+  Passage passage{nullptr, rooms.delta[0], nullptr, rooms.activation[0], batch_size};
   for (std::int64_t step = 0; step < steps; ++step, order += batch_size) {
-    forward(network, images, batch_size, rooms, [order](int s) { return order[s]; });
+    Batch& batch = rooms.batches[step % 2];
+    unpack(images, batch_size, batch, [order](int s) { return order[s]; });
     if (step + 1 < steps)
       for (int s = 0; s < batch_size; ++s) prefetch(images, order[batch_size + s]);
+    // The first layer is updated for the step before only now, so that both passages meet the same lines of the cache.
+    passage.forwarded = &batch;
+    pass(parameters.first, passage);
+    passage.updated = &batch;
+    forward(network, parameters, batch_size, rooms);
+
     Block cost = all(0.0f);
     for (int s = 0; s < batch_size; ++s) {
       Block delta;
       cost = cost + cost_of<true>(network.loss, load(rooms.activation[last] + s * kLanes),
-                                  one_hot(images.labels[order[s]]), delta);
+                                  load(kOneHot.rows[images.labels[order[s]]]), delta);
       store(rooms.delta[last] + s * kLanes, delta * valid_scale);
     }
     cost_sum += static_cast<double>(total(cost, outputs)) * scale;
+
     // All deltas first: they go by the weights before the update.
     for (int l = last; l > 0; --l) {
-      const Layer& layer = network.layers[l];
-      const int stride = padded(layer.n_out), height = padded(layer.n_in);
-      product<Into::kZero>({rooms.delta[l], stride, 1, rooms.transposed[l], height, rooms.delta[l - 1], height,
-                            batch_size, layer.n_out, height / kLanes, nullptr});
-      const std::size_t size = static_cast<std::size_t>(batch_size) * height;
+      dense_backward(parameters.dense[l], rooms.delta[l], rooms.delta[l - 1], batch_size);
+      const std::size_t size = static_cast<std::size_t>(batch_size) * padded(network.sizes[l]);
       for (std::size_t i = 0; i < size; i += kLanes) {
         const Block a = load(rooms.activation[l - 1] + i);
         store(rooms.delta[l - 1] + i, load(rooms.delta[l - 1] + i) * (a * (all(1.0f) - a)));
       }
     }
     for (int l = 0; l <= last; ++l) {
-      const Layer& layer = network.layers[l];
-      const int stride = padded(layer.n_out);
-      float* delta = rooms.delta[l];
+      const int stride = padded(network.sizes[l + 1]);
+      float* biases = l == 0 ? parameters.first.biases : parameters.dense[l].biases;
       for (int i = 0; i < stride; i += kLanes) {
         Block sum = all(0.0f);
         for (int s = 0; s < batch_size; ++s) {
-          float* at = delta + static_cast<std::size_t>(s) * stride + i;
+          float* at = rooms.delta[l] + static_cast<std::size_t>(s) * stride + i;
           const Block move = load(at) * all(-learning_rate);
           store(at, move);
           sum = sum + move;
         }
-        store(layer.biases + i, load(layer.biases + i) + sum);
+        store(biases + i, load(biases + i) + sum);
       }
-      if (l == 0) {
-        for (int s = 0; s < batch_size; ++s)
-          sparse_update(layer, images, order[s], delta + static_cast<std::size_t>(s) * stride);
-        continue;
-      }
-      // W and its transpose by the same products in the same order, so that they stay equal to the last bit.
-      const float* a = rooms.activation[l - 1];
-      const int height = padded(layer.n_in);
-      product<Into::kItself>({a, 1, height, delta, stride, layer.weights, stride, layer.n_in, batch_size,
-                              stride / kLanes, nullptr});
-      product<Into::kItself>({delta, 1, stride, a, height, rooms.transposed[l], height, layer.n_out, batch_size,
-                              height / kLanes, nullptr});
+      if (l > 0) dense_update(parameters.dense[l], rooms.activation[l - 1], rooms.delta[l], batch_size);
     }
   }
+  passage.forwarded = nullptr;
+  pass(parameters.first, passage);
   return cost_sum;
 }
 
-Evaluation evaluate(const Network& network, const Images& images, std::int64_t first, std::int64_t last,
-                    float* memory) {
-  Rooms rooms;
-  part(network, kEvaluated, memory, rooms);
-  const int outputs = network.layers[network.count - 1].n_out;
+Evaluation evaluate(const Network& network, float* memory, const Images& images, std::int64_t first, std::int64_t last,
+                    float* scratch) {
+  const Parameters parameters = parted(network, memory);
+  Memory free{scratch};
+  Rooms rooms = parted(network, images, kEvaluated, free);
+  Batch& batch = rooms.batches[0];
+  const float* logits = rooms.activation[network.layers - 1];
+  const int outputs = network.sizes[network.layers];
   Evaluation found{0, 0.0};
   for (std::int64_t start = first; start < last; start += kEvaluated) {
     const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
-    forward(network, images, rows, rooms, [start](int s) { return start + s; });
+    unpack(images, rows, batch, [start](int s) { return start + s; });
+    pass(parameters.first, {nullptr, nullptr, &batch, rooms.activation[0], rows});
+    forward(network, parameters, rows, rooms);
     Block cost = all(0.0f);
     for (int s = 0; s < rows; ++s) {
-      const float* z = rooms.activation[network.count - 1] + s * kLanes;
+      const float* z = logits + s * kLanes;
+      const int label = images.labels[start + s];
       Block unused;
-      cost = cost + cost_of<false>(network.loss, load(z), one_hot(images.labels[start + s]), unused);
+      cost = cost + cost_of<false>(network.loss, load(z), load(kOneHot.rows[label]), unused);
       int best = 0;
       for (int j = 1; j < outputs; ++j)
         if (z[j] > z[best]) best = j;
-      found.correct += best == images.labels[start + s];
+      found.correct += best == label;
     }
     found.cost += total(cost, outputs);
   }
@@ -358,6 +268,6 @@ Evaluation evaluate(const Network& network, const Images& images, std::int64_t f
 }  // namespace
 
 extern const Kernel kernel;
-const Kernel kernel{FUSED_NAME, scratch, train, evaluate};
+const Kernel kernel{FUSED_NAME, parameters, load, save, scratch, train, evaluate};
 
 }  // namespace fused::FUSED_ISA

@@ -11,29 +11,38 @@ constexpr int kLanes = 16;
 
 constexpr int padded(int width) { return (width + kLanes - 1) / kLanes * kLanes; }
 
-// Images without their zero pixels: image i has columns[k], values[k] for offsets[i] <= k < offsets[i + 1].
+// Images of bytes without their zero pixels. An image's ink is a record: where it lies (count numbers of 16 bits), then
+// how dark it is (count bytes, 1 ... 255). Each half of an image is filled up with bytes 0 to a multiple of kTogether,
+// which lie at the pixel behind the last.
 struct Images {
-  const std::uint64_t* offsets;
-  const std::uint16_t* columns;
-  const float* values;
+  const std::uint32_t* offsets;  // of records, in units of kTogether; one more than there are images
+  const std::uint8_t* records;   // with kReadBeyond bytes behind the last
+  const std::uint16_t* halves;   // how much of an image's ink lies in its upper half
   const std::uint8_t* labels;
+  int pixels;                    // of an image
+  int most;                      // ink of one image
 };
 
-// z = a W + b; W is (n_in, padded(n_out)) and b (padded(n_out),), both zero where they are padded.
-struct Layer {
-  float* weights;
-  float* biases;
-  int n_in;
-  int n_out;
-};
+constexpr int kTogether = 4;
+constexpr int kInkBytes = 3;
+constexpr int kReadBeyond = 64;
+// Where ink lies is kept as pixel number times this, from where the address of a row of weights is one addition away.
+constexpr int kPixelScale = 8;
 
 enum class Loss { kQuadratic, kCrossEntropy };
 
+// z = a W + b for each of `layers` layers; sizes are those of the inputs and of each layer's outputs.
 struct Network {
-  const Layer* layers;
-  int count;
+  const int* sizes;
+  int layers;
   Loss loss;
   bool mean_outputs;
+};
+
+// One layer as its owner keeps it: W (n_in, n_out), row by row, and b (n_out,).
+struct Plain {
+  float* weights;
+  float* biases;
 };
 
 struct Evaluation {
@@ -43,13 +52,18 @@ struct Evaluation {
 
 struct Kernel {
   const char* name;
-  // Floats of scratch memory, 64-byte aligned, that the two functions below need for batches of this size.
-  std::size_t (*scratch)(const Network&, int batch_size);
+  // Floats that hold a network's parameters as the kernel wants them. All memory given to it is aligned to 64 bytes.
+  std::size_t (*parameters)(const Network&);
+  void (*load)(const Network&, const Plain* layers, float* parameters);
+  void (*save)(const Network&, const float* parameters, const Plain* layers);
+  // Floats of scratch memory that the two functions below need for batches of this size.
+  std::size_t (*scratch)(const Network&, const Images&, int batch_size);
   // One step for each batch_size numbers of `order`. Returns cost_sum plus the cost of each batch before its update.
-  double (*train)(const Network&, const Images&, const std::int64_t* order, std::int64_t steps, int batch_size,
-                  float learning_rate, double cost_sum, float* scratch);
+  double (*train)(const Network&, float* parameters, const Images&, const std::int64_t* order, std::int64_t steps,
+                  int batch_size, float learning_rate, double cost_sum, float* scratch);
   // Images first <= i < last; needs scratch for batches of kEvaluated.
-  Evaluation (*evaluate)(const Network&, const Images&, std::int64_t first, std::int64_t last, float* scratch);
+  Evaluation (*evaluate)(const Network&, float* parameters, const Images&, std::int64_t first, std::int64_t last,
+                         float* scratch);
 };
 
 constexpr int kEvaluated = 16;

@@ -6,6 +6,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -56,122 +59,166 @@ const Kernel& kernel_named(const std::string& name) {
 template <typename T, typename... Options>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu, Options...>;
 
+// MNIST's bytes, from pixels / 255.
 class SparseImages {
  public:
   SparseImages(Array<const float, nb::ndim<2>> pixels, Array<const std::int64_t, nb::ndim<1>> labels) {
     const std::size_t count = pixels.shape(0), width = pixels.shape(1);
     if (labels.shape(0) != count) throw std::invalid_argument("as many labels as images are needed");
-    if (width > 65536) throw std::invalid_argument("at most 65,536 pixels an image");
+    if (width < 1 || width * kPixelScale > 65535) throw std::invalid_argument("from 1 to 8,191 pixels an image");
+    width_ = static_cast<int>(width);
     offsets_.reserve(count + 1);
     offsets_.push_back(0);
+    halves_.reserve(count);
     labels_.reserve(count);
+    std::vector<std::uint16_t> columns;
+    std::vector<std::uint8_t> ink;
     for (std::size_t i = 0; i < count; ++i) {
       const float* row = pixels.data() + i * width;
-      for (std::size_t p = 0; p < width; ++p) {
-        if (row[p] == 0.0f) continue;
-        columns_.push_back(static_cast<std::uint16_t>(p));
-        values_.push_back(row[p]);
-      }
-      offsets_.push_back(columns_.size());
+      columns.clear();
+      ink.clear();
+      add_ink(row, 0, width / 2, columns, ink);
+      halves_.push_back(static_cast<std::uint16_t>(ink.size()));
+      add_ink(row, width / 2, width, columns, ink);
+      most_ = std::max(most_, static_cast<int>(ink.size()));
+      const std::uint8_t* bytes = reinterpret_cast<const std::uint8_t*>(columns.data());
+      records_.insert(records_.end(), bytes, bytes + columns.size() * sizeof(std::uint16_t));
+      records_.insert(records_.end(), ink.begin(), ink.end());
+      offsets_.push_back(static_cast<std::uint32_t>(records_.size() / (kTogether * kInkBytes)));
       const std::int64_t label = labels.data()[i];
       if (label < 0 || label >= kLanes) throw std::invalid_argument("labels must be in 0 ... 15");
       labels_.push_back(static_cast<std::uint8_t>(label));
     }
-    width_ = static_cast<int>(width);
+    records_.resize(records_.size() + kReadBeyond);
   }
 
-  Images view() const { return {offsets_.data(), columns_.data(), values_.data(), labels_.data()}; }
+  Images view() const {
+    return {offsets_.data(), records_.data(), halves_.data(), labels_.data(), width_, most_};
+  }
   std::int64_t size() const { return static_cast<std::int64_t>(labels_.size()); }
-  int width() const { return width_; }
 
  private:
-  std::vector<std::uint64_t> offsets_;
-  std::vector<std::uint16_t> columns_;
-  std::vector<float> values_;
+  // The ink of pixels first <= p < last, filled up.
+  void add_ink(const float* row, std::size_t first, std::size_t last, std::vector<std::uint16_t>& columns,
+               std::vector<std::uint8_t>& ink) const {
+    for (std::size_t p = first; p < last; ++p) {
+      if (row[p] == 0.0f) continue;
+      const float byte = std::nearbyint(row[p] * 255.0f);
+      if (!(byte >= 1.0f && byte <= 255.0f && byte / 255.0f == row[p]))
+        throw std::invalid_argument("pixels must be bytes divided by 255");
+      columns.push_back(static_cast<std::uint16_t>(p * kPixelScale));
+      ink.push_back(static_cast<std::uint8_t>(byte));
+    }
+    for (; ink.size() % kTogether != 0; ink.push_back(0))
+      columns.push_back(static_cast<std::uint16_t>(width_ * kPixelScale));
+  }
+
+  std::vector<std::uint32_t> offsets_;
+  std::vector<std::uint8_t> records_;
+  std::vector<std::uint16_t> halves_;
   std::vector<std::uint8_t> labels_;
   int width_ = 0;
+  int most_ = 0;
 };
 
-using Weights = Array<float, nb::ndim<2>>;
-using Biases = Array<float, nb::ndim<1>>;
+using Layers = std::vector<std::pair<Array<float, nb::ndim<2>>, Array<float, nb::ndim<1>>>>;
 
-// A network in the caller's own tensors, which are kept alive and changed in place.
+// Floats that begin at a line of the cache.
+class Floats {
+ public:
+  // At least so many; what was in them is lost if there were fewer.
+  float* at_least(std::size_t count) {
+    if (count > count_) {
+      held_.reset(static_cast<float*>(::operator new(count * sizeof(float), kAlignment)));
+      count_ = count;
+    }
+    return held_.get();
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Free {
+    void operator()(float* memory) const { ::operator delete(memory, kAlignment); }
+  };
+  std::unique_ptr<float, Free> held_;
+  std::size_t count_ = 0;
+};
+
+// A network while it is trained. It begins with `load`.
 class TrainedNetwork {
  public:
-  TrainedNetwork(std::vector<std::pair<Weights, Biases>> layers, const std::vector<int>& sizes, const std::string& loss,
-                 bool mean_outputs, const std::string& isa)
-      : kernel_(kernel_named(isa)), held_(std::move(layers)) {
-    if (held_.empty() || held_.size() > 16 || sizes.size() != held_.size() + 1)
-      throw std::invalid_argument("from 1 to 16 layers, and one size more than layers, are needed");
-    if (sizes.back() > kLanes) throw std::invalid_argument("at most 16 outputs");
-    for (std::size_t l = 0; l < held_.size(); ++l) {
-      auto& [weights, biases] = held_[l];
-      const std::size_t stride = static_cast<std::size_t>(padded(sizes[l + 1]));
-      if (sizes[l] < 1 || sizes[l + 1] < 1 || weights.shape(0) != static_cast<std::size_t>(sizes[l]) ||
-          weights.shape(1) != stride || biases.shape(0) != stride)
-        throw std::invalid_argument("a layer's tensors do not have its padded sizes");
-      if (reinterpret_cast<std::uintptr_t>(weights.data()) % 64 || reinterpret_cast<std::uintptr_t>(biases.data()) % 64)
-        throw std::invalid_argument("tensors must be aligned to 64 bytes");
-      layers_.push_back({weights.data(), biases.data(), sizes[l], sizes[l + 1]});
-    }
+  TrainedNetwork(std::vector<int> sizes, const std::string& loss, bool mean_outputs, const std::string& isa)
+      : kernel_(kernel_named(isa)), sizes_(std::move(sizes)) {
+    if (sizes_.size() < 2 || sizes_.size() > 17) throw std::invalid_argument("from 1 to 16 layers are needed");
+    for (int size : sizes_)
+      if (size < 1) throw std::invalid_argument("every layer needs a unit");
+    if (sizes_.back() > kLanes) throw std::invalid_argument("at most 16 outputs");
     if (loss != "quadratic" && loss != "cross_entropy") throw std::invalid_argument("unknown loss " + loss);
-    network_ = {layers_.data(), static_cast<int>(layers_.size()),
+    network_ = {sizes_.data(), static_cast<int>(sizes_.size()) - 1,
                 loss == "quadratic" ? Loss::kQuadratic : Loss::kCrossEntropy, mean_outputs};
+    parameters_.at_least(kernel_.parameters(network_));
   }
   TrainedNetwork(const TrainedNetwork&) = delete;
 
+  void load(Layers layers) { kernel_.load(network_, plain(layers).data(), parameters()); }
+
+  void save(Layers layers) { kernel_.save(network_, parameters(), plain(layers).data()); }
+
   double train(const SparseImages& images, Array<const std::int64_t, nb::ndim<2>> batches, float learning_rate,
                double cost_sum) {
-    fits(images);
+    const Images view = fitting(images);
     const std::int64_t steps = static_cast<std::int64_t>(batches.shape(0));
     const int batch_size = static_cast<int>(batches.shape(1));
     for (std::size_t i = 0; i < batches.size(); ++i)
       if (batches.data()[i] < 0 || batches.data()[i] >= images.size()) throw nb::index_error("no such image");
-    float* memory = scratch(batch_size);
+    float* scratch = scratch_.at_least(kernel_.scratch(network_, view, batch_size));
     nb::gil_scoped_release release;
-    return kernel_.train(network_, images.view(), batches.data(), steps, batch_size, learning_rate, cost_sum, memory);
+    return kernel_.train(network_, parameters(), view, batches.data(), steps, batch_size, learning_rate, cost_sum,
+                         scratch);
   }
 
   std::pair<std::int64_t, double> evaluate(const SparseImages& images, std::int64_t first, std::int64_t last) {
-    fits(images);
+    const Images view = fitting(images);
     if (first < 0 || last < first || last > images.size()) throw nb::index_error("no such images");
-    float* memory = scratch(kEvaluated);
+    float* scratch = scratch_.at_least(kernel_.scratch(network_, view, kEvaluated));
     nb::gil_scoped_release release;
-    const Evaluation found = kernel_.evaluate(network_, images.view(), first, last, memory);
+    const Evaluation found = kernel_.evaluate(network_, parameters(), view, first, last, scratch);
     return {found.correct, found.cost};
   }
 
  private:
-  void fits(const SparseImages& images) const {
-    if (images.width() != layers_.front().n_in) throw std::invalid_argument("the images have another width");
+  float* parameters() { return parameters_.at_least(0); }
+
+  Images fitting(const SparseImages& images) const {
+    const Images view = images.view();
+    if (view.pixels != sizes_.front()) throw std::invalid_argument("the images have another width");
+    return view;
   }
 
-  float* scratch(int batch_size) {
-    const std::size_t floats = kernel_.scratch(network_, batch_size);
-    if (floats > scratch_floats_) {
-      scratch_.reset(static_cast<float*>(::operator new(floats * sizeof(float), std::align_val_t{64})));
-      scratch_floats_ = floats;
+  std::vector<Plain> plain(const Layers& layers) const {
+    if (layers.size() + 1 != sizes_.size()) throw std::invalid_argument("another number of layers is needed");
+    std::vector<Plain> found;
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+      const auto& [weights, biases] = layers[l];
+      const std::size_t n_in = static_cast<std::size_t>(sizes_[l]), n_out = static_cast<std::size_t>(sizes_[l + 1]);
+      if (weights.shape(0) != n_in || weights.shape(1) != n_out || biases.shape(0) != n_out)
+        throw std::invalid_argument("a layer's tensors do not have its sizes");
+      found.push_back({weights.data(), biases.data()});
     }
-    return scratch_.get();
+    return found;
   }
-
-  struct Free {
-    void operator()(float* memory) const { ::operator delete(memory, std::align_val_t{64}); }
-  };
 
   const Kernel& kernel_;
-  std::vector<std::pair<Weights, Biases>> held_;
-  std::vector<Layer> layers_;
+  std::vector<int> sizes_;
   Network network_{};
-  std::unique_ptr<float, Free> scratch_;
-  std::size_t scratch_floats_ = 0;
+  Floats parameters_;
+  Floats scratch_;
 };
 
 }  // namespace fused
 
 NB_MODULE(_fused, m) {
   using namespace fused;
-  m.attr("LANES") = kLanes;
   m.attr("SOURCE") = FUSED_SOURCE;
   m.def("instruction_sets", [] {
     std::vector<std::string> names;
@@ -182,9 +229,10 @@ NB_MODULE(_fused, m) {
       .def(nb::init<Array<const float, nb::ndim<2>>, Array<const std::int64_t, nb::ndim<1>>>(), "pixels"_a, "labels"_a)
       .def("__len__", &SparseImages::size);
   nb::class_<TrainedNetwork>(m, "TrainedNetwork")
-      .def(nb::init<std::vector<std::pair<Weights, Biases>>, const std::vector<int>&, const std::string&, bool,
-                    const std::string&>(),
-           "layers"_a, "sizes"_a, "loss"_a, "mean_outputs"_a, "isa"_a)
+      .def(nb::init<std::vector<int>, const std::string&, bool, const std::string&>(), "sizes"_a, "loss"_a,
+           "mean_outputs"_a, "isa"_a)
+      .def("load", &TrainedNetwork::load, "layers"_a)
+      .def("save", &TrainedNetwork::save, "layers"_a)
       .def("train", &TrainedNetwork::train, "images"_a, "batches"_a, "learning_rate"_a, "cost_sum"_a)
       .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a);
 }
