@@ -1,0 +1,131 @@
+"""The compiled code by itself: what it refuses, and that it reads any image and any network rightly."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.engines import fused_cpu
+
+if fused_cpu.why_missing() is not None:
+    pytest.skip(str(fused_cpu.why_missing()), allow_module_level=True)
+
+from workers.engines import _fused
+
+instruction_sets = pytest.mark.parametrize("isa", fused_cpu.instruction_sets())
+
+
+def pictures(count: int, width: int, *, ink: float, seed: int) -> torch.Tensor:
+    """Bytes, `ink` of which are not 0, divided by 255."""
+    random = np.random.default_rng(seed)
+    dark = random.integers(1, 256, (count, width)) * (random.random((count, width)) < ink)
+    return torch.from_numpy(dark.astype(np.uint8)).to(torch.float32).div_(255)
+
+
+def parameters(sizes: list[int], seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    random = torch.Generator().manual_seed(seed)
+    return [
+        (torch.randn(n_in, n_out, generator=random), torch.randn(n_out, generator=random))
+        for n_in, n_out in pairwise(sizes)
+    ]
+
+
+def network(sizes: list[int], isa: str = "baseline", loss: str = "quadratic"):
+    return _fused.TrainedNetwork(sizes, loss, False, isa)
+
+
+@instruction_sets
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    sizes=st.builds(
+        lambda width, hidden, outputs: [width, *hidden, outputs],
+        st.integers(1, 300),
+        st.lists(st.integers(1, 70), max_size=2),
+        st.integers(1, 16),
+    ),
+    count=st.integers(1, 40),
+    ink=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_the_cost_of_any_images_is_what_exact_numbers_give(isa, sizes, count, ink, seed):
+    pixels, layers = pictures(count, sizes[0], ink=ink, seed=seed), parameters(sizes, seed)
+    labels = torch.arange(count) % sizes[-1]
+    trained = network(sizes, isa)
+    trained.load(layers)
+    correct, cost = trained.evaluate(_fused.SparseImages(pixels, labels), 0, count)
+
+    outputs = pixels.double()
+    for weights, biases in layers:
+        outputs = torch.sigmoid(outputs @ weights.double() + biases.double())
+    targets = torch.nn.functional.one_hot(labels, sizes[-1]).double()
+    assert cost == pytest.approx(0.5 * ((outputs - targets) ** 2).sum().item(), rel=1e-4, abs=1e-4)
+    assert 0 <= correct <= count
+
+
+@instruction_sets
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(1, 70), min_size=1, max_size=4), outputs=st.integers(1, 16))
+def test_parameters_come_back_bit_for_bit(isa, sizes, outputs):
+    given_layers = parameters([*sizes, outputs])
+    found = [tuple(torch.zeros_like(part) for part in layer) for layer in given_layers]
+    trained = network([*sizes, outputs], isa)
+    trained.load(given_layers)
+    trained.save(found)
+    for layer, expected in zip(found, given_layers, strict=True):
+        assert all(torch.equal(part, other) for part, other in zip(layer, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "why"),
+    [
+        ([[0.3]], [0], "bytes divided by 255"),
+        ([[-1 / 255]], [0], "bytes divided by 255"),
+        ([[256 / 255]], [0], "bytes divided by 255"),
+        ([[float("nan")]], [0], "bytes divided by 255"),
+        ([[0.0]], [16], "labels must be in 0"),
+        ([[0.0]], [-1], "labels must be in 0"),
+        ([[0.0]], [0, 1], "as many labels as images"),
+        ([[]], [0], "pixels an image"),
+        ([[0.0] * 8192], [0], "pixels an image"),
+    ],
+)
+def test_images_that_are_none_are_refused(pixels, labels, why):
+    with pytest.raises(ValueError, match=why):
+        _fused.SparseImages(torch.tensor(pixels, dtype=torch.float32), torch.tensor(labels))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "loss", "isa", "why"),
+    [
+        ([784], "quadratic", "baseline", "from 1 to 16 layers"),
+        ([784] * 18, "quadratic", "baseline", "from 1 to 16 layers"),
+        ([784, 0, 10], "quadratic", "baseline", "needs a unit"),
+        ([784, 17], "quadratic", "baseline", "at most 16 outputs"),
+        ([784, 10], "hinge", "baseline", "unknown loss hinge"),
+        ([784, 10], "quadratic", "mmx", "has no mmx"),
+    ],
+)
+def test_networks_that_it_cannot_train_are_refused(sizes, loss, isa, why):
+    with pytest.raises(ValueError, match=why):
+        network(sizes, isa, loss)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_changed():
+    images = _fused.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
+    trained = network([20, 5, 3])
+    trained.load(parameters([20, 5, 3]))
+    before = trained.evaluate(images, 0, 3)
+    for layers in (parameters([20, 5]), parameters([20, 6, 3]), parameters([21, 5, 3])):
+        with pytest.raises(ValueError, match=r"number of layers|sizes"):
+            trained.load(layers)
+    for batch in ([[0, 3]], [[-1, 0]]):
+        with pytest.raises(IndexError):
+            trained.train(images, torch.tensor(batch), 1.0, 0.0)
+    with pytest.raises(IndexError):
+        trained.evaluate(images, 0, 4)
+    with pytest.raises(ValueError, match="another width"):
+        trained.evaluate(_fused.SparseImages(torch.zeros(1, 19), torch.tensor([0])), 0, 1)
+    assert trained.evaluate(images, 0, 3) == before
