@@ -42,6 +42,12 @@ class JobNotFound(ApiError):
     code, status, title = "job_not_found", 404, "No such job"
 
 
+class SweepNotFound(ApiError):
+    """No such sweep."""
+
+    code, status, title = "sweep_not_found", 404, "No such sweep"
+
+
 class MethodNotAllowed(ApiError):
     """The address exists, the method does not."""
 

@@ -97,6 +97,10 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     version: int
+    # The sweep that queued it, which cell of the grid it is, and which repeat, both from 0.
+    sweep_id: str | None = None
+    cell: int | None = None
+    repeat: int | None = None
     # How many will start before it, and it; known only while it is queued, and when it is looked at.
     queue_position: int | None = None
 

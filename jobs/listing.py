@@ -1,4 +1,4 @@
-"""Lists of jobs: filters, orders, and the opaque cursor that names the place of a page's last job."""
+"""Lists of jobs and of sweeps: filters, orders, and the opaque cursor that names the place of a page's last item."""
 
 import base64
 import binascii
@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
 from jobs.errors import InvalidRequest
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
-from jobs.tables import job_tags, jobs
+from jobs.sweeps import Sweep
+from jobs.tables import job_tags, jobs, sweeps
 from jobs.validation import FieldError
 
 Order = Literal["created_at", "-created_at", "-best_accuracy"]
@@ -25,6 +26,7 @@ class JobQuery:
     experiment: str | None = None
     loss: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    sweep_id: str | None = None
     order: Order = "-created_at"
     limit: int = 50
     cursor: str | None = None
@@ -35,6 +37,14 @@ class Page:
     """Some jobs, and the cursor of the page behind them; None when this page is the last."""
 
     items: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPage:
+    """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
+
+    items: tuple[Sweep, ...]
     next_cursor: str | None
 
 
@@ -49,6 +59,7 @@ def select_jobs(query: JobQuery) -> Select[Any]:
         (jobs.c.status, query.status),
         (jobs.c.experiment, query.experiment),
         (jobs.c.loss, query.loss),
+        (jobs.c.sweep_id, query.sweep_id),
     ):
         if value is not None:
             found = found.where(column == value)
@@ -65,8 +76,27 @@ def select_jobs(query: JobQuery) -> Select[Any]:
 
 def cursor_behind(row: Row[Any], order: Order) -> str:
     """The cursor of the page that starts behind this row."""
-    key = [order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk]
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+    return _encoded([order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk])
+
+
+def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
+    """The newest first, and one row more than the limit, so that it shows whether another page follows.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page of sweeps gave.
+    """
+    found = select(sweeps).order_by(sweeps.c.pk.desc()).limit(limit + 1)
+    if cursor is None:
+        return found
+    match _parsed(cursor):
+        case ["sweeps", pk] if _is_pk(pk):
+            return found.where(sweeps.c.pk < pk)
+    raise _bad_cursor("is not a cursor that a page of sweeps gave")
+
+
+def sweep_cursor_behind(row: Row[Any]) -> str:
+    """The cursor of the page that starts behind this sweep."""
+    return _encoded(["sweeps", row.pk])
 
 
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
@@ -76,12 +106,22 @@ def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
 
 def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
     match _parsed(cursor):
-        case [str() as made_for, float() as accuracy, int() as pk] if (
-            made_for == order and -1 <= accuracy <= 1 and 0 <= pk < 2**63
-        ):
+        case [str() as made_for, float() as accuracy, pk] if made_for == order and -1 <= accuracy <= 1 and _is_pk(pk):
             return (accuracy, pk) if order == "-best_accuracy" else (pk,)
-    message = "is not a cursor that a page of this order gave"
-    raise InvalidRequest(f"the cursor {message}", errors=[FieldError("/query/cursor", message)])
+    raise _bad_cursor("is not a cursor that a page of this order gave")
+
+
+def _is_pk(value: object) -> bool:
+    # JSON's true is an int to Python, and no number to PostgreSQL.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _bad_cursor(message: str) -> InvalidRequest:
+    return InvalidRequest(f"the cursor {message}", errors=[FieldError("/query/cursor", message)])
+
+
+def _encoded(key: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
 def _parsed(cursor: str) -> object:

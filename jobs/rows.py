@@ -51,6 +51,9 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
+        sweep_id=row.sweep_id,
+        cell=row.cell,
+        repeat=row.repeat,
     )
 
 

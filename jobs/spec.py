@@ -26,9 +26,10 @@ MAX_PARAMETERS = 5_000_000
 # Multiply-adds of one forward pass: half a second of one core for a step, and only between steps can a job be stopped.
 MAX_STEP_WORK = 5_000_000_000
 MAX_MEMORY_BYTES = 1 << 30
+MAX_SEED = 2**63 - 1
 
 LearningRate = Annotated[Number, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class _Experiment(StrictModel):

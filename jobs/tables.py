@@ -96,6 +96,10 @@ jobs = Table(
     Column("solo", Boolean, nullable=False, server_default=false()),
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("parent_id", String(40)),
+    # Of a job that was queued by a sweep: which cell of its grid, and which repeat, both from 0.
+    Column("sweep_id", String(40)),
+    Column("cell", Integer),
+    Column("repeat", Integer),
     Column("requested_engine", String(16), nullable=False),
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
@@ -131,6 +135,20 @@ jobs = Table(
     ),
     Index("ix_jobs_running", "attempt_pk", **_where("status = 'running'")),
     Index("ix_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL AND NOT pinned")),
+    Index("ix_jobs_sweep", "sweep_id", "status", **_where("sweep_id IS NOT NULL")),
+)
+
+# A sweep is a name for its jobs, and what they were made from. It is gone when the last of them is.
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("name", Text),
+    Column("submission", JSON, nullable=False),
+    # What its client calls this submission, so that it can be repeated safely.
+    Column("idempotency_key", String(255), unique=True),
+    Column("created_at", UtcTime, nullable=False),
 )
 
 job_tags = Table(

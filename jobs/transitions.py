@@ -1,6 +1,6 @@
 """What happens to a job, inside a transaction: the one place where a status changes, and where that is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,26 +30,61 @@ class Cause:
 
 def change(tx: Connection, row: Row[Any], **values: Any) -> None:
     """Change a job; everybody who looks sees by its version that it changed."""
-    tx.execute(update(jobs).where(jobs.c.pk == row.pk).values(version=jobs.c.version + 1, **values))
+    change_all(tx, [row], **values)
+
+
+def change_all(tx: Connection, rows: Sequence[Row[Any]], **values: Any) -> None:
+    """Change jobs, all in the same way."""
+    pks = [row.pk for row in rows]
+    tx.execute(update(jobs).where(jobs.c.pk.in_(pks)).values(version=jobs.c.version + 1, **values))
 
 
 def write_event(tx: Connection, job_pk: int, cause: Cause, *, source: str | None, target: str) -> None:
     """Write down what happened to the job."""
-    tx.execute(
-        insert(events).values(
-            job_pk=job_pk, at=cause.at, by=cause.by, from_status=source, to_status=target, why=cause.why
-        )
-    )
+    write_events(tx, [(job_pk, source)], cause, target=target)
+
+
+def write_events(tx: Connection, sources: Iterable[tuple[int, str | None]], cause: Cause, *, target: str) -> None:
+    """Write down what happened to jobs, each told by its pk and by the status it was in."""
+    told = {"at": cause.at, "by": cause.by, "to_status": target, "why": cause.why}
+    if rows := [{"job_pk": job_pk, "from_status": source, **told} for job_pk, source in sources]:
+        tx.execute(insert(events), rows)
 
 
 def move(tx: Connection, row: Row[Any], target: JobStatus, cause: Cause, **values: Any) -> None:
+    """Change the status of one job."""
+    move_all(tx, [row], target, cause, **values)
+
+
+def move_all(tx: Connection, rows: Sequence[Row[Any]], target: JobStatus, cause: Cause, **values: Any) -> None:
     """The one place where a job's status changes; the cause becomes its `status_reason` unless another is given."""
-    ensure_transition(JobStatus(row.status), target)
+    for status in {row.status for row in rows}:
+        ensure_transition(JobStatus(status), target)
     values = {"status_reason": cause.why, **values}
     if target.is_terminal:
         values["finished_at"] = cause.at
-    change(tx, row, status=target, **values)
-    write_event(tx, row.pk, cause, source=row.status, target=target)
+    change_all(tx, rows, status=target, **values)
+    write_events(tx, [(row.pk, row.status) for row in rows], cause, target=target)
+
+
+def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause, **values: Any) -> None:
+    """Ask the workers of running jobs for something, or no longer; the status stays until they have done it."""
+    change_all(tx, rows, **{"status_reason": cause.why, **values})
+    write_events(tx, [(row.pk, row.status) for row in rows], cause, target=JobStatus.RUNNING)
+
+
+def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause) -> None:
+    """Cancel waiting jobs at once, and ask the workers of running ones to, unless they have been asked before.
+
+    Raises:
+        InvalidTransition: one of the jobs has ended.
+    """
+    running = [row for row in rows if row.status == JobStatus.RUNNING]
+    if waiting := [row for row in rows if row.status != JobStatus.RUNNING]:
+        move_all(tx, waiting, JobStatus.CANCELLED, cause)
+    if unasked := [row for row in running if row.cancel_requested_at is None]:
+        asked = {"cancel_requested_at": cause.at, "pause_requested_at": None}
+        request_all(tx, unasked, Cause(cause.by, cause.at, "cancel requested"), **asked)
 
 
 def leave(tx: Connection, row: Row[Any], target: JobStatus, cause: Cause, *, outcome: str, **values: Any) -> None:

@@ -1,11 +1,12 @@
 """The job store: every query and every transaction. Each method is one transaction."""
 
 from jobs.store.clients import ForClients, Submitted
+from jobs.store.sweeps import ForSweeps, SubmittedSweep
 from jobs.store.upkeep import ForUpkeep
 from jobs.store.workers import ForWorkers
 
-__all__ = ["JobStore", "Submitted"]
+__all__ = ["JobStore", "Submitted", "SubmittedSweep"]
 
 
-class JobStore(ForClients, ForWorkers, ForUpkeep):
+class JobStore(ForClients, ForSweeps, ForWorkers, ForUpkeep):
     """Durable jobs on one database, shared by any number of services and workers."""

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, select
 
 from jobs.database import Database
+from jobs.transitions import Cause
+
+CLIENT = "client"
 
 
 class OnDatabase:
@@ -23,3 +26,6 @@ class OnDatabase:
             moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
             return moment
         return datetime.now(UTC)  # SQLite runs in this very process
+
+    def _by_client(self, tx: Connection, why: str) -> Cause:
+        return Cause(CLIENT, self._now(tx), why)

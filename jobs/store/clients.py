@@ -1,28 +1,26 @@
 """The store as clients use it, through the service: jobs are submitted, looked at, and told what to do."""
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from jobs import idempotency, leases, queue
 from jobs.clones import cloned
 from jobs.curve_runs import CurvePage, read_curve
+from jobs.enqueue import enqueue, give_tags, job_values
 from jobs.errors import InvalidTransition, JobNotFound
 from jobs.job import Event, Job, WorkerInfo
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
 from jobs.rows import event_of, job_of, waiting
-from jobs.spec import spec_hash
 from jobs.store.base import OnDatabase
+from jobs.store.sweeps import forget_if_empty
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import events, job_tags, jobs
-from jobs.transitions import Cause, change, move, write_event
-
-CLIENT = "client"
+from jobs.transitions import cancel_all, change, move, request_all
 
 # What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
 _What = Callable[[Connection], tuple[Submission, str | None]]
@@ -75,42 +73,14 @@ class ForClients(OnDatabase):
             if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
                 return Submitted(first, replayed=True)
             submission, parent_id = what(tx)
-            job = self._insert(tx, submission, parent_id)
+            why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
+            cause = self._by_client(tx, why)
+            values = job_values(submission, parent_id=parent_id)
+            [pk] = enqueue(tx, [values], cause, priority=submission.priority, tags=submission.tags)
             if key is not None:
-                idempotency.remember(tx, key, sent, submission, job_pk=job.pk, now=job.created_at)
-            return Submitted(job_of(job, submission.tags), replayed=False)
-
-    def _insert(self, tx: Connection, submission: Submission, parent_id: str | None) -> Row[Any]:
-        spec, now = submission.spec, self._now(tx)
-        created = tx.execute(
-            insert(jobs)
-            .values(
-                id="job_" + secrets.token_hex(10),
-                status=JobStatus.QUEUED,
-                experiment=spec.experiment,
-                loss=spec.loss,
-                spec=spec.model_dump(mode="json"),
-                spec_hash=spec_hash(spec),
-                name=submission.name,
-                priority=submission.priority,
-                queue_rank=queue.queue_rank(now, submission.priority),
-                pack_key=queue.pack_key(spec),
-                parent_id=parent_id,
-                requested_engine=submission.engine,
-                requested_device=submission.device,
-                max_runtime_seconds=submission.max_runtime_seconds,
-                attempt=1,
-                epoch=0,
-                step=0,
-                created_at=now,
-                version=1,
-            )
-            .returning(jobs)
-        ).one()
-        self._tag(tx, created.pk, submission.tags)
-        why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
-        write_event(tx, created.pk, Cause(CLIENT, now, why), source=None, target=JobStatus.QUEUED)
-        return created
+                idempotency.remember(tx, key, sent, submission, job_pk=pk, now=cause.at)
+            row = self._row(tx, values["id"])
+            return Submitted(job_of(row, submission.tags), replayed=False)
 
     def get(self, job_id: str) -> Job:
         """The job as it stands. Raises JobNotFound."""
@@ -134,12 +104,8 @@ class ForClients(OnDatabase):
         """
         with self._database.write() as tx:
             row = self._row(tx, job_id, lock=True)
-            if row.status == JobStatus.RUNNING:
-                if row.cancel_requested_at is None:
-                    now = self._now(tx)
-                    self._request(tx, row, "cancel requested", cancel_requested_at=now, pause_requested_at=None)
-            elif row.status != JobStatus.CANCELLED:
-                move(tx, row, JobStatus.CANCELLED, self._by_client(tx, "cancelled by its client"))
+            if row.status != JobStatus.CANCELLED:
+                cancel_all(tx, [row], self._by_client(tx, "cancelled by its client"))
             return self._job(tx, job_id)
 
     def pause(self, job_id: str) -> Job:
@@ -182,7 +148,7 @@ class ForClients(OnDatabase):
             row = self._row(tx, job_id, lock=True)
             if "tags" in given:
                 tx.execute(delete(job_tags).where(job_tags.c.job_pk == row.pk))
-                self._tag(tx, row.pk, given.pop("tags"))
+                give_tags(tx, [row.pk], given.pop("tags"))
             if "priority" in given:
                 given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
             if changes.model_fields_set:
@@ -201,6 +167,8 @@ class ForClients(OnDatabase):
             if not JobStatus(row.status).is_terminal:
                 raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
             tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
+            if row.sweep_id is not None:
+                forget_if_empty(tx, [row.sweep_id])
 
     def events(self, job_id: str) -> tuple[Event, ...]:
         """Everything that happened to the job, the first first. Raises JobNotFound."""
@@ -235,13 +203,9 @@ class ForClients(OnDatabase):
 
     # Parts of a transaction.
 
-    def _by_client(self, tx: Connection, why: str) -> Cause:
-        return Cause(CLIENT, self._now(tx), why)
-
     def _request(self, tx: Connection, row: Row[Any], why: str, **values: Any) -> None:
         """Ask the worker of a running job for something, or no longer."""
-        change(tx, row, **{"status_reason": why, **values})
-        write_event(tx, row.pk, self._by_client(tx, why), source=row.status, target=row.status)
+        request_all(tx, [row], self._by_client(tx, why), **values)
 
     def _job(self, tx: Connection, job_id: str) -> Job:
         return self._seen(tx, [self._row(tx, job_id)])[0]
@@ -263,12 +227,6 @@ class ForClients(OnDatabase):
     def _with_tags(self, tx: Connection, row: Row[Any]) -> Job:
         tags = tx.execute(select(job_tags.c.key, job_tags.c.value).where(job_tags.c.job_pk == row.pk))
         return job_of(row, {tag.key: tag.value for tag in tags})
-
-    def _tag(self, tx: Connection, job_pk: int, tags: Mapping[str, str]) -> None:
-        if tags:
-            tx.execute(
-                insert(job_tags), [{"job_pk": job_pk, "key": key, "value": value} for key, value in tags.items()]
-            )
 
     def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
         found = select(jobs).where(jobs.c.id == job_id)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, select, text
 
 from jobs import leases
 from jobs.store.base import OnDatabase
+from jobs.store.sweeps import forget_if_empty
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, crash, requeue
 
@@ -40,12 +41,13 @@ class ForUpkeep(OnDatabase):
         """Forget up to `limit` jobs that ended more than so many days ago, but for pinned ones. Returns how many."""
         with self._database.write() as tx:
             before = self._now(tx) - timedelta(days=days)
-            old = select(jobs.c.pk).where(jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before)
-            pks = tx.scalars(old.limit(limit)).all()
-            tx.execute(delete(jobs).where(jobs.c.pk.in_(pks)))
+            is_old = jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before
+            old = tx.execute(select(jobs.c.pk, jobs.c.sweep_id).where(*is_old).limit(limit)).all()
+            tx.execute(delete(jobs).where(jobs.c.pk.in_([row.pk for row in old])))
+            forget_if_empty(tx, {row.sweep_id for row in old if row.sweep_id is not None})
             idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
             tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
-            return len(pks)
+            return len(old)
 
     def touch(self) -> datetime:
         """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""

@@ -62,6 +62,7 @@ def forged(text: str) -> str:
         forged('["-created_at", 0.5, -1]'),
         forged('["-created_at", NaN, 1]'),
         forged('["-created_at", true, 1]'),
+        forged('["-created_at", 0.5, true]'),
     ],
 )
 def test_a_cursor_that_no_page_gave_is_refused(store, cursor):

@@ -1,0 +1,65 @@
+"""How jobs get into the queue: their rows, their tags, their first events; for one job and for thousands alike."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from jobs import queue
+from jobs.lifecycle import JobStatus
+from jobs.spec import spec_hash
+from jobs.submission import Submission
+from jobs.tables import job_tags, jobs
+from jobs.transitions import Cause, write_events
+
+Values = dict[str, Any]
+
+
+def job_values(submission: Submission, **origin: Any) -> Values:
+    """The columns of a new job, as far as they do not depend on the moment when it is queued.
+
+    Args:
+        submission: what its client wants.
+        origin: where it comes from, if not from its client alone: `parent_id`, or `sweep_id`, `cell` and `repeat`.
+    """
+    spec = submission.spec
+    return {
+        "id": "job_" + secrets.token_hex(10),
+        "status": JobStatus.QUEUED,
+        "experiment": spec.experiment,
+        "loss": spec.loss,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec_hash(spec),
+        "name": submission.name,
+        "priority": submission.priority,
+        "pack_key": queue.pack_key(spec),
+        "requested_engine": submission.engine,
+        "requested_device": submission.device,
+        "max_runtime_seconds": submission.max_runtime_seconds,
+        "attempt": 1,
+        "epoch": 0,
+        "step": 0,
+        "version": 1,
+        **origin,
+    }
+
+
+def enqueue(
+    tx: Connection, values: Sequence[Values], cause: Cause, *, priority: int, tags: Mapping[str, str]
+) -> Sequence[int]:
+    """Queue jobs that have the priority and the tags in common, in this order. Returns their pks."""
+    moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
+    tx.execute(insert(jobs), [{**each, **moment} for each in values])
+    # Asked for afterwards: to have them returned by the insertion takes longer than all the rest.
+    pks = tx.scalars(select(jobs.c.pk).where(jobs.c.id.in_([each["id"] for each in values])).order_by(jobs.c.pk)).all()
+    give_tags(tx, pks, tags)
+    write_events(tx, [(pk, None) for pk in pks], cause, target=JobStatus.QUEUED)
+    return pks
+
+
+def give_tags(tx: Connection, job_pks: Sequence[int], tags: Mapping[str, str]) -> None:
+    """Give jobs these tags; they have none yet."""
+    if tags:
+        rows = [{"job_pk": pk, "key": key, "value": value} for pk in job_pks for key, value in tags.items()]
+        tx.execute(insert(job_tags), rows)
