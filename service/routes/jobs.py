@@ -1,19 +1,16 @@
 """Jobs: submit, validate, look, list, and all that may be done to one afterwards."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.errors import (
-    BodyTooLarge,
     IdempotencyKeyReused,
     InvalidRequest,
     InvalidTransition,
     JobNotFound,
-    MalformedJson,
     StoreUnavailable,
-    UnsupportedMediaType,
 )
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -22,28 +19,13 @@ from jobs.spec import Loss
 from jobs.store import Submitted
 from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
 from jobs.validation import bad_value
+from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
 from service.dependencies import Store
 from service.limits import takes_json
 from service.problems import documents
 from service.schemas import EventList, JobList, JobOut, ValidationOut
 
 router = APIRouter(tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
-
-_TEXT_HEADER = {"schema": {"type": "string"}}
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        description="The same key with the same submission gives the first answer again, and makes no second job.",
-    ),
-]
-
-_BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
-_CREATED: dict[int | str, dict[str, Any]] = {
-    201: {"headers": {"Location": _TEXT_HEADER, "Idempotent-Replayed": {**_TEXT_HEADER, "required": False}}}
-}
 
 
 class ListParameters(BaseModel):
@@ -54,6 +36,7 @@ class ListParameters(BaseModel):
     status: JobStatus | None = None
     experiment: Literal["neuron", "mnist"] | None = None
     loss: Loss | None = None
+    sweep_id: str | None = None
     tag: list[str] = Field(default=[], max_length=MAX_TAGS, description="`key:value`; repeated tags must all match.")
     order: Order = "-created_at"
     limit: int = Field(default=50, ge=1, le=200)
@@ -73,6 +56,7 @@ class ListParameters(BaseModel):
             status=self.status,
             experiment=self.experiment,
             loss=self.loss,
+            sweep_id=self.sweep_id,
             tags=tuple((key, value) for key, _, value in pairs),
             order=self.order,
             limit=self.limit,
@@ -85,7 +69,7 @@ class ListParameters(BaseModel):
     status_code=201,
     response_model=JobOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(*_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | _CREATED,
+    responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
     """Queue one training job; answers before training starts."""
@@ -93,9 +77,7 @@ def submit_job(body: Submission, store: Store, response: Response, idempotency_k
 
 
 def _created(submitted: Submitted, response: Response) -> Job:
-    response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
-    if submitted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+    tell_created(response, f"/v1/jobs/{submitted.job.id}", replayed=submitted.replayed)
     return submitted.job
 
 
@@ -103,7 +85,7 @@ def _created(submitted: Submitted, response: Response) -> Job:
     "/jobs:validate",
     response_model=ValidationOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(*_BODY_ERRORS),
+    responses=documents(*BODY_ERRORS),
 )
 def validate_job(body: Submission) -> ValidationOut:
     """Resolve a submission and estimate its cost; nothing is queued."""
@@ -143,7 +125,7 @@ def get_job(
     "/jobs/{job_id}",
     response_model=JobOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(JobNotFound, *_BODY_ERRORS),
+    responses=documents(JobNotFound, *BODY_ERRORS),
 )
 def update_job(job_id: str, body: JobChanges, store: Store) -> Job:
     """Change what a job is called, how urgent it is, or whether it is kept, in whatever state it is."""
@@ -167,7 +149,7 @@ def list_events(job_id: str, store: Store) -> EventList:
     status_code=201,
     response_model=JobOut,
     dependencies=[Depends(takes_json)],
-    responses=documents(JobNotFound, *_BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | _CREATED,
+    responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def clone_job(
     job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
