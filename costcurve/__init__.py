@@ -9,9 +9,17 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
-from costcurve.answers import Curve, Event, Job, JobPage, Preset, Progress, Validation, Worker
+from costcurve.answers import Curve, Event, Job, JobPage, Preset, Progress, Sweep, SweepPage, Validation, Worker
 from costcurve.clients import AsyncClient, Client
-from costcurve.errors import ApiError, BadField, CostCurveError, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
+from costcurve.errors import (
+    ApiError,
+    BadField,
+    CostCurveError,
+    ServiceUnreachable,
+    SweepWaitTimeout,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
 
 __all__ = [
     "ApiError",
@@ -26,6 +34,9 @@ __all__ = [
     "Preset",
     "Progress",
     "ServiceUnreachable",
+    "Sweep",
+    "SweepPage",
+    "SweepWaitTimeout",
     "UnexpectedAnswer",
     "Validation",
     "WaitTimeout",

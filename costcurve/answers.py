@@ -53,6 +53,9 @@ class Job(_Answer):
     attempt: int | None = None
     queue_position: int | None = None
     parent_id: str | None = None
+    sweep_id: str | None = None
+    cell: int | None = None
+    repeat: int | None = None
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -68,6 +71,44 @@ class JobPage(_Answer):
     """Some jobs, and the cursor of the page behind them; None when this page is the last."""
 
     items: list[Job]
+    next_cursor: str | None = None
+
+
+class Sweep(_Answer):
+    """A sweep: what was submitted, and how many of its jobs are in each state."""
+
+    id: str
+    grid: dict[str, list[Any]]
+    repeats: int
+    cells: int
+    total: int
+    counts: dict[str, int]
+    is_terminal: bool
+    name: str | None = None
+    preset: str | None = None
+    spec: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    priority: int | None = None
+    engine: str | None = None
+    device: str | None = None
+    max_runtime_seconds: float | None = None
+    created_at: datetime
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs have ended, however they ended."""
+        return self.total - sum(self.counts.get(status, 0) for status in ("queued", "running", "paused"))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all of its jobs have ended as they should."""
+        return self.counts.get("succeeded", 0) == self.total
+
+
+class SweepPage(_Answer):
+    """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
+
+    items: list[Sweep]
     next_cursor: str | None = None
 
 

@@ -77,14 +77,20 @@ class Call(Generic[T]):
 
 
 def job_path(job_id: str, rest: str = "") -> str:
-    """The address of a job, whatever was given as its id; dots too are escaped, as `..` would climb.
+    """The address of a job, whatever was given as its id. Raises ValueError for an empty one."""
+    return _path_of("job", job_id) + rest
 
-    Raises:
-        ValueError: the id is empty, which would be the address of all jobs.
-    """
-    if not job_id:
-        raise ValueError("a job's id cannot be empty")
-    return f"/v1/jobs/{quote(job_id, safe='', errors='backslashreplace').replace('.', '%2E')}{rest}"
+
+def sweep_path(sweep_id: str, rest: str = "") -> str:
+    """The address of a sweep, whatever was given as its id. Raises ValueError for an empty one."""
+    return _path_of("sweep", sweep_id) + rest
+
+
+def _path_of(kind: str, own_id: str) -> str:
+    if not own_id:  # which would be the address of all of them
+        raise ValueError(f"a {kind}'s id cannot be empty")
+    # Dots too are escaped, as `..` would climb.
+    return f"/v1/{kind}s/{quote(own_id, safe='', errors='backslashreplace').replace('.', '%2E')}"
 
 
 def as_model(model: type[M]) -> Callable[[httpx.Response], M]:

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve import operations
+from costcurve import operations, sweeps
 from costcurve.answers import Job
 from costcurve.exchange import Outcome, Remote, Steps
 
@@ -62,6 +62,11 @@ class _Operations:
     update = Operation(operations.update)
     delete = Operation(operations.delete)
     events = Operation(operations.events)
+    submit_sweep = Operation(sweeps.submit_sweep)
+    get_sweep = Operation(sweeps.get_sweep)
+    list_sweeps = Operation(sweeps.list_sweeps)
+    cancel_sweep = Operation(sweeps.cancel_sweep)
+    wait_for_sweep = Operation(sweeps.wait_for_sweep)
     workers = Operation(operations.workers)
     presets = Operation(operations.presets)
     version = Operation(operations.version)

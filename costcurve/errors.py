@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from costcurve.answers import Job
+from costcurve.answers import Job, Sweep
 
 
 class CostCurveError(Exception):
@@ -58,3 +58,11 @@ class WaitTimeout(CostCurveError, TimeoutError):
     def __init__(self, job: Job, seconds: float) -> None:
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} seconds")
         self.job = job
+
+
+class SweepWaitTimeout(CostCurveError, TimeoutError):
+    """Some jobs of the sweep have not ended in the time given; they go on. `sweep` is its last known state."""
+
+    def __init__(self, sweep: Sweep, seconds: float) -> None:
+        super().__init__(f"{sweep.id} has {sweep.total - sweep.ended:,} jobs that go on after {seconds:g} seconds")
+        self.sweep = sweep

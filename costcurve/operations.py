@@ -23,14 +23,13 @@ from costcurve.answers import (
 )
 from costcurve.calls import Call, Query, as_model, job_path
 from costcurve.errors import CostCurveError, UnexpectedAnswer, WaitTimeout
-from costcurve.exchange import Pause, Remote, Steps
+from costcurve.exchange import Remote, Steps
+from costcurve.waiting import until_ended
 from jobs.errors import JobNotFound
 from jobs.spec import AnySpec
 
 AnyGivenSpec = Mapping[str, Any] | AnySpec
 Metrics = str | Iterable[str]
-
-_FIRST_LOOK_SECONDS = 0.05
 
 
 class JobFields(TypedDict, total=False):
@@ -73,6 +72,7 @@ class Filters(TypedDict, total=False):
     experiment: str | None
     loss: str | None
     tags: Mapping[str, str] | None
+    sweep_id: str | None
     order: Literal["created_at", "-created_at", "-best_accuracy"] | None
     limit: int | None
 
@@ -101,7 +101,7 @@ def submit(
     """
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     return remote.answer(
-        Call("POST", "/v1/jobs", as_model(Job), body=_body(spec, fields), headers=headers, creates=True)
+        Call("POST", "/v1/jobs", as_model(Job), body=submission_body(spec, fields), headers=headers, creates=True)
     )
 
 
@@ -111,7 +111,7 @@ def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpa
     Raises:
         ApiError: status 422, when the job is not valid; `errors` names each bad field.
     """
-    return remote.answer(Call("POST", "/v1/jobs:validate", as_model(Validation), body=_body(spec, fields)))
+    return remote.answer(Call("POST", "/v1/jobs:validate", as_model(Validation), body=submission_body(spec, fields)))
 
 
 def get(remote: Remote, /, job_id: str) -> Steps[Job]:
@@ -124,7 +124,7 @@ def list_jobs(remote: Remote, /, *, cursor: str | None = None, **filters: Unpack
 
     Args:
         cursor: the `next_cursor` of the page before.
-        filters: `status`, `experiment`, `loss`, `tags`, `order`, `limit` (1 to 200; 50 if not given).
+        filters: `status`, `experiment`, `loss`, `tags`, `sweep_id`, `order`, `limit` (1 to 200; 50 if not given).
     """
     query: dict[str, Any] = {**filters, "cursor": cursor}
     query["tag"] = [f"{key}:{value}" for key, value in (query.pop("tags", None) or {}).items()]
@@ -153,27 +153,17 @@ def wait(
     Raises:
         WaitTimeout: the job has not ended in time. It goes on.
     """
-    deadline = None if timeout is None else remote.clock() + timeout
-    pause = min(_FIRST_LOOK_SECONDS, poll)
-    job: Job | None = None
-    while True:
-        seen = {} if job is None else {"If-None-Match": f'"{job.version}"'}
-        news = yield from remote.answer(Call("GET", job_path(job_id), _job_if_changed, headers=seen))
+
+    def look(seen: Job | None) -> Steps[Job]:
+        headers = {} if seen is None else {"If-None-Match": f'"{seen.version}"'}
+        news = yield from remote.answer(Call("GET", job_path(job_id), _job_if_changed, headers=headers))
         if news is not None:
-            job = news
-            if on_update is not None:
-                on_update(job)
-        if job is None:
+            return news
+        if seen is None:
             raise UnexpectedAnswer(remote.url, "it says that a job has not changed, but never told its state")
-        if job.is_terminal:
-            return job
-        if deadline is not None:
-            left = deadline - remote.clock()
-            if left <= 0:
-                raise WaitTimeout(job, timeout or 0)
-            pause = min(pause, left)
-        yield Pause(pause)
-        pause = min(1.5 * pause, poll)
+        return seen
+
+    return until_ended(remote, look, timeout=timeout, poll=poll, on_update=on_update, too_late=WaitTimeout)
 
 
 def curve(
@@ -342,7 +332,8 @@ def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
     return True
 
 
-def _body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, Any]:
+def submission_body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, Any]:
+    """The body of a submission; what is None is left to the service."""
     given = {name: value for name, value in fields.items() if value is not None}
     match spec:
         case None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from costcurve.cli import sweeps
 from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
 from costcurve.cli.curves import curve, transcript
@@ -51,6 +52,11 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 for panel, commands in _COMMANDS.items():
     for name, function in commands.items():
         app.command(name, rich_help_panel=panel, epilog=_EPILOG)(command(function))
+
+_sweep = typer.Typer(help="Many jobs as one: each cell of a grid, several times.", no_args_is_help=True, epilog=_EPILOG)
+for name, function in sweeps.COMMANDS.items():
+    _sweep.command(name, epilog=_EPILOG)(command(function))
+app.add_typer(_sweep, name="sweep", rich_help_panel="Jobs")
 
 
 def _print_version(asked: bool) -> None:

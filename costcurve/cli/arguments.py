@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 
-def _one(job_id: str) -> str:
-    if not job_id.strip():
-        raise typer.BadParameter("a job's id cannot be empty")
-    return job_id
+def _one(given: str) -> str:
+    if not given.strip():
+        raise typer.BadParameter("an id cannot be empty")
+    return given
 
 
 def _several(job_ids: list[str]) -> list[str]:
@@ -16,6 +16,7 @@ def _several(job_ids: list[str]) -> list[str]:
 
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", callback=_one)]
+SweepArgument = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's id.", callback=_one)]
 JobsArgument = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="The job's id; with --plot, several.", callback=_several)
 ]

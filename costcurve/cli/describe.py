@@ -1,4 +1,4 @@
-"""Jobs in words and rows, for people."""
+"""Jobs and sweeps in words and rows, for people."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from costcurve.answers import Job
+from costcurve.answers import Job, Sweep
 
 _WIDE = 130
 _LONGEST_LOSS = len("cross_entropy")
@@ -58,6 +58,20 @@ def _result_line(result: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def standing(sweep: Sweep) -> str:
+    """One line on how a sweep stands, or how it ended."""
+    counted = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items() if count)
+    return f"{sweep.ended:,} of {sweep.total:,} ended: {counted}"
+
+
+def grid_text(sweep: Sweep) -> str:
+    """What a sweep sweeps, in a few characters: how many values of which field, and how many repeats."""
+    factors = [f"{len(values):,} {name}" for name, values in sweep.grid.items()]
+    if sweep.repeats > 1 or not factors:
+        factors.append(f"{sweep.repeats:,} repeats")
+    return " × ".join(factors)
+
+
 def init_text(init: Any) -> str:
     """An init in a few characters: its scheme, and the figures that are not zero."""
     if not isinstance(init, Mapping):
@@ -68,12 +82,46 @@ def init_text(init: Any) -> str:
 
 def details(job: Job) -> Table:
     """Everything a person may want to know about a job."""
+    return _labelled(_rows(job))
+
+
+def sweep_details(sweep: Sweep) -> Table:
+    """Everything a person may want to know about a sweep."""
+    return _labelled(_sweep_rows(sweep))
+
+
+def _labelled(rows: Iterator[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for label, text in _rows(job):
+    for label, text in rows:
         table.add_row(label, text)
     return table
+
+
+def _sweep_rows(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    yield "id", sweep.id
+    yield "jobs", standing(sweep)
+    if sweep.name is not None:
+        yield "name", sweep.name
+    if sweep.tags:
+        yield "tags", _pairs(sweep.tags)
+    if sweep.preset is not None:
+        yield "preset", sweep.preset
+    for key, value in sweep.spec.items():
+        yield key, _value_text(key, value)
+    for key, values in sweep.grid.items():
+        yield f"{key} (swept)", "; ".join(_value_text(key, value) for value in values)
+    yield "cells", f"{sweep.cells:,}, each {sweep.repeats:,} times" if sweep.repeats > 1 else f"{sweep.cells:,}"
+    yield "created", local_time(sweep.created_at)
+
+
+def _value_text(key: str, value: object) -> str:
+    return init_text(value) if key == "init" else _compact(value)
+
+
+def _pairs(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
 
 
 def _rows(job: Job) -> Iterator[tuple[str, str]]:
@@ -82,14 +130,16 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     if job.name is not None:
         yield "name", job.name
     if job.tags:
-        yield "tags", ", ".join(f"{key}={value}" for key, value in job.tags.items())
+        yield "tags", _pairs(job.tags)
     if job.parent_id is not None:
         yield "clone of", job.parent_id
+    if job.sweep_id is not None:
+        yield "sweep", f"{job.sweep_id}, cell {job.cell}, repeat {job.repeat}"
     if job.pinned:
         yield "pinned", "kept, however old it becomes"
     for key, value in job.spec.items():
         if value is not None:
-            yield key, init_text(value) if key == "init" else _compact(value)
+            yield key, _value_text(key, value)
     if job.queue_position is not None:
         yield "place in the queue", f"{job.queue_position:,}"
     progress = job.progress
@@ -124,6 +174,16 @@ def table_of(jobs: Sequence[Job], *, width: int) -> Table:
         table.add_column(header, no_wrap=no_wrap, min_width=_LONGEST_LOSS if header == "TRAINS" else None)
     for job in jobs:
         table.add_row(*(text(job) for _, _, text in columns))
+    return table
+
+
+def table_of_sweeps(sweeps: Sequence[Sweep]) -> Table:
+    """A row for each sweep."""
+    table = Table("ID", "CREATED", "SWEEPS", "JOBS", "NAME", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for sweep in sweeps:
+        cells = (sweep.id, local_time(sweep.created_at), grid_text(sweep), standing(sweep), sweep.name or "")
+        table.add_row(*cells)
     return table
 
 

@@ -34,6 +34,7 @@ def list_jobs(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Only jobs with this tag; repeatable: with all of them."),
     ] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="SWEEP", help="Only jobs of this sweep.")] = None,
     order: Annotated[
         Literal["created_at", "-created_at", "-best_accuracy"], typer.Option(help="What to sort by; - is descending.")
     ] = "-created_at",
@@ -47,6 +48,7 @@ def list_jobs(
             experiment=experiment,
             loss=loss,
             tags=tags,
+            sweep_id=sweep,
             order=order,
             limit=min(limit + 1, _LONGEST_PAGE),
         )

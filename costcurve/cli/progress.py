@@ -1,4 +1,4 @@
-"""Jobs while they run: bars on a terminal, now and then a line anywhere else."""
+"""Jobs and sweeps while they run: bars on a terminal, now and then a line anywhere else."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from typing import Protocol, Self, TextIO
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from costcurve.answers import Job
-from costcurve.cli.describe import duration, figure, outcome, short_result
+from costcurve.answers import Job, Sweep
+from costcurve.cli.describe import duration, figure, outcome, short_result, standing
 from costcurve.cli.output import PlainConsole
 from costcurve.clients import Client
 
@@ -20,10 +20,13 @@ Figures = Mapping[str, float]
 
 
 class Display(Protocol):
-    """Shows how jobs stand, each under a label."""
+    """Shows how jobs and sweeps stand, each under a label."""
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
         """Show the job's present state and its latest figures."""
+
+    def show_sweep(self, label: str, sweep: Sweep) -> None:
+        """Show in which states the sweep's jobs are."""
 
     def __enter__(self) -> Self: ...
 
@@ -64,10 +67,17 @@ class Bars:
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
         """Move the job's bar."""
+        state = f"{job.status} {short_result(job)}" if job.is_terminal else _state(job, figures)
+        self._move(label, job.progress.step, job.progress.steps, state)
+
+    def show_sweep(self, label: str, sweep: Sweep) -> None:
+        """Move the sweep's bar."""
+        self._move(label, sweep.ended, sweep.total, standing(sweep))
+
+    def _move(self, label: str, done: int, of: int, state: str) -> None:
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, state="")
-        state = f"{job.status} {short_result(job)}" if job.is_terminal else _state(job, figures)
-        self._progress.update(self._tasks[label], total=job.progress.steps, completed=job.progress.step, state=state)
+        self._progress.update(self._tasks[label], total=of, completed=done, state=state)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -78,7 +88,7 @@ class Bars:
 
 
 class Lines:
-    """A line for each job when its status changes, and every few seconds while there is news."""
+    """A line for each job and sweep when its status changes, and every few seconds while there is news."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -87,13 +97,19 @@ class Lines:
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
         """Write a line, unless the last one says the same, or is fresh enough."""
-        state = _state(job, figures)
+        self._tell(label, job.status, _state(job, figures))
+
+    def show_sweep(self, label: str, sweep: Sweep) -> None:
+        """Write a line, unless the last one says the same, or is fresh enough."""
+        self._tell(label, "ended" if sweep.is_terminal else "open", standing(sweep))
+
+    def _tell(self, label: str, status: str, state: str) -> None:
         now = self._clock()
         if label in self._last:
-            status, shown, moment = self._last[label]
-            if state == shown or (status == job.status and now - moment < _LINE_SECONDS):
+            before, shown, moment = self._last[label]
+            if state == shown or (status == before and now - moment < _LINE_SECONDS):
                 return
-        self._last[label] = (job.status, state, now)
+        self._last[label] = (status, state, now)
         self._stream.write(f"{label}  {state}\n")
         self._stream.flush()
 

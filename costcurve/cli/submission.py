@@ -124,7 +124,7 @@ def _read(file: str) -> dict[str, Any]:
     """The body in the file; a bare spec is one that has neither a spec nor a preset in it."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        document = json.loads(text, parse_constant=_no_constant)
+        document = _loads(text)
     except OSError as error:
         raise typer.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--spec") from error
     except (ValueError, RecursionError) as error:
@@ -132,23 +132,37 @@ def _read(file: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--spec")
     body = document if document.keys() & {"spec", "preset"} else {"spec": document}
-    for member in ("spec", "tags"):
+    for member in ("spec", "tags", "grid"):
         if not isinstance(body.get(member), dict | None):
             raise typer.BadParameter(f"{file}: /{member} must be an object", param_hint="--spec")
     return body
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite_number)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _init(text: str | None) -> Any:
     if text is None or not text.lstrip().startswith("{"):
         return text
+    return parsed_json(text, option="--init")
+
+
+def parsed_json(text: str, *, option: str) -> Any:
+    """The value of an option that is given as JSON. Raises typer.BadParameter."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--init") from error
+        return _loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from error
 
 
 def _layers(text: str | None) -> list[int] | None:

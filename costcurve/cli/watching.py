@@ -1,6 +1,8 @@
 """`watch`, and the watching of a job that was just submitted."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import typer
@@ -31,7 +33,7 @@ def watch(job_id: JobArgument, service: ServiceOptions) -> None:
 
 def follow(client: Client, job_id: str, stream: TextIO | None) -> Job:
     """The job once it has ended; until then its progress goes to the stream, if there is one."""
-    try:
+    with leaving(job_id, "costcurve"):
         if stream is None:
             return client.wait(job_id)
         with display_on(stream, transient=True) as display:
@@ -41,8 +43,15 @@ def follow(client: Client, job_id: str, stream: TextIO | None) -> Job:
                     None if job.is_terminal else display.show(job.id, job, latest_figures(client, job))
                 ),
             )
+
+
+@contextmanager
+def leaving(watched: str, commands: str) -> Iterator[None]:
+    """Ctrl-C ends the watching in here, and what is watched goes on; `commands` is what its commands begin with."""
+    try:
+        yield
     except KeyboardInterrupt as interrupt:
-        tell(f"{job_id} goes on; `costcurve watch {job_id}` watches it again, `costcurve cancel {job_id}` ends it")
+        tell(f"{watched} goes on; `{commands} watch {watched}` watches it again, `{commands} cancel {watched}` ends it")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from costcurve import ApiError, AsyncClient, Client, Job, ServiceUnreachable, WaitTimeout
+from costcurve import ApiError, AsyncClient, Client, Job, ServiceUnreachable, SweepWaitTimeout, WaitTimeout
 from jobs.presets import PRESETS
 from tests.processes import Deployment
 
@@ -224,6 +224,64 @@ def test_jobs_are_listed_by_filter_and_page(client, request):
     finally:
         for job_id in ids:
             client.cancel(job_id)
+
+
+def test_a_sweep_is_submitted_waited_for_and_its_jobs_are_listed(client):
+    grid = {"loss": ["quadratic", "cross_entropy"], "learning_rate": (0.1, 0.2)}
+    seen = []
+    sweep = client.submit_sweep({"epochs": 3}, preset="neuron-good-start", grid=grid, repeats=2, name="mine")
+    assert (sweep.cells, sweep.total, sweep.ended, sweep.is_terminal, sweep.name) == (4, 8, 0, False, "mine")
+
+    ended = client.wait_for_sweep(sweep.id, timeout=60, on_update=lambda sweep: seen.append(sweep.ended))
+
+    assert (ended.succeeded, ended.ended, seen[-1]) == (True, 8, 8)
+    assert seen == sorted(set(seen))
+    assert client.get_sweep(sweep.id) == ended == client.list_sweeps(limit=1).items[0]
+    jobs = list(client.iterate(sweep_id=sweep.id, order="created_at"))
+    assert [(job.cell, job.repeat, job.spec["seed"]) for job in jobs] == [
+        (cell, repeat, repeat) for repeat in range(2) for cell in range(4)
+    ]
+    assert {job.result["final_cost"] for job in jobs if job.repeat == 0} == {
+        job.result["final_cost"] for job in jobs if job.repeat == 1
+    }, "one neuron draws nothing: its repeats are all alike"
+
+
+def test_a_sweep_that_runs_is_cancelled_and_waiting_returns_it(client):
+    sweep = client.submit_sweep(LONG, grid={"loss": ["quadratic", "cross_entropy"]}, repeats=2)
+    with pytest.raises(SweepWaitTimeout, match="4 jobs that go on") as caught:
+        client.wait_for_sweep(sweep.id, timeout=0)
+    assert caught.value.sweep.id == sweep.id
+    client.cancel_sweep(sweep.id)
+    client.cancel_sweep(sweep.id)
+    ended = client.wait_for_sweep(sweep.id, timeout=60)
+    assert (ended.counts["cancelled"], ended.succeeded) == (4, False)
+
+
+def test_sweeps_are_listed_page_by_page(idle):
+    made = [idle.submit_sweep(preset="neuron-good-start").id for _ in range(3)]
+    first = idle.list_sweeps(limit=2)
+    second = idle.list_sweeps(limit=1, cursor=first.next_cursor)
+    assert [sweep.id for sweep in [*first.items, *second.items]] == made[::-1]
+
+
+def test_a_sweep_sent_twice_with_one_key_is_made_once(idle):
+    first, again = (idle.submit_sweep(LONG, repeats=2, idempotency_key="sweep") for _ in range(2))
+    assert first == again
+
+
+def test_a_sweep_that_is_not_valid_names_each_bad_field(client):
+    with pytest.raises(ApiError) as caught:
+        client.submit_sweep({"experiment": "neuron"}, grid={"learning_rate": [1, 0], "loss": ["hinge"]})
+    assert {field.pointer for field in caught.value.errors} == {"/grid/learning_rate/1", "/grid/loss/0"}
+
+
+def test_a_sweep_that_does_not_exist_is_not_found(client):
+    for ask in (client.get_sweep, client.cancel_sweep, client.wait_for_sweep):
+        with pytest.raises(ApiError) as caught:
+            ask("swp_none/..")
+        assert (caught.value.status, caught.value.code) == (404, "sweep_not_found")
+    with pytest.raises(ValueError, match="a sweep's id cannot be empty"):
+        client.get_sweep("")
 
 
 def test_validation_and_presets_queue_nothing(client):

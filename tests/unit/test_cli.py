@@ -8,12 +8,13 @@ import signal
 import pytest
 import typer
 
-from costcurve import ApiError, CostCurveError, Job, ServiceUnreachable
-from costcurve.cli.describe import duration, init_text, outcome
+from costcurve import ApiError, CostCurveError, Job, ServiceUnreachable, Sweep
+from costcurve.cli.describe import duration, grid_text, init_text, outcome, standing
 from costcurve.cli.exits import exit_code_of
 from costcurve.cli.progress import Lines
 from costcurve.cli.sparkline import ASCII, sparkline
 from costcurve.cli.submission import JobOptions, SourceOptions, overrides, submission
+from costcurve.cli.sweeps import grid_of
 from costcurve.interruption import Interruption
 
 
@@ -100,6 +101,7 @@ def test_a_dash_reads_the_file_from_standard_input(monkeypatch):
         ({}, {"epochs": 3}, "say what to train"),
         ({"experiment": "neuron"}, {"init": "{scheme"}, "not JSON"),
         ({"experiment": "neuron"}, {"init": '{"weight": NaN}'}, "NaN is not a number"),
+        ({"experiment": "neuron"}, {"init": '{"weight": 1e999}'}, "1e999 is not a number"),
         ({"experiment": "mnist"}, {"layers": "784;10"}, "whole numbers"),
         ({"experiment": "mnist"}, {"tag": ["novalue"]}, "KEY=VALUE"),
         ({"experiment": "neuron"}, {"learning_rate": float("nan")}, "finite"),
@@ -180,6 +182,81 @@ def test_a_job_that_is_put_aside_says_so_and_is_still_followed():
         "a  paused: paused on request",
         "a  queued: resumed by its client",
     ]
+
+
+def a_sweep(**counts: int) -> Sweep:
+    total = sum(counts.values())
+    every = dict.fromkeys(("queued", "running", "paused", "succeeded", "failed", "cancelled"), 0) | counts
+    return Sweep.model_validate(
+        {
+            "id": "swp_1",
+            "grid": {"loss": ["quadratic", "cross_entropy"], "learning_rate": [0.1, 0.2, 0.3]},
+            "repeats": 2,
+            "cells": 6,
+            "total": total,
+            "counts": every,
+            "is_terminal": not (every["queued"] or every["running"] or every["paused"]),
+            "created_at": "2026-01-01T00:00:00Z",
+        }
+    )
+
+
+def test_a_sweep_is_told_by_how_many_of_its_jobs_have_ended():
+    assert standing(a_sweep(queued=1200, running=2, failed=1)) == (
+        "1 of 1,203 ended: 1,200 queued, 2 running, 1 failed"
+    )
+    assert grid_text(a_sweep(queued=12)) == "2 loss × 3 learning_rate × 2 repeats"
+
+
+def test_lines_of_a_sweep_come_every_few_seconds_and_at_its_end():
+    now, stream = 0.0, io.StringIO()
+    lines = Lines(stream, clock=lambda: now)
+    for moment, counts in (
+        (0, {"queued": 3}),
+        (1, {"queued": 2, "succeeded": 1}),  # too soon
+        (9, {"queued": 2, "succeeded": 1}),
+        (60, {"queued": 2, "succeeded": 1}),  # says nothing new
+        (61, {"succeeded": 3}),
+        (61.5, {"succeeded": 3}),
+    ):
+        now = moment
+        lines.show_sweep("a", a_sweep(**counts))
+    assert stream.getvalue().splitlines() == [
+        "a  0 of 3 ended: 3 queued",
+        "a  1 of 3 ended: 2 queued, 1 succeeded",
+        "a  3 of 3 ended: 3 succeeded",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "grid"),
+    [
+        (["loss=quadratic,cross_entropy"], {"loss": ["quadratic", "cross_entropy"]}),
+        (["learning-rate=0.1, 3,1e-3", "epochs=5"], {"learning_rate": [0.1, 3, 0.001], "epochs": [5]}),
+        (["seed=9223372036854775807"], {"seed": [2**63 - 1]}),
+        (["layers=[[784,10],[784,30,10]]"], {"layers": [[784, 10], [784, 30, 10]]}),
+        (['init=["normal", {"scheme": "zeros"}]'], {"init": ["normal", {"scheme": "zeros"}]}),
+        (["learning_rate=nan,1e999,-"], {"learning_rate": ["nan", "1e999", "-"]}),  # the service refuses them
+        ([], {}),
+    ],
+)
+def test_a_grid_is_given_by_field(given, grid):
+    assert grid_of(given) == grid
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["loss"], "FIELD=A,B"),
+        (["=1,2"], "FIELD=A,B"),
+        (["epochs=1", "epochs=2"], "epochs is given twice"),
+        (["layers=[[784,10]"], "not JSON"),
+        (["learning_rate=[1e999]"], "1e999 is not a number"),
+    ],
+)
+def test_a_grid_that_cannot_be_meant_is_a_usage_error(given, message):
+    with pytest.raises(typer.BadParameter, match=message):
+        grid_of(given)
 
 
 def test_how_a_job_ended_is_said_in_one_line():

@@ -1,0 +1,193 @@
+"""`sweep submit`, `sweep show`, `sweep list`, `sweep watch` and `sweep cancel`."""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from costcurve.answers import Sweep
+from costcurve.cli.arguments import SweepArgument
+from costcurve.cli.command import ServiceOptions
+from costcurve.cli.describe import standing, sweep_details, table_of_sweeps
+from costcurve.cli.exits import ExitCode
+from costcurve.cli.output import tell, write_json, write_line, write_rich
+from costcurve.cli.progress import display_on
+from costcurve.cli.submission import JobOptions, SourceOptions, parsed_json, submission
+from costcurve.cli.watching import leaving
+from costcurve.clients import Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """What a sweep sweeps."""
+
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FIELD=A,B,…",
+            help="Values of a field of the spec, or a JSON array of them; repeatable: every value with every other.",
+            rich_help_panel="The grid",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Jobs for each cell, with the seeds seed, seed + 1, …; 1 if not given.",
+            rich_help_panel="The grid",
+            show_default=False,
+        ),
+    ] = None
+
+
+def submit(
+    source: SourceOptions,
+    grid: GridOptions,
+    job: JobOptions,
+    service: ServiceOptions,
+    wait: Annotated[
+        bool, typer.Option("--wait", "--watch", help="Stay, and show its progress until all jobs have ended.")
+    ] = False,
+) -> None:
+    """Queue one job for each cell of a grid and each repeat, and print the sweep's id.
+
+    Takes the options of `costcurve submit`; they hold for all cells, but for what the grid says.
+
+    costcurve sweep submit --preset mnist-slow-quadratic --grid loss=quadratic,cross_entropy --repeats 3 --wait
+
+    costcurve sweep submit --experiment neuron --grid learning_rate=0.05,0.15,0.5 --grid epochs=100,300
+
+    costcurve sweep submit --experiment mnist --grid 'layers=[[784,30,10],[784,100,10]]' --grid init=normal,xavier
+    """
+    arguments = submission(source, job)
+    arguments["grid"] = {**(arguments.get("grid") or {}), **grid_of(grid.grid)}
+    if grid.repeats is not None:
+        arguments["repeats"] = grid.repeats
+    with service.client() as client:
+        sweep = client.submit_sweep(**arguments)
+        if not service.as_json:
+            write_line(sweep.id)
+            sys.stdout.flush()
+        elif not wait:
+            write_json(sweep)
+        if not wait:
+            tell(f"{sweep.total:,} jobs; `costcurve sweep watch {sweep.id}` shows how they go")
+            return
+        ended = follow(client, sweep.id, None if service.as_json else sys.stderr)
+    if service.as_json:
+        write_json(ended)
+    else:
+        tell(f"{ended.id} {standing(ended)}")
+    end_as(ended)
+
+
+def show(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """What a sweep sweeps, and how its jobs stand; `costcurve list --sweep SWEEP` shows them one by one."""
+    with service.client() as client:
+        sweep = client.get_sweep(sweep_id)
+    if service.as_json:
+        write_json(sweep)
+    else:
+        write_rich(sweep_details(sweep))
+
+
+def list_sweeps(
+    service: ServiceOptions,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many sweeps at most.")] = 50,
+) -> None:
+    """The sweeps, the newest first."""
+    with service.client() as client:
+        page = client.list_sweeps(limit=limit)
+    if service.as_json:
+        write_json({"items": [sweep.model_dump(mode="json") for sweep in page.items]})
+    elif page.items:
+        write_rich(table_of_sweeps(page.items))
+    if page.next_cursor is not None:
+        tell(f"there are more than {limit}; --limit shows more")
+    elif not page.items:
+        tell("no sweeps")
+
+
+def watch(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """Follow a sweep until all of its jobs have ended: exit code 0 if all succeeded, 1 if not.
+
+    Ctrl-C ends the watching, not the sweep.
+    """
+    with service.client() as client:
+        sweep = follow(client, sweep_id, None if service.as_json else sys.stdout)
+    _tell_state(sweep, service)
+    end_as(sweep)
+
+
+def cancel(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """End all jobs of a sweep: waiting ones at once, running ones as soon as their workers hear of it."""
+    with service.client() as client:
+        _tell_state(client.cancel_sweep(sweep_id), service)
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "submit": submit,
+    "show": show,
+    "list": list_sweeps,
+    "watch": watch,
+    "cancel": cancel,
+}
+
+
+def follow(client: Client, sweep_id: str, stream: TextIO | None) -> Sweep:
+    """The sweep once it has ended; until then its progress goes to the stream, if there is one."""
+    with leaving(sweep_id, "costcurve sweep"):
+        if stream is None:
+            return client.wait_for_sweep(sweep_id)
+        with display_on(stream, transient=True) as display:
+            return client.wait_for_sweep(
+                sweep_id, on_update=lambda sweep: None if sweep.is_terminal else display.show_sweep(sweep.id, sweep)
+            )
+
+
+def end_as(sweep: Sweep) -> None:
+    """End the command as the sweep has ended."""
+    if not sweep.succeeded:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def grid_of(given: Sequence[str]) -> dict[str, list[Any]]:
+    """The grid that was given as FIELD=A,B,… Raises typer.BadParameter."""
+    grid: dict[str, list[Any]] = {}
+    for each in given:
+        name, separator, text = each.partition("=")
+        name = name.strip().replace("-", "_")
+        if not separator or not name:
+            raise typer.BadParameter(f"{each!r} is not FIELD=A,B,…", param_hint="--grid")
+        if name in grid:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--grid")
+        grid[name] = _values(text.strip())
+    return grid
+
+
+def _values(text: str) -> list[Any]:
+    if text.startswith("["):
+        values: list[Any] = parsed_json(text, option="--grid")
+        return values
+    return [_value(part.strip()) for part in text.split(",")]
+
+
+def _value(text: str) -> int | float | str:
+    """A number if it is one; otherwise the name of something, which the service knows or refuses."""
+    for number in (int, float):
+        try:
+            if math.isfinite(value := number(text)):
+                return value
+        except (ValueError, OverflowError):
+            continue
+    return text
+
+
+def _tell_state(sweep: Sweep, service: ServiceOptions) -> None:
+    if service.as_json:
+        write_json(sweep)
+    else:
+        write_line(f"{sweep.id} {standing(sweep)}")

@@ -1,0 +1,94 @@
+# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
+"""What the client can do with sweeps, each operation once, as steps (exchange.py), like those in operations.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
+from uuid import uuid4
+
+from costcurve.answers import Sweep, SweepPage
+from costcurve.calls import Call, as_model, sweep_path
+from costcurve.errors import SweepWaitTimeout
+from costcurve.exchange import Remote, Steps
+from costcurve.operations import AnyGivenSpec, JobFields, submission_body
+from costcurve.waiting import until_ended
+
+
+def submit_sweep(
+    remote: Remote,
+    /,
+    spec: AnyGivenSpec | None = None,
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    repeats: int = 1,
+    idempotency_key: str | None = None,
+    **fields: Unpack[JobFields],
+) -> Steps[Sweep]:
+    """Queue one job for each cell of a grid and each repeat: all of them, or none.
+
+    Args:
+        spec: what all cells share; with a preset, the fields in which they differ from it.
+        grid: the values of each swept field of the spec, such as `{"loss": ["quadratic", "cross_entropy"]}`.
+        repeats: jobs for each cell, with the seeds seed, seed + 1 and so on, the same in every cell.
+        idempotency_key: as for `submit`.
+        fields: as for `submit`; they hold for every job.
+
+    Raises:
+        ApiError: the service refused; status 422, and `errors` names each bad field, `/grid/loss/1` for instance.
+        ServiceUnreachable: as for `submit`.
+    """
+    swept = {name: list(values) for name, values in (grid or {}).items()}
+    body = {**submission_body(spec, fields), "grid": swept, "repeats": repeats}
+    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+    return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, headers=headers, creates=True))
+
+
+def get_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
+    """The sweep as it stands; `list` with its `sweep_id` gives its jobs."""
+    return remote.answer(Call("GET", sweep_path(sweep_id), as_model(Sweep)))
+
+
+def list_sweeps(remote: Remote, /, *, limit: int | None = None, cursor: str | None = None) -> Steps[SweepPage]:
+    """One page of sweeps, the newest first.
+
+    Args:
+        limit: 1 to 200; 50 if None.
+        cursor: the `next_cursor` of the page before.
+    """
+    query = {"limit": limit, "cursor": cursor}
+    return remote.answer(Call("GET", "/v1/sweeps", as_model(SweepPage), query=query))
+
+
+def cancel_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
+    """Cancel all of its jobs that have not ended, as `cancel` does with one. Twice is no error."""
+    return remote.answer(Call("POST", sweep_path(sweep_id, "/cancel"), as_model(Sweep)))
+
+
+def wait_for_sweep(
+    remote: Remote,
+    /,
+    sweep_id: str,
+    *,
+    timeout: float | None = None,
+    poll: float = 1.0,
+    on_update: Callable[[Sweep], object] | None = None,
+) -> Steps[Sweep]:
+    """The sweep, once all of its jobs have ended, however they ended: look at its `counts`.
+
+    Args:
+        sweep_id: the sweep.
+        timeout: seconds after which to stop waiting; None waits as long as it takes.
+        poll: the longest pause between two looks, in seconds; the first looks come quicker.
+        on_update: called with the sweep at the first look, and whenever its counts have changed.
+
+    Raises:
+        SweepWaitTimeout: some of its jobs have not ended in time. They go on.
+    """
+    call = Call("GET", sweep_path(sweep_id), as_model(Sweep))
+    return until_ended(
+        remote,
+        lambda _: remote.answer(call),
+        timeout=timeout,
+        poll=poll,
+        on_update=on_update,
+        too_late=SweepWaitTimeout,
+    )

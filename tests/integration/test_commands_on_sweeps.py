@@ -1,0 +1,140 @@
+"""`costcurve sweep`, against a service with and without a worker."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from costcurve import Client
+from tests.commands import Ran, runner, started
+from tests.processes import Deployment, until
+
+GRID = ["--grid", "loss=quadratic,cross_entropy", "--grid", "learning-rate=0.1,0.2,0.3", "--repeats", "2"]
+
+
+@pytest.fixture
+def run(service: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    monkeypatch.setenv("COSTCURVE_URL", service.url)
+    return runner(capsys)
+
+
+@pytest.fixture(scope="module")
+def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A service with a worker."""
+    with Deployment(Path(tmp_path_factory.mktemp("home"))) as deployment:
+        deployment.start_workers()
+        deployment.start_service()
+        yield deployment
+
+
+@pytest.fixture
+def sweep(run) -> str:
+    """The id of a sweep of twelve jobs."""
+    return run("sweep", "submit", "--experiment", "neuron", *GRID, "--name", "n", "--tag", "a=b").out.strip()
+
+
+def test_a_sweep_is_submitted_and_says_what_it_is(run):
+    ran = run("sweep", "submit", "--experiment", "neuron", *GRID)
+
+    assert (ran.code, re.fullmatch(r"swp_\w+\n", ran.out) is not None) == (0, True)
+    assert ran.err == f"12 jobs; `costcurve sweep watch {ran.out.strip()}` shows how they go\n"
+
+
+def test_a_sweep_is_shown_with_its_grid_and_how_it_stands(run, sweep):
+    rows = (re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in run("sweep", "show", sweep).out.splitlines())
+
+    assert dict(rows).items() >= {
+        ("id", sweep),
+        ("jobs", "0 of 12 ended: 12 queued"),
+        ("name", "n"),
+        ("tags", "a=b"),
+        ("experiment", "neuron"),
+        ("loss (swept)", "quadratic; cross_entropy"),
+        ("learning_rate (swept)", "0.1; 0.2; 0.3"),
+        ("cells", "6, each 2 times"),
+    }
+
+
+def test_sweeps_and_the_jobs_of_one_are_listed(run, sweep):
+    newest = run("sweep", "list", "--limit", "1")
+    assert newest.out.splitlines()[1].startswith(sweep)
+    assert "2 loss × 3 learning_rate × 2 repeats" in newest.out
+    jobs = json.loads(run("list", "--sweep", sweep, "--json").out)["items"]
+    assert {job["sweep_id"] for job in jobs} == {sweep}
+    assert f"{sweep}, cell 5, repeat 1" in run("show", jobs[0]["id"]).out
+
+
+def test_a_sweep_is_cancelled(run, sweep):
+    for _ in range(2):
+        assert run("sweep", "cancel", sweep).out == f"{sweep} 12 of 12 ended: 12 cancelled\n"
+    assert run("sweep", "watch", sweep).code == 1
+
+
+def test_a_file_may_hold_a_sweep_and_options_override_it(run, tmp_path):
+    file = tmp_path / "sweep.json"
+    body = {"spec": {"experiment": "neuron"}, "grid": {"epochs": [1, 2], "loss": ["quadratic"]}, "repeats": 3}
+    file.write_text(json.dumps(body))
+    made = json.loads(run("sweep", "submit", "--spec", str(file), "--grid", "epochs=4,5,6", "--json").out)
+
+    assert (made["grid"], made["repeats"]) == ({"epochs": [4, 5, 6], "loss": ["quadratic"]}, 3)
+
+
+def test_a_sweep_that_is_not_valid_is_told_field_by_field(run):
+    ran = run("sweep", "submit", "--experiment", "neuron", "--grid", "loss=quadratic,hinge", "--grid", "epochs=0,1")
+    assert (ran.code, ran.out) == (2, "")
+    assert "  /grid/loss/1: " in ran.err
+    assert "  /grid/epochs/0: " in ran.err
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+def test_a_sweep_that_does_not_exist_is_not_found(run, command):
+    ran = run("sweep", command, "swp_none")
+    assert (ran.code, ran.out) == (3, "")
+    assert "No such sweep" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [["show", "{sweep}"], ["cancel", "{sweep}"], ["list"]])
+def test_with_json_every_command_prints_one_document_and_nothing_else(run, sweep, arguments):
+    ran = run("sweep", *(argument.format(sweep=sweep) for argument in arguments), "--json")
+    assert ran.code == 0
+    assert isinstance(json.loads(ran.out), dict)
+
+
+def test_waiting_shows_how_many_have_ended_and_keeps_the_standard_output_for_the_id(run, at_work):
+    ran = run("--url", at_work.url, "sweep", "submit", "--preset", "neuron-good-start", *GRID, "--wait")
+
+    sweep = ran.out.strip()
+    assert (ran.code, re.fullmatch(r"swp_\w+", sweep) is not None) == (0, True)
+    assert re.match(rf"{sweep}  \d+ of 12 ended: ", ran.err)
+    assert ran.err.endswith(f"{sweep} 12 of 12 ended: 12 succeeded\n")
+
+
+def test_a_sweep_of_which_a_job_fails_makes_waiting_fail(run, at_work):
+    long = ["--experiment", "neuron", "--max-runtime", "0.01", "--grid", "epochs=1,1000000"]
+    ran = run("--url", at_work.url, "sweep", "submit", *long, "--wait", "--json")
+
+    assert ran.code == 1
+    assert json.loads(ran.out)["counts"].items() >= {("succeeded", 1), ("failed", 1)}
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_sweep(run, sweep, service, tmp_path):
+    with started("sweep", "watch", sweep, home=tmp_path, url=service.url, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == f"{sweep}  0 of 12 ended: 12 queued\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert f"`costcurve sweep cancel {sweep}` ends it" in process.stderr.read()
+    with Client(service.url) as client:
+        assert client.get_sweep(sweep).counts["queued"] == 12
+
+
+def test_watching_ends_when_the_last_job_has(run, sweep, service, tmp_path):
+    with started("sweep", "watch", sweep, home=tmp_path, url=service.url) as process, Client(service.url) as client:
+        assert process.stdout.readline() == f"{sweep}  0 of 12 ended: 12 queued\n"
+        client.cancel_sweep(sweep)
+        until(process.poll, lambda code: code is not None)
+        assert process.returncode == 1
+        assert process.stdout.read() == f"{sweep} 12 of 12 ended: 12 cancelled\n"
