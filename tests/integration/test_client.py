@@ -278,7 +278,7 @@ def test_a_sweep_that_is_not_valid_names_each_bad_field(client):
 def test_a_sweep_that_does_not_exist_is_not_found(client):
     for ask in (client.get_sweep, client.cancel_sweep, client.wait_for_sweep):
         with pytest.raises(ApiError) as caught:
-            ask("swp_none/..")
+            ask("swp_none")
         assert (caught.value.status, caught.value.code) == (404, "sweep_not_found")
     with pytest.raises(ValueError, match="a sweep's id cannot be empty"):
         client.get_sweep("")

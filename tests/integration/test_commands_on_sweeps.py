@@ -114,8 +114,8 @@ def test_waiting_shows_how_many_have_ended_and_keeps_the_standard_output_for_the
 
 
 def test_a_sweep_of_which_a_job_fails_makes_waiting_fail(run, at_work):
-    long = ["--experiment", "neuron", "--max-runtime", "0.01", "--grid", "epochs=1,1000000"]
-    ran = run("--url", at_work.url, "sweep", "submit", *long, "--wait", "--json")
+    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--grid", "input=1,1e200"]
+    ran = run("--url", at_work.url, "sweep", "submit", *one_diverges, "--wait", "--json")
 
     assert ran.code == 1
     assert json.loads(ran.out)["counts"].items() >= {("succeeded", 1), ("failed", 1)}

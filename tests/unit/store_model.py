@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from jobs.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound, LaneLost, WorkerRetired
+from jobs.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound, LaneLost, SweepNotFound, WorkerRetired
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -26,11 +26,22 @@ class Model:
             return True
         fresh = {"status": "queued", "attempt": 1, "crashes": 0, "solo": False, "events": 1, "lane": None}
         place = {"epoch": 0, "step": 0, "curve": 0, "checkpoint": None, "worker": None, "request": None}
-        own = {"shape": shape, "priority": priority, "born": self.now, "number": next(self.numbers)}
+        own = {"shape": shape, "priority": priority, "born": self.now, "number": next(self.numbers), "sweep": None}
         self.jobs[job_id] = fresh | place | own
         if key is not None:
             self.keys[key] = (job_id, sent)
         return False
+
+    def submit_sweep(self, sweep_id: str, job_ids: list[str], shape: tuple[str, str], priority: int) -> None:
+        for job_id in job_ids:
+            self.submit(job_id, shape, priority, None, None)
+            self.jobs[job_id]["sweep"] = sweep_id
+
+    def sweep(self, sweep_id: str) -> list[dict[str, Any]]:
+        found = [job for job in self.jobs.values() if job["sweep"] == sweep_id]
+        if not found:
+            raise SweepNotFound("")
+        return found
 
     def find(self, job_id: str) -> dict[str, Any]:
         if job_id not in self.jobs:
@@ -120,6 +131,11 @@ class Model:
             self.move(job, "cancelled")
         elif job["status"] != "cancelled":
             raise InvalidTransition("")
+
+    def cancel_sweep(self, sweep_id: str) -> None:
+        for job in self.sweep(sweep_id):
+            if job["status"] not in ENDED:
+                self.cancel(job)
 
     def pause(self, job: dict[str, Any]) -> None:
         if job["status"] in ENDED or job["request"] == "cancel":

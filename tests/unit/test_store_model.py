@@ -22,6 +22,7 @@ from jobs.listing import JobQuery
 from jobs.settings import LEASE_SECONDS
 from jobs.store import JobStore
 from jobs.submission import Clone, JobChanges, Submission
+from jobs.sweeps import SweepSubmission
 from jobs.tables import metadata
 from tests.unit.reports import ENGINES, RESULT, mnist_result
 from tests.unit.store_model import ENDED, Model
@@ -57,6 +58,7 @@ class Story(RuleBasedStateMachine):
         self.workers: dict[str, str] = {}
         self.claims: list[tuple[Claim, int]] = []
         self.ids: list[str] = []
+        self.sweeps: list[str] = []
         self.seen: dict[str, Any] = {}
         with store._database.write() as tx:
             for table in reversed(metadata.sorted_tables):
@@ -71,6 +73,7 @@ class Story(RuleBasedStateMachine):
         often = [self.claim] * bool(self.model.queue()) + [self.record, self.end] * bool(self.held())
         sometimes = [self.submit, self.ask, self.retire, self.perform]
         seldom = [self.claim, self.clone, self.update, self.delete, self.register, self.renew, self.time_passes]
+        seldom += [self.submit_sweep, *[self.cancel_sweep] * bool(self.sweeps)]
         happens = pick(data.draw, [*often * 4, *sometimes * 2, *seldom, self.reap])
         note(happens.__name__)
         happens(data.draw)
@@ -101,6 +104,14 @@ class Story(RuleBasedStateMachine):
                 events = self.store.events(job_id)
                 assert (len(events), events[-1].to_status) == (expected["events"], expected["status"])
             self.seen[job_id] = (job.version, dict(expected))
+        for sweep_id in self.sweeps:
+            assert outcome(partial(self.counted, sweep_id)) == outcome(partial(self.expected_counts, sweep_id))
+
+    def counted(self, sweep_id: str) -> dict[str, int]:
+        return {status.value: count for status, count in self.store.sweep(sweep_id).counts.items() if count}
+
+    def expected_counts(self, sweep_id: str) -> dict[str, int]:
+        return dict(Counter(job["status"] for job in self.model.sweep(sweep_id)))
 
     def teardown(self) -> None:
         self.compare(everything=True)
@@ -118,6 +129,26 @@ class Story(RuleBasedStateMachine):
         submission = Submission.model_validate({"spec": SPECS[kind], "device": device, "priority": priority})
         real = partial(self.store.submit, submission, idempotency_key=key)
         self.add(real, (device, kind), priority, key, (kind, device, priority))
+
+    def submit_sweep(self, draw: Draw) -> None:
+        count = draw(st.integers(1, 3))
+        if len(self.model.jobs) + count > MAX_JOBS:
+            return
+        kind, device, priority = draw(kinds), draw(requested_devices), draw(priorities)
+        submission = SweepSubmission(spec=SPECS[kind], device=device, priority=priority, repeats=count)
+        made: list[str] = []
+
+        def real() -> None:
+            self.sweeps.append(self.store.submit_sweep(submission).sweep.id)
+            page = self.store.list(JobQuery(sweep_id=self.sweeps[-1], order="created_at"))
+            made.extend(job.id for job in page.items)
+
+        self.step(real, lambda: self.model.submit_sweep(self.sweeps[-1], made, (device, kind), priority))
+        self.ids += made
+
+    def cancel_sweep(self, draw: Draw) -> None:
+        sweep_id = pick(draw, self.sweeps)
+        self.step(lambda: self.store.cancel_sweep(sweep_id) and None, lambda: self.model.cancel_sweep(sweep_id))
 
     def clone(self, draw: Draw) -> None:
         job_id, priority, key = pick(draw, self.ids), draw(st.none() | priorities), draw(keys)

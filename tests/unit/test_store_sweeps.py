@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from time import process_time
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from jobs.enqueue import job_values
 from jobs.errors import IdempotencyKeyReused, InvalidRequest, JobNotFound, SweepNotFound
@@ -91,7 +92,7 @@ def test_the_rows_of_a_sweeps_job_are_those_of_the_same_job_submitted_alone(stor
 
 
 def test_an_event_says_by_which_sweep_a_job_was_submitted(store, sweep, jobs_of):
-    assert {event.why for job in jobs_of(sweep.id) for event in store.events(job.id)} == {
+    assert {each.why for job in jobs_of(sweep.id) for each in store.events(job.id)} == {
         f"submitted by the sweep {sweep.id}"
     }
 
@@ -135,13 +136,13 @@ def test_cancelling_a_sweep_cancels_what_waits_and_asks_for_the_rest(store, swee
     ended = store.cancel_sweep(sweep.id)
 
     assert (counts(ended), ended.is_terminal) == ({"succeeded": 1, "cancelled": 7}, True)
-    why = {claim.job_id: [event.why for event in store.events(claim.job_id)] for claim in held}
+    why = {claim.job_id: [each.why for each in store.events(claim.job_id)] for claim in held}
     assert "cancel requested" not in why[held[0].job_id]
     assert why[held[1].job_id].count("cancel requested") == why[held[2].job_id].count("cancel requested") == 1
     waited = jobs_of(sweep.id)[4]
     assert (waited.status_reason, waited.version) == ("cancelled with its sweep", 2)
     assert waited.finished_at is not None
-    assert [event.to_status for event in store.events(waited.id)] == [JobStatus.QUEUED, JobStatus.CANCELLED]
+    assert [each.to_status for each in store.events(waited.id)] == [JobStatus.QUEUED, JobStatus.CANCELLED]
     assert store.get(other.id).status is JobStatus.QUEUED
 
 
@@ -282,3 +283,23 @@ def test_a_job_alone_belongs_to_no_sweep(store, submit):
     assert submit().sweep_id is None
     with pytest.raises(JobNotFound):
         store.get("swp_0")
+
+
+def test_5000_jobs_are_queued_and_cancelled_in_one_transaction_each_with_few_statements(opened):
+    database = opened()
+    store = JobStore(database)
+    commits, statements = [], []
+    event.listen(database.engine, "commit", commits.append)
+    event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    grid = {"learning_rate": [rate / 1000 for rate in range(1, 2501)], "loss": ["quadratic", "cross_entropy"]}
+
+    started = process_time()
+    sweep = store.submit_sweep(sweep_of(spec={"experiment": "mnist"}, grid=grid, repeats=1, tags={"a": "b"})).sweep
+    assert process_time() - started < 2, "seconds of one core; there should be one at most"
+    assert (sweep.total, len(commits)) == (5000, 1)
+    assert len(statements) < 10
+    started = process_time()
+    assert counts(store.cancel_sweep(sweep.id)) == {"cancelled": 5000}
+    assert process_time() - started < 2
+    assert len(commits) == 2
+    assert len(statements) < 20
