@@ -36,9 +36,10 @@ chaos: setup ## what must hold when things go wrong, in full: about two hours; C
 model: setup ## 10,000 random steps of the job store, on each database, against a model of it
 	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/test_store_model.py
 
-bench: setup ## how fast the engine trains, how fast jobs are claimed; figures go to benchmarks/records/
+bench: setup ## how fast the engine trains, how fast jobs are claimed and sweeps are queued; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/claims.py
+	$(BIN)/python benchmarks/sweeps.py
 
 docs: setup ## put into docs/ what is generated from the code
 	$(BIN)/python docs/generate.py
