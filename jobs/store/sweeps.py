@@ -85,7 +85,7 @@ class ForSweeps(OnDatabase):
             SweepNotFound: there is no such sweep.
         """
         with self._database.write() as tx:
-            # In an order, so that two who cancel it at once never wait for each other.
+            # By pk, as all do who lock several jobs, so that no two wait for each other.
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.status, jobs.c.cancel_requested_at]
             rows = tx.execute(
                 select(*columns)

@@ -16,7 +16,7 @@ from jobs.store import JobStore
 from jobs.submission import Clone, Submission
 from jobs.sweeps import Sweep, SweepSubmission, planned
 from jobs.tables import events, job_tags, jobs
-from tests.unit.reports import RESULT, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
 
 
 def sweep_of(**fields: object) -> SweepSubmission:
@@ -144,6 +144,48 @@ def test_cancelling_a_sweep_cancels_what_waits_and_asks_for_the_rest(store, swee
     assert waited.finished_at is not None
     assert [each.to_status for each in store.events(waited.id)] == [JobStatus.QUEUED, JobStatus.CANCELLED]
     assert store.get(other.id).status is JobStatus.QUEUED
+
+
+def test_a_sweep_is_cancelled_while_workers_claim_train_and_die(opened, store):
+    sweep = store.submit_sweep(sweep_of(repeats=20)).sweep
+    together = threading.Barrier(4)
+    errors: list[Exception] = []
+
+    def work(own: JobStore, name: str) -> None:
+        own.register_worker(name, host="here", pid=1, device="cpu")
+        together.wait()
+        while held := own.claim(name, engines=ENGINES, devices=CPU, limit=3):
+            for claim in held[1:]:
+                if own.record(claim, progress(1), points(0, 1.0)) is Request.CANCEL:
+                    own.confirm_cancel(claim)
+                else:
+                    own.finish(claim, RESULT)
+            own.retire_worker(name, reason="told to stop", crashed=False)
+            name += "x"
+            own.register_worker(name, host="here", pid=1, device="cpu")
+
+    def cancel(own: JobStore) -> None:
+        together.wait()
+        own.cancel_sweep(sweep.id)
+
+    def noted(work: Callable[..., None], *arguments: object) -> None:
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
+            errors.append(error)
+
+    stores = [JobStore(opened()) for _ in range(4)]
+    tasks = [(work, stores[0], "a"), (work, stores[1], "b"), (cancel, stores[2]), (cancel, stores[3])]
+    threads = [threading.Thread(target=noted, args=task) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    ended = store.sweep(sweep.id)
+    assert (ended.total, ended.is_terminal) == (80, True)
+    assert set(counts(ended)) <= {"succeeded", "cancelled"}
 
 
 def test_an_unknown_sweep_is_not_found(store):
