@@ -9,7 +9,7 @@ from jobs.spec import Spec
 from jobs.validation import StrictModel, Text, bad_value
 
 Device = Literal["auto", "cpu", "cuda"]
-Engine = Literal["auto", "autograd", "fused_cpu"]
+Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack"]
 MAX_TAGS = 16
 
 
@@ -82,6 +82,8 @@ class Submission(StrictModel):
     def _an_engine_that_can_train_it(self) -> Self:
         if self.engine == "fused_cpu" and self.spec.experiment != "mnist":
             raise bad_value("fused_cpu trains the experiment mnist only", at="engine")
+        if self.engine == "neuron_pack" and self.spec.experiment != "neuron":
+            raise bad_value("neuron_pack trains the experiment neuron only", at="engine")
         if self.engine == "fused_cpu" and self.device == "cuda":
             raise bad_value("fused_cpu trains on a CPU only", at="engine")
         return self

@@ -1,6 +1,8 @@
 """One neuron, held point by point against an oracle in plain Python."""
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +13,27 @@ from jobs.curves import NEURON_METRICS, Curve
 from jobs.errors import Diverged
 from jobs.presets import PRESETS
 from jobs.spec import NeuronSpec
-from workers.engines import report
-from workers.engines.autograd import train_neuron
+from workers.engines import autograd, neuron_pack
+from workers.engines.report import Report
 
 CPU = torch.device("cpu")
+
+
+Train = Callable[..., Iterator[Report]]
+
+
+def packed(spec: NeuronSpec, **options: object) -> Iterator[Report]:
+    [reports] = neuron_pack.train_pack([spec], device=CPU, **options)
+    return reports
+
+
+every_engine = pytest.mark.parametrize(
+    "train",
+    [
+        pytest.param(partial(autograd.train_neuron, device=CPU), id=autograd.NAME),
+        pytest.param(packed, id=neuron_pack.NAME),
+    ],
+)
 
 
 def oracle(spec: NeuronSpec, w: float, b: float) -> list[dict[str, float]]:
@@ -33,25 +52,27 @@ def oracle(spec: NeuronSpec, w: float, b: float) -> list[dict[str, float]]:
     return points
 
 
-def trained(spec: NeuronSpec) -> Curve:
-    return Curve.joined(each.curve for each in train_neuron(spec, device=CPU))
+def trained(train: Train, spec: NeuronSpec) -> Curve:
+    return Curve.joined(each.curve for each in train(spec))
 
 
-def assert_follows_oracle(spec: NeuronSpec, w: float, b: float) -> None:
-    curve, expected = trained(spec), oracle(spec, w, b)
+def assert_follows_oracle(train: Train, spec: NeuronSpec, w: float, b: float) -> None:
+    curve, expected = trained(train, spec), oracle(spec, w, b)
     assert len(curve) == spec.epochs + 1
     for metric in NEURON_METRICS:
         wrong = max(abs(got - point[metric]) for got, point in zip(curve.series[metric], expected, strict=True))
         assert wrong <= 1e-12, f"{metric} is off by {wrong}"
 
 
+@every_engine
 @pytest.mark.parametrize("preset", ["neuron-good-start", "neuron-slow-quadratic", "neuron-slow-cross-entropy"])
-def test_every_point_of_the_articles_curves_is_the_oracles(preset):
+def test_every_point_of_the_articles_curves_is_the_oracles(train, preset):
     spec = PRESETS[preset].spec
 
-    assert_follows_oracle(spec, spec.init.weight, spec.init.bias)
+    assert_follows_oracle(train, spec, spec.init.weight, spec.init.bias)
 
 
+@every_engine
 @settings(max_examples=40, deadline=None)
 @given(
     loss=st.sampled_from(["quadratic", "cross_entropy"]),
@@ -62,13 +83,14 @@ def test_every_point_of_the_articles_curves_is_the_oracles(preset):
     rate=st.floats(0.001, 1),
     epochs=st.integers(1, 60),
 )
-def test_every_point_of_any_neurons_curve_is_the_oracles(loss, w, b, x, y, rate, epochs):
+def test_every_point_of_any_neurons_curve_is_the_oracles(train, loss, w, b, x, y, rate, epochs):
     init = {"scheme": "constant", "weight": w, "bias": b}
     fields = {"loss": loss, "init": init, "input": x, "target": y, "learning_rate": rate, "epochs": epochs}
 
-    assert_follows_oracle(NeuronSpec.model_validate({"experiment": "neuron", **fields}), w, b)
+    assert_follows_oracle(train, NeuronSpec.model_validate({"experiment": "neuron", **fields}), w, b)
 
 
+@every_engine
 @pytest.mark.parametrize(
     ("preset", "start", "middle", "end"),
     [
@@ -77,20 +99,22 @@ def test_every_point_of_any_neurons_curve_is_the_oracles(loss, w, b, x, y, rate,
         ("neuron-slow-cross-entropy", 0.9820, None, 0.0120),
     ],
 )
-def test_the_outputs_are_the_articles(preset, start, middle, end):
-    outputs = trained(PRESETS[preset].spec).series["output"]
+def test_the_outputs_are_the_articles(train, preset, start, middle, end):
+    outputs = trained(train, PRESETS[preset].spec).series["output"]
 
     assert round(outputs[0], 4) == start
     assert round(outputs[300], 4) == end
     assert middle is None or round(outputs[200], 4) == middle
 
 
+@every_engine
 @pytest.mark.parametrize("loss", ["quadratic", "cross_entropy"])
 @pytest.mark.parametrize(("weight", "target"), [(1e4, 0.0), (-1e4, 1.0), (1e4, 1.0), (-1e300, 0.0)])
-def test_a_neuron_saturated_beyond_float64_still_has_finite_costs(loss, weight, target):
+def test_a_neuron_saturated_beyond_float64_still_has_finite_costs(train, loss, weight, target):
     init = {"scheme": "constant", "weight": weight, "bias": 0.0}
     curve = trained(
-        NeuronSpec.model_validate({"experiment": "neuron", "loss": loss, "init": init, "target": target, "epochs": 3})
+        train,
+        NeuronSpec.model_validate({"experiment": "neuron", "loss": loss, "init": init, "target": target, "epochs": 3}),
     )
 
     assert all(math.isfinite(value) and value >= 0 for value in curve.series["cost"])
@@ -98,31 +122,34 @@ def test_a_neuron_saturated_beyond_float64_still_has_finite_costs(loss, weight, 
         assert curve.series["cost"][0] == pytest.approx(abs(weight))
 
 
-def test_a_neuron_that_diverges_says_when():
+@every_engine
+def test_a_neuron_that_diverges_says_when(train):
     init = {"scheme": "constant", "weight": 1e300, "bias": 0.0}
     spec = NeuronSpec.model_validate({"experiment": "neuron", "init": init, "input": 1e300})
 
     with pytest.raises(Diverged, match="after 0 updates"):
-        trained(spec)
+        trained(train, spec)
 
 
-def test_a_neuron_that_diverges_reports_every_point_before(monkeypatch):
+@every_engine
+def test_a_neuron_that_diverges_reports_every_point_before(train):
     """The first update overflows: point 0 is finite, and is there."""
     init = {"scheme": "zeros"}
     spec = NeuronSpec.model_validate({"experiment": "neuron", "init": init, "input": 1e200, "learning_rate": 1.0})
     seen = []
     with pytest.raises(Diverged, match="after 1 updates"):
-        seen.extend(train_neuron(spec, device=CPU))
+        seen.extend(train(spec))
 
     assert Curve.joined(each.curve for each in seen).series["output"] == [0.5]
 
 
-def test_how_often_it_reports_changes_no_point():
+@every_engine
+def test_how_often_it_reports_changes_no_point(train):
     spec = PRESETS["neuron-slow-quadratic"].spec
-    whole = trained(spec)
-    reports = list(train_neuron(spec, device=CPU, report_interval=0.0))
+    whole = trained(train, spec)
+    reports = list(train(spec, report_interval=0.0))
 
     assert len(reports) == spec.epochs + 1
     assert [each.step for each in reports[:3]] == [1, 2, 3]
-    assert all(isinstance(each, report.Report) for each in reports)
+    assert all(isinstance(each, Report) for each in reports)
     assert Curve.joined(each.curve for each in reports) == whole

@@ -12,6 +12,7 @@ from jobs.spec import MnistSpec, NeuronSpec, spec_hash
 from tests.engines.conftest import compiled, reference
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.autograd import train_neuron
+from workers.engines.neuron_pack import train_pack
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(
@@ -43,15 +44,32 @@ def neuron(spec, images, **options):
     return train_neuron(spec, device=CPU, **options)
 
 
+def packed_neuron(spec, images, *, resume=None, **options):
+    """In the midst of others, which are elsewhere."""
+    others = [NEURON.model_copy(update={"epochs": epochs}) for epochs in (5, 100)]
+    specs, resumes = [others[0], spec, others[1]], [None, resume, None]
+    _, reports, _ = lanes = train_pack(specs, device=CPU, resumes=resumes, **options)
+    for report in reports:
+        yield report
+        for lane in lanes[::2]:
+            next(lane, None)
+
+
 def outcome(result) -> dict:
     return {**result.model_dump(), "train_seconds": None}
 
 
 @pytest.mark.parametrize(
-    "train", [pytest.param(neuron, id="neuron"), pytest.param(reference, id="network"), *compiled()]
+    "train",
+    [
+        pytest.param(neuron, id="neuron"),
+        pytest.param(packed_neuron, id="packed-neuron"),
+        pytest.param(reference, id="network"),
+        *compiled(),
+    ],
 )
 def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_path, train):
-    spec = NEURON if train is neuron else NETWORK
+    spec = NEURON if train in (neuron, packed_neuron) else NETWORK
     train = partial(train, report_interval=0.0)
     checkpoints, claim = Checkpoints(tmp_path), claim_of(spec)
     whole, names = [], []

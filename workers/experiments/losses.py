@@ -18,8 +18,12 @@ def cost(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
 
     Source: Nielsen, Neural Networks and Deep Learning, eqs. 6 and 63.
     """
-    if loss == "quadratic":
-        each = 0.5 * (torch.sigmoid(z) - y) ** 2
-    else:
-        each = F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    each = costs(z, y, loss=loss)
     return each.sum(dim=1).mean() if reduction == "sum_outputs" else each.mean()
+
+
+def costs(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
+    """The cost of each output by itself, of z's shape; y, the targets, may be broadcast to it."""
+    if loss == "quadratic":
+        return 0.5 * (torch.sigmoid(z) - y) ** 2
+    return F.binary_cross_entropy_with_logits(z, y.expand_as(z), reduction="none")

@@ -1,0 +1,273 @@
+"""Many neurons at once: one float64 tensor program in which every neuron is a lane, with gradients worked out by hand.
+
+A neuron's own arithmetic takes nanoseconds and each operation of torch about a microsecond, so that a thousand neurons
+take little longer than one. The reference engine says what the figures are; this one differs from it in rounding only
+(tests/engines/test_neuron_pack.py). No lane knows of the others: neither how many they are, nor what becomes of them,
+changes a bit of it.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from time import perf_counter
+from weakref import ref
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jobs.curves import NEURON_METRICS, Curve
+from jobs.errors import Diverged
+from jobs.job import NeuronResult
+from jobs.spec import NeuronSpec
+from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite
+from workers.experiments.inits import initial_layers
+from workers.experiments.losses import costs
+
+NAME = "neuron_pack"
+
+# torch computes σ on a CPU in vectors, and what is left over at a tensor's end in another way, which may differ in the
+# last bit. So no tensor may have such an end: lanes are filled up to a multiple of this, which all vectors divide.
+_WIDTH = 64
+# Lanes of one program, at most; a larger pack is several programs.
+_MOST_LANES = 4096
+# Numbers of a tensor that figures are computed for in one go: less than torch would part between threads.
+_FIGURES_AT_ONCE = 16_384
+# Points of all lanes together in one chunk, at most: 24 MiB of figures.
+_MOST_POINTS = 1 << 19
+
+
+def train_pack(
+    specs: Sequence[NeuronSpec],
+    *,
+    device: torch.device,
+    resumes: Sequence[Snapshot | None] | None = None,
+    report_interval: float = REPORT_INTERVAL,
+) -> Sequence[Iterator[Report]]:
+    """Gradient descent as the reference engine's `train_neuron`, for all of these specs side by side.
+
+    Args:
+        specs: what to train, each with its own loss, rate, start, sample and epochs.
+        device: where to train.
+        resumes: where each goes on; at the beginning if None.
+        report_interval: seconds between two reports of a lane.
+
+    Returns:
+        The reports of each lane, as `train_neuron` would yield them: the last has the result, and Diverged is raised by
+        the lane that it happened to. Asking a lane for a report that is not there yet trains all lanes a little
+        further; what the others have to report meanwhile waits for them, so they should be asked in turn. A lane whose
+        iterator is closed or dropped is trained no more.
+    """
+    given = list(zip(specs, resumes or [None] * len(specs), strict=True))
+    parts = (given[start : start + _MOST_LANES] for start in range(0, len(given), _MOST_LANES))
+    return list(chain.from_iterable(_Program.of(part, device, report_interval) for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What all lanes did in a while: their points, and where they are now."""
+
+    # Shaped (lanes, metrics, points).
+    figures: Tensor
+    # Weight and bias, shaped (2, lanes).
+    after: Tensor
+    # Lanes of which some figure is not finite.
+    unsound: frozenset[int]
+    ended: float
+
+
+class _Lane(Iterator[Report]):
+    """One neuron: how far it is, and the chunks that it has not reported yet, each with its place there.
+
+    The program holds it weakly, and so trains nothing that nobody asks for any more.
+    """
+
+    def __init__(self, program: "_Program", spec: NeuronSpec, resume: Snapshot | None) -> None:
+        self._program = program
+        self.spec = spec
+        self._step = resume.step if resume is not None else 0
+        self._seconds_before = resume.seconds if resume is not None else 0.0
+        self._waiting: deque[tuple[_Chunk, int]] = deque()
+        self._error: Diverged | None = None
+        # Points that the program has still to train; the first is where the lane starts.
+        self.points_left = spec.epochs + 1 - self._step
+
+    def __next__(self) -> Report:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        while not self._waiting:
+            if self.points_left <= 0:
+                raise StopIteration
+            self._program.train()
+        return self._report(*self._waiting.popleft())
+
+    def take(self, chunk: _Chunk, place: int) -> None:
+        """Have a chunk to report."""
+        self._waiting.append((chunk, place))
+        self.points_left -= chunk.figures.shape[-1]
+
+    def close(self) -> None:
+        """Train this lane no more."""
+        self.points_left = 0
+        self._waiting.clear()
+
+    def _report(self, chunk: _Chunk, place: int) -> Report:
+        first, last = self._step, self.spec.epochs
+        count = min(chunk.figures.shape[-1], last + 1 - first)
+        columns = chunk.figures[place, :, :count].tolist()
+        curve = Curve(first, dict(zip(NEURON_METRICS, columns, strict=True)))
+        if place in chunk.unsound and (sound := self._ensure_finite(curve)) is not None:
+            return Report(sound.end, sound.end, sound)
+        self._step += count
+        seconds = self._seconds_before + chunk.ended - self._program.started
+        if self._step <= last:
+            # Shaped as the reference engine's, (1, 1) and (1,).
+            state = {"weight": chunk.after[0, place].reshape(1, 1), "bias": chunk.after[1, place].reshape(1)}
+            return Report(
+                self._step, self._step, curve, snapshot=partial(copied, self._step, self._step, seconds, state)
+            )
+        final = {metric: values[-1] for metric, values in curve.series.items()}
+        result = NeuronResult(
+            final_cost=final["cost"],
+            final_output=final["output"],
+            final_weight=final["weight"],
+            final_bias=final["bias"],
+            train_seconds=seconds,
+        )
+        return Report(last, last, curve, result)
+
+    def _ensure_finite(self, curve: Curve) -> Curve | None:
+        """None if all is finite; otherwise the points before, and the error is raised next."""
+        for number in range(len(curve)):
+            point = {metric: values[number] for metric, values in curve.series.items()}
+            try:
+                ensure_finite(point, where=f"after {curve.start + number} updates")
+            except Diverged as error:
+                self.close()
+                self._error = error
+                return Curve(curve.start, {metric: values[:number] for metric, values in curve.series.items()})
+        return None
+
+
+class _Program:
+    """The lanes as tensors. A lane that has ended keeps its place, and is computed in vain, until all are moved up."""
+
+    def __init__(self, device: torch.device, report_interval: float) -> None:
+        self.started = perf_counter()
+        self._device = device
+        self._interval = report_interval
+        self._lanes: list[ref[_Lane]] = []
+
+    @classmethod
+    def of(
+        cls, given: Sequence[tuple[NeuronSpec, Snapshot | None]], device: torch.device, report_interval: float
+    ) -> Sequence[_Lane]:
+        """The lanes of a program of their own."""
+        program = cls(device, report_interval)
+        lanes = [_Lane(program, spec, resume) for spec, resume in given]
+        program._place(lanes, [_initial_state(spec, resume) for spec, resume in given])
+        return lanes
+
+    @torch.no_grad()
+    def train(self) -> None:
+        """Train all lanes for about the time between two reports, and give each what it is to report."""
+        self._move_up()
+        rows, ends, made = self._rows, perf_counter() + self._interval, 0
+        most = min(max(lane.points_left for _, lane in self._live()), len(rows) - 1)
+        while made == 0 or (made < most and perf_counter() < ends):
+            self._descend(rows[made], rows[made + 1])
+            made += 1
+        figures = self._figures(made)
+        unsound = (~torch.isfinite(figures)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        chunk = _Chunk(figures, rows[made].cpu().clone(), frozenset(unsound), perf_counter())
+        rows[0].copy_(rows[made])
+        for place, lane in self._live():
+            lane.take(chunk, place)
+
+    def _live(self) -> list[tuple[int, _Lane]]:
+        """The lanes that are still to be trained, each with its place."""
+        found = ((place, held()) for place, held in enumerate(self._lanes))
+        return [(place, lane) for place, lane in found if lane is not None and lane.points_left > 0]
+
+    def _move_up(self) -> None:
+        """Leave out the lanes that have ended, if that makes the tensors smaller."""
+        live = self._live()
+        if _padded(len(live)) < len(self._targets):
+            states = self._rows[0].T[[place for place, _ in live]].tolist()
+            self._place([lane for _, lane in live], states)
+
+    def _place(self, lanes: Sequence[_Lane], states: Sequence[Sequence[float]]) -> None:
+        """Put the lanes, in these states, weight and bias, side by side."""
+        self._lanes = [ref(lane) for lane in lanes]
+        specs = [lane.spec for lane in lanes]
+        width = _padded(len(specs))
+
+        def tensor(*values: Sequence[float]) -> Tensor:
+            filled = torch.zeros(len(values), width, dtype=torch.float64)
+            filled[:, : len(specs)] = torch.tensor(values, dtype=torch.float64)
+            return filled.to(self._device)
+
+        # ∂z/∂weight and ∂z/∂bias, (2, lanes); the others (lanes,).
+        self._inputs = tensor([spec.input for spec in specs], [1.0] * len(specs))
+        self._targets = tensor([spec.target for spec in specs])[0]
+        self._rates = tensor([spec.learning_rate for spec in specs])[0]
+        self._is_quadratic = tensor([float(spec.loss == "quadratic") for spec in specs])[0] == 1
+        count = min(max(lane.points_left for lane in lanes), _MOST_POINTS // width)
+        # Weight and bias before each update of a chunk, and after the last, each (2, lanes).
+        self._states = torch.zeros(count + 1, 2, width, dtype=torch.float64, device=self._device)
+        self._rows = self._states.unbind()
+        self._rows[0].copy_(tensor(*zip(*states, strict=True)))
+
+    def _descend(self, before: Tensor, after: Tensor) -> None:
+        """One update of every lane, p ← p − η ∂C/∂p."""
+        steps = self._delta(torch.sigmoid(self._logits(before))) * self._inputs
+        torch.sub(before, steps.mul_(self._rates), out=after)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        weights, biases = (states * self._inputs).unbind(-2)
+        return weights + biases
+
+    def _delta(self, outputs: Tensor) -> Tensor:
+        """∂C/∂z, computed as the reference engine's backward pass does.
+
+        Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
+        """
+        error = outputs - self._targets
+        return torch.where(self._is_quadratic, error * (1 - outputs) * outputs, error)
+
+    def _figures(self, count: int) -> Tensor:
+        """Of the chunk's first `count` states, on the CPU: (lanes, metrics, points)."""
+        width = len(self._targets)
+        figures = torch.empty(len(NEURON_METRICS), count, width, dtype=torch.float64, device=self._device)
+        at_once = max(_FIGURES_AT_ONCE // width, 1)
+        for start in range(0, count, at_once):
+            states = self._states[start : min(start + at_once, count)]
+            z = self._logits(states)
+            outputs = torch.sigmoid(z)
+            quadratic, cross_entropy = (costs(z, self._targets, loss=loss) for loss in ("quadratic", "cross_entropy"))
+            part = (
+                torch.where(self._is_quadratic, quadratic, cross_entropy),
+                outputs,
+                states[:, 0],
+                states[:, 1],
+                self._delta(outputs) * self._inputs[0],
+                outputs * torch.sigmoid(-z),
+            )
+            for metric, values in zip(figures, part, strict=True):
+                metric[start : start + len(values)] = values
+        return figures.permute(2, 0, 1).contiguous().cpu()
+
+
+def _initial_state(spec: NeuronSpec, resume: Snapshot | None) -> tuple[float, float]:
+    """Weight and bias."""
+    if resume is not None:
+        return resume.tensors["weight"].item(), resume.tensors["bias"].item()
+    layer = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)[0]
+    return layer.weights.item(), layer.biases.item()
+
+
+def _padded(lanes: int) -> int:
+    return max(1, -(-lanes // _WIDTH)) * _WIDTH
