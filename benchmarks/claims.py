@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
+from jobs.job import Choice
 from jobs.lifecycle import JobStatus
 from jobs.queue import pack_key, queue_rank
 from jobs.spec import spec_hash
@@ -27,7 +28,7 @@ from jobs.store import JobStore
 from jobs.submission import Submission
 from jobs.tables import attempts, jobs
 
-ENGINES = {"auto": "autograd", "autograd": "autograd"}
+ENGINES = ("auto", "autograd")
 CPU = {"auto": "cpu", "cpu": "cpu"}
 LEASE_SECONDS = 3600.0  # nobody renews it here
 ALONE = 500  # claims, and looks, by one alone
@@ -163,13 +164,13 @@ def claim_all(url: str, number: int, share: int, pack: int, ready: Barrier, answ
         store.register_worker(name, host="here", pid=number, device="cpu", lease_seconds=LEASE_SECONDS)
         phases = []
         for limit in (1, pack):
-            phase = Claimed(number, limit)
+            phase, choice = Claimed(number, limit), Choice("autograd", limit)
             ready.wait()
             phase.began = time()
             while len(phase.ids) < share or limit > 1:
                 started = perf_counter()
                 try:
-                    held = store.claim(name, engines=ENGINES, devices=CPU, limit=limit)
+                    held = store.claim(name, engines=ENGINES, devices=CPU, choose=lambda *_, choice=choice: choice)
                 except StoreUnavailable:
                     phase.refused += 1
                     continue
@@ -227,7 +228,7 @@ def alone(name: str, url: str, count: int) -> list[list[str]]:
             last = tx.scalars(select(jobs.c.id).order_by(jobs.c.queue_rank.desc(), jobs.c.pk.desc())).first() or ""
 
         def claim() -> None:
-            [held] = store.claim("wrk_0", engines=ENGINES, devices=CPU)
+            [held] = store.claim("wrk_0", engines=ENGINES, devices=CPU, choose=lambda *_: Choice("autograd"))
             assert held.job_id.startswith("job_cpu")  # noqa: S101
 
         looks = timed(lambda: store.get(last))

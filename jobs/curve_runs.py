@@ -1,9 +1,10 @@
 """Curves in the database: stored in the runs of points in which they were reported, read by range."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from jobs.curves import Curve, decode, encode, metrics_of
 from jobs.errors import UnknownMetric
@@ -44,21 +45,22 @@ def read_curve(
     return CurvePage(found.only(metrics or known), total_points=max(final + 1 - first, 0), next_from=found.end)
 
 
-def write_run(tx: Connection, job_pk: int, curve: Curve) -> None:
-    """Add points to a job's curve."""
+def run_of(job_pk: int, curve: Curve) -> dict[str, Any]:
+    """The columns of a run of points."""
+    metrics, data = ",".join(curve.series), encode(curve)
+    return {"job_pk": job_pk, "first_x": curve.start, "last_x": curve.end - 1, "metrics": metrics, "data": data}
+
+
+def write_runs(tx: Connection, runs: Sequence[dict[str, Any]]) -> None:
+    """Add points to some jobs' curves."""
     # A worker whose connection broke at the commit cannot know, and writes the same points once more.
-    cut(tx, job_pk, first=curve.start)
-    tx.execute(
-        insert(curve_runs).values(
-            job_pk=job_pk,
-            first_x=curve.start,
-            last_x=curve.end - 1,
-            metrics=",".join(curve.series),
-            data=encode(curve),
-        )
-    )
+    cut(tx, {run["job_pk"]: run["first_x"] for run in runs})
+    if runs:
+        tx.execute(insert(curve_runs), runs)
 
 
-def cut(tx: Connection, job_pk: int, *, first: int) -> None:
-    """Drop the runs of a job's curve that start at x = `first` or later."""
-    tx.execute(delete(curve_runs).where(curve_runs.c.job_pk == job_pk, curve_runs.c.first_x >= first))
+def cut(tx: Connection, firsts: Mapping[int, int]) -> None:
+    """Drop the runs that start at x = `first` or later, of the curves of jobs given by their pk."""
+    if firsts:
+        later = curve_runs.c.job_pk == bindparam("cut_pk"), curve_runs.c.first_x >= bindparam("cut_x")
+        tx.execute(delete(curve_runs).where(*later), [{"cut_pk": pk, "cut_x": first} for pk, first in firsts.items()])

@@ -11,7 +11,7 @@ from jobs.lifecycle import JobStatus
 from jobs.spec import spec_hash
 from jobs.submission import Submission
 from jobs.tables import job_tags, jobs
-from jobs.transitions import Cause, write_events
+from jobs.transitions import Cause, event, write_events
 
 Values = dict[str, Any]
 
@@ -54,7 +54,7 @@ def enqueue(
     # Asked for afterwards: to have them returned by the insertion takes longer than all the rest.
     pks = tx.scalars(select(jobs.c.pk).where(jobs.c.id.in_([each["id"] for each in values])).order_by(jobs.c.pk)).all()
     give_tags(tx, pks, tags)
-    write_events(tx, [(pk, None) for pk in pks], cause, target=JobStatus.QUEUED)
+    write_events(tx, [event(pk, cause, source=None, target=JobStatus.QUEUED) for pk in pks])
     return pks
 
 

@@ -1,5 +1,6 @@
 """A job as the store knows it, a worker's claim on it, and what training it came to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -145,6 +146,22 @@ class WorkerInfo:
     heartbeat_at: datetime | None
     lease_expires_at: datetime | None
     job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine that trains a job, and how many jobs of its shape a worker takes at once for it.
+
+    `remark` says why it is not the one that one would expect.
+    """
+
+    engine: str
+    at_once: int = 1
+    remark: str | None = None
+
+
+# The choice for a spec, the engine that was requested ("auto" included), and the device on which it is trained.
+Choose = Callable[[AnySpec, str, str], Choice]
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def event_of(row: Row[Any]) -> Event:
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 
 
-def claim_of(row: Row[Any], *, attempt_pk: int, worker_id: str, engine: str, device: str) -> Claim:
+def claim_of(row: Row[Any], spec: AnySpec, *, attempt_pk: int, worker_id: str, engine: str, device: str) -> Claim:
     """The right of a worker to train the job of this row."""
     return Claim(
         job_id=row.id,
@@ -77,7 +77,7 @@ def claim_of(row: Row[Any], *, attempt_pk: int, worker_id: str, engine: str, dev
         attempt_pk=attempt_pk,
         attempt=row.attempt,
         worker_id=worker_id,
-        spec=spec_of(row),
+        spec=spec,
         spec_hash=row.spec_hash,
         engine=engine,
         device=device,

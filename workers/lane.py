@@ -1,156 +1,175 @@
-"""One job in a worker's hands: trained chunk by chunk, written down, and brought to whatever end comes."""
+"""One job in a worker's hands: what becomes of it, chunk by chunk, and what of that is to be written down."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from time import monotonic
 
 import torch
 
 from jobs.curves import Curve
-from jobs.errors import JobFailure, LaneLost, OutOfMemory, StoreUnavailable, TimedOut, WorkerError, WorkerRetired
+from jobs.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
 from jobs.job import Claim, Failure, Progress, Request
-from jobs.store import JobStore
+from jobs.writes import HandBack, Restart, Turn, Write
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.report import Report, Snapshot
-from workers.patience import Patience
 
 log = logging.getLogger(__name__)
 
 # Seconds between two writes of a job's progress, at the least.
 RECORD_INTERVAL = 0.1
-# Seconds of training between two checkpoints, at the least; and how many times longer than writing one takes.
+# Seconds of training between two checkpoints of a job, at the least; and how many times longer than writing one takes
+# the worker then writes no other, of whatever job.
 CHECKPOINT_INTERVAL = 1.0
 _CHECKPOINT_SHARE = 20
+# Seconds that a worker that is to end takes for checkpoints; its supervisor waits for four.
+_LAST_CHECKPOINTS = 2.0
 
-# The engine's reports, from a snapshot on; None while the data set is still being loaded.
-Start = Callable[[Claim, Snapshot | None], Iterator[Report] | None]
+
+class Thrift:
+    """Sees to it that checkpoints, of all that a worker has in hand together, take a small share of its time."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+        self._ends_at: float | None = None
+
+    def allows(self) -> bool:
+        """Whether one more may be written now."""
+        return monotonic() >= self._free_at
+
+    def allows_last(self) -> bool:
+        """Whether a worker that is to end has the time for one more. A job without goes on from an earlier one."""
+        if self._ends_at is None:
+            self._ends_at = monotonic() + _LAST_CHECKPOINTS
+        return monotonic() < self._ends_at
+
+    def spent(self, seconds: float) -> None:
+        """One has been written."""
+        self._free_at = monotonic() + _CHECKPOINT_SHARE * seconds
 
 
 class Lane:
-    """One job, from its claim to its end here. Every lane is claimed, fenced, cancelled and finished by itself."""
+    """One job, from its claim to its end here. It decides, and writes nothing to the store itself.
 
-    def __init__(
-        self,
-        claim: Claim,
-        *,
-        store: JobStore,
-        checkpoints: Checkpoints,
-        start: Start,
-        patiently: Patience,
-        stop: threading.Event,
-    ) -> None:
-        self._claim = claim
-        self._store = store
+    Whoever has a Write from it puts that into the store, with those of other lanes, and tells it by `written`.
+    """
+
+    def __init__(self, claim: Claim, *, checkpoints: Checkpoints, thrift: Thrift, stop: threading.Event) -> None:
+        self.claim = claim
+        # Where it goes on, once it has begun; None for the beginning.
+        self.snapshot: Snapshot | None = None
+        self.is_over = False
         self._checkpoints = checkpoints
-        self._start = start
-        self._patiently = patiently
+        self._thrift = thrift
         self._stop = stop
         self._recorder = _Recorder(claim)
         self._checkpoint = claim.checkpoint
-        self._snapshot: Snapshot | None = None
-        self._is_begun = False
+        self._checkpoint_due = 0.0
         self._reports: Iterator[Report] | None = None
         self._report: Report | None = None
-        self._checkpoint_due = 0.0
+        self._cannot_start: Exception | None = None
 
-    def advance(self) -> bool:
-        """Train one chunk, and write it down. False: the job has come to an end here.
+    def begin(self) -> Write | None:
+        """Find out where to go on."""
+        return self._or_fail(self._begin)
 
-        Raises:
-            LaneLost: the job is no longer this worker's.
-        """
+    def start(self, reports: Iterator[Report]) -> None:
+        """Train by these reports of an engine; until then, the lane waits for its data set."""
+        self._reports = reports
+        self._recorder.start()
+        self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
+
+    def cannot_start(self, error: Exception) -> None:
+        """Training cannot even begin: the lane is to fail of this."""
+        self._cannot_start = error
+
+    def advance(self) -> Write | None:
+        """Train one chunk. What is to be written down now, if anything."""
+        return self._or_fail(self._advance)
+
+    def written(self, write: Write, answer: Request | LaneLost | None) -> Write | None:
+        """The store has this write, and gave that answer. What is to be written at once because of it, if anything."""
+        if isinstance(answer, LaneLost):
+            log.warning("%s; its result is dropped", answer)
+            self._end()
+            return None
+        if write.checkpoint is not None:
+            if self._checkpoint is not None and self._checkpoint != write.checkpoint:
+                self._checkpoints.remove(self._checkpoint)
+            self._checkpoint = write.checkpoint
+        match write.turn:
+            case None | Restart():
+                if answer is Request.PAUSE:
+                    return self._write(checkpoint=True, turn=answer)
+                return self._write(turn=answer) if answer is Request.CANCEL else None
+            case HandBack():
+                log.info("%s: handed back", self.claim.job_id)
+            case Request.PAUSE:
+                log.info("%s: paused on request", self.claim.job_id)
+            case turn:
+                self._checkpoints.remove_all(self.claim.job_id)
+                what = "failed" if isinstance(turn, Failure) else "cancelled on request"
+                what = what if isinstance(turn, Failure | Request) else "succeeded"
+                log.info("%s: %s after %.1f s", self.claim.job_id, what, self._recorder.elapsed)
+        self._end()
+        return None
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._reports = None  # an engine trains no lane whose reports nobody holds
+
+    def _or_fail(self, work: Callable[[], Write | None]) -> Write | None:
         try:
-            return self._advance()
-        except (LaneLost, StoreUnavailable, WorkerRetired):
-            raise
+            return work()
         except JobFailure as error:
             failure: JobFailure = error
         except Exception as error:
             if _is_out_of_memory(error):
-                failure = OutOfMemory(f"{self._claim.device} has too little memory: {error}")
+                failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
                 # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
-                log.exception("%s: the engine failed", self._claim.job_id)
+                log.exception("%s: the engine failed", self.claim.job_id)
                 failure = WorkerError(f"{type(error).__name__}: {error}")
-        log.warning("%s: failed, %s: %s", self._claim.job_id, failure.code, failure)
-        self._record()
-        self._patiently(partial(self._store.fail, self._claim, Failure(failure.code, str(failure))))
-        self._checkpoints.remove_all(self._claim.job_id)
-        return False
+        log.warning("%s: failed, %s: %s", self.claim.job_id, failure.code, failure)
+        return self._write(turn=Failure(failure.code, str(failure)))
 
-    def _advance(self) -> bool:
-        if not self._is_begun:
-            self._begin()
-        if self._reports is None:
-            self._reports = self._start(self._claim, self._snapshot)
-            if self._reports is None:
-                return not self._ends_now()
-            self._recorder.start()
-            self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
-        self._report = next(self._reports)
-        self._recorder.add(self._report)
-        if self._report.result is None:
-            if self._ends_now():
-                return False
-            limit = self._claim.max_runtime_seconds
-            if limit is not None and self._recorder.elapsed > limit:
-                raise TimedOut(f"still training after {limit:g} seconds")
-            return True
-        self._record()
-        self._patiently(partial(self._store.finish, self._claim, self._report.result))
-        self._checkpoints.remove_all(self._claim.job_id)
-        log.info("%s: succeeded after %.1f s", self._claim.job_id, self._recorder.elapsed)
-        return False
+    def _begin(self) -> Write | None:
+        claim = self.claim
+        log.info("%s: attempt %d with %s on %s", claim.job_id, claim.attempt, claim.engine, claim.device)
+        if claim.checkpoint is None:
+            return None
+        try:
+            self.snapshot = self._checkpoints.load(claim)
+        except UnusableCheckpoint as error:
+            log.warning("%s: begins anew: %s", claim.job_id, error)
+            self._checkpoint = None
+            return Write(claim, turn=Restart(f"begins anew, as {error}"))
+        self._recorder.resume(self.snapshot)
+        return None
 
-    def _begin(self) -> None:
-        """Find out where to go on."""
-        claim = self._claim
-        if claim.checkpoint is not None:
-            try:
-                self._snapshot = self._checkpoints.load(claim)
-            except UnusableCheckpoint as error:
-                log.warning("%s: begins anew: %s", claim.job_id, error)
-                self._patiently(partial(self._store.restart, claim, why=f"begins anew, as {error}"))
-                self._checkpoint = None
-            else:
-                self._recorder.resume(self._snapshot)
-        self._is_begun = True
-        log.info("%s: attempt %d on %s", claim.job_id, claim.attempt, claim.device)
-
-    def _ends_now(self) -> bool:
-        """Whether the job was to end here, by a signal to this worker or by its client's wish, and now has."""
+    def _advance(self) -> Write | None:
+        if self._cannot_start is not None:
+            raise self._cannot_start
+        if self._reports is not None:
+            self._report = next(self._reports)
+            self._recorder.add(self._report)
+            if self._report.result is not None:
+                return self._write(turn=self._report.result)
         if self._stop.is_set():
-            self._record(checkpoint=True)
             reason = "handed back by a worker that was told to stop"
-            self._patiently(partial(self._store.hand_back, self._claim, reason=reason))
-            log.info("%s: handed back", self._claim.job_id)
-            return True
+            return self._write(checkpoint=self._thrift.allows_last(), turn=HandBack(reason))
+        limit = self.claim.max_runtime_seconds
+        if self._reports is not None and limit is not None and self._recorder.elapsed > limit:
+            raise TimedOut(f"still training after {limit:g} seconds")
         if self._recorder.is_due:
-            match self._record(checkpoint=monotonic() >= self._checkpoint_due):
-                case Request.CANCEL:
-                    self._patiently(partial(self._store.confirm_cancel, self._claim))
-                    self._checkpoints.remove_all(self._claim.job_id)
-                    log.info("%s: cancelled on request", self._claim.job_id)
-                    return True
-                case Request.PAUSE:
-                    self._record(checkpoint=True)
-                    self._patiently(partial(self._store.confirm_pause, self._claim))
-                    log.info("%s: paused on request", self._claim.job_id)
-                    return True
-        return False
+            return self._write(checkpoint=monotonic() >= self._checkpoint_due and self._thrift.allows())
+        return None
 
-    def _record(self, *, checkpoint: bool = False) -> Request | None:
-        """Write down what is new, with a checkpoint of exactly this state if one is wanted and can be had."""
+    def _write(self, *, checkpoint: bool = False, turn: Turn | None = None) -> Write:
+        """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
         name = self._save() if checkpoint else None
         progress, curve = self._recorder.take()
-        request = self._patiently(partial(self._store.record, self._claim, progress, curve, checkpoint=name))
-        if name is not None:
-            if self._checkpoint is not None and self._checkpoint != name:
-                self._checkpoints.remove(self._checkpoint)
-            self._checkpoint = name
-        return request
+        return Write(self.claim, progress, curve, checkpoint=name, turn=turn)
 
     def _save(self) -> str | None:
         """Write a checkpoint; None when there is nothing to keep, or no place for it."""
@@ -158,13 +177,13 @@ class Lane:
             return None
         started = monotonic()
         try:
-            name = self._checkpoints.save(self._claim, self._report.snapshot())
+            name = self._checkpoints.save(self.claim, self._report.snapshot())
         except OSError as error:
             # Training goes on; if the worker dies, more of it has to be done again.
-            log.warning("%s: no checkpoint could be written: %s", self._claim.job_id, error)
+            log.warning("%s: no checkpoint could be written: %s", self.claim.job_id, error)
             name = None
-        took = monotonic() - started
-        self._checkpoint_due = monotonic() + max(CHECKPOINT_INTERVAL, _CHECKPOINT_SHARE * took)
+        self._thrift.spent(monotonic() - started)
+        self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
         return name
 
 

@@ -75,7 +75,7 @@ def _work(
 
     from workers.checkpoints import Checkpoints
     from workers.datasets import default_cache_dir, load_mnist
-    from workers.engines.choice import choices
+    from workers.engines import choice, fused_cpu
     from workers.experiments.mlp import Images, ImageSets
     from workers.lease import Lease
     from workers.worker import Worker
@@ -89,19 +89,25 @@ def _work(
     def images(on: torch.device) -> ImageSets:
         """MNIST on a device."""
         mnist = load_mnist(data_dir=settings.data_dir, cache_dir=default_cache_dir())
-        return ImageSets(
+        sets = ImageSets(
             train=Images.on(on, mnist.train_images, mnist.train_labels),
             validation=Images.on(on, mnist.validation_images, mnist.validation_labels),
             test=Images.on(on, mnist.test_images, mnist.test_labels),
         )
+        if on.type == "cpu" and missing is None:
+            fused_cpu.prepare(sets)
+        return sets
 
+    missing = fused_cpu.why_missing()
+    if missing is not None:
+        log.warning("no engine %s here: %s", fused_cpu.NAME, missing)
     seconds = settings.lease_seconds
     store.register_worker(
         worker_id,
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device,
-        engines=sorted(choices().keys() - {"auto"}),
+        engines=choice.available(),
         lease_seconds=seconds,
     )
     lease = Lease(store, worker_id, seconds=seconds)

@@ -1,34 +1,33 @@
 """One worker: claim → train → report, and nothing else."""
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from time import monotonic
 
 import torch
 
-from jobs.errors import LaneLost
 from jobs.job import Claim
-from jobs.spec import NeuronSpec
+from jobs.spec import MnistSpec
 from jobs.store import JobStore
+from jobs.writes import Write
 from workers.checkpoints import Checkpoints
 from workers.devices import served_by
-from workers.engines import autograd, choice, fused_cpu
-from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
+from workers.engines import choice, programs
+from workers.engines.report import REPORT_INTERVAL
 from workers.experiments.mlp import ImageSets
-from workers.lane import Lane
+from workers.lane import Lane, Thrift
 from workers.lease import Lease
 from workers.loading import Loading
 from workers.patience import Patience
-
-log = logging.getLogger(__name__)
 
 # Seconds between two looks at an empty queue.
 IDLE_POLL = 0.1
 # Seconds between two looks at what else there is to do while a data set is loaded.
 LOOK_INTERVAL = 0.1
+# Jobs that are written about in one transaction: more would hold up others who want to write.
+WRITES_AT_ONCE = 256
 # Seconds between two looks for what dead workers left in the folder of the checkpoints.
 SWEEP_INTERVAL = 600.0
 
@@ -58,11 +57,12 @@ class Worker:
             checkpoints: where checkpoints are kept.
             lease: the incarnation's, already started.
             stop: once set, the jobs in hand go back to the queue and `run` returns.
-            pack: how many jobs of the same shape it trains at once, taking turns.
+            pack: how many jobs of the same shape it trains at once where an engine has them take turns.
         """
         self._store = store
         self._worker_id = worker_id
-        self._engines = choice.choices()
+        self._engines = ["auto", *choice.available()]
+        self._choose = partial(choice.chosen, pack=pack)
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
@@ -70,7 +70,6 @@ class Worker:
         self._lease = lease
         self._patiently = Patience(stop, lease)
         self._stop = stop
-        self._pack = pack
         self._swept_at: float | None = None
 
     def run(self) -> None:
@@ -81,7 +80,11 @@ class Worker:
             WorkerRetired: its lease was lost; its jobs are others' now.
         """
         claim_next = partial(
-            self._store.claim, self._worker_id, engines=self._engines, devices=self._devices, limit=self._pack
+            self._store.claim,
+            self._worker_id,
+            engines=self._engines,
+            devices=self._devices,
+            choose=self._choose,
         )
         while not self._stop.is_set():
             self._lease.got_on()
@@ -94,46 +97,64 @@ class Worker:
                 self._stop.wait(IDLE_POLL)
 
     def _train(self, claims: Sequence[Claim]) -> None:
-        """Train them all, chunk by chunk in turn, each to its own end."""
-        start = partial(self._start, report_interval=REPORT_INTERVAL / len(claims))
-        lanes = [
-            Lane(
-                claim,
-                store=self._store,
-                checkpoints=self._checkpoints,
-                start=start,
-                patiently=self._patiently,
-                stop=self._stop,
-            )
-            for claim in claims
-        ]
+        """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
+        thrift = Thrift()
+        lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=thrift, stop=self._stop) for claim in claims]
+        lanes = self._round(lanes, Lane.begin)
+        is_started = False
         while lanes:
-            for lane in tuple(lanes):
-                self._lease.ensure(self._stop)
-                try:
-                    goes_on = lane.advance()
-                except LaneLost as lost:
-                    log.warning("%s; its result is dropped", lost)
-                    goes_on = False
-                if not goes_on:
-                    lanes.remove(lane)
-                self._lease.got_on()
+            is_started = is_started or self._start(lanes)
+            lanes = self._round(lanes, Lane.advance)
 
-    def _start(self, claim: Claim, resume: Snapshot | None, *, report_interval: float) -> Iterator[Report] | None:
-        """The engine's reports; None while its data set is still being loaded."""
-        device = torch.device(claim.device)
-        if isinstance(claim.spec, NeuronSpec):
-            return autograd.train_neuron(claim.spec, device=device, resume=resume, report_interval=report_interval)
+    def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
+        """One step of each lane. Those that are not over."""
+        writes = []
+        for lane in lanes:
+            self._lease.ensure(self._stop)
+            write = step(lane)
+            if write is not None:
+                writes.append((lane, write))
+            self._lease.got_on()
+        while writes:
+            part, writes = writes[:WRITES_AT_ONCE], writes[WRITES_AT_ONCE:]
+            answers = self._patiently(partial(self._store.write, [write for _, write in part]))
+            self._lease.got_on()
+            for (lane, write), answer in zip(part, answers, strict=True):
+                if (following := lane.written(write, answer)) is not None:
+                    writes.append((lane, following))
+        return [lane for lane in lanes if not lane.is_over]
+
+    def _start(self, lanes: Sequence[Lane]) -> bool:
+        """Have the engine train the lanes. False: not yet, as their data set is still being loaded."""
+        device = torch.device(lanes[0].claim.device)
+        images = None
+        try:
+            if isinstance(lanes[0].claim.spec, MnistSpec):
+                images = self._loaded(device)
+                if images is None:
+                    return False
+            for engine in {lane.claim.engine for lane in lanes}:
+                company = [lane for lane in lanes if lane.claim.engine == engine]
+                specs, resumes = [lane.claim.spec for lane in company], [lane.snapshot for lane in company]
+                reports = programs.reports(
+                    engine, specs, resumes, device=device, images=images, report_interval=REPORT_INTERVAL
+                )
+                for lane, each in zip(company, reports, strict=True):
+                    lane.start(each)
+        except Exception as error:  # noqa: BLE001 - each of them tells of it
+            for lane in lanes:
+                lane.cannot_start(error)
+        return True
+
+    def _loaded(self, device: torch.device) -> ImageSets | None:
+        """MNIST; None while it is still being loaded."""
         loading = self._loads.setdefault(device, Loading(partial(self._images, device))).begin()
         try:
-            images = loading.result(timeout=LOOK_INTERVAL)
+            return loading.result(timeout=LOOK_INTERVAL)
         except FutureTimeout:
             if loading.done():  # the loader's own time ran out
                 raise
             return None
-        if claim.engine == fused_cpu.NAME:
-            return fused_cpu.train_mnist(claim.spec, images, resume=resume, report_interval=report_interval)
-        return autograd.train_mnist(claim.spec, images, device=device, resume=resume, report_interval=report_interval)
 
     def _sweep(self) -> None:
         if self._swept_at is None or monotonic() - self._swept_at > SWEEP_INTERVAL:

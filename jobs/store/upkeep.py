@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, select, text
 
-from jobs import leases
+from jobs import leases, transitions
 from jobs.store.base import OnDatabase
 from jobs.store.sweeps import forget_if_empty
 from jobs.tables import attempts, jobs, workers
-from jobs.transitions import Cause, crash, requeue
+from jobs.transitions import Cause, make, requeued
 
 # Written as the index has it, so that SQLite sees that they are the same.
 _unpinned = text("NOT pinned")
@@ -63,8 +63,4 @@ class ForUpkeep(OnDatabase):
 
     def _retire(self, tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:
         held = leases.retire(tx, worker_id, cause.at)
-        if crashed:
-            crash(tx, held, cause)
-            return
-        for row in held:
-            requeue(tx, row, cause)
+        make(tx, transitions.crashed(held, cause) if crashed else [requeued(row, cause) for row in held])

@@ -1,28 +1,34 @@
 """The store as workers use it.
 
 What a worker writes is fenced: it goes with a claim, and changes nothing (`LaneLost`) once the job is no longer running
-under exactly that claim.
+under exactly that claim. What it writes about many jobs goes in one transaction, in few statements.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from jobs import leases, queue
-from jobs.curve_runs import cut, write_run
-from jobs.curves import Curve
+from jobs.curve_runs import cut, run_of, write_runs
 from jobs.errors import LaneLost, WorkerRetired
-from jobs.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
+from jobs.job import Choose, Claim, Request
 from jobs.lifecycle import JobStatus
-from jobs.rows import claim_of, progress_columns, result_columns
+from jobs.queue import is_running
+from jobs.rows import claim_of, spec_of
 from jobs.settings import LEASE_SECONDS
 from jobs.store.base import OnDatabase
 from jobs.tables import attempts, jobs, workers
-from jobs.transitions import CANCELLED_ON_REQUEST, Cause, change, fail, leave, move, requeue, write_event
+from jobs.transitions import Cause, change_all, event, make, moved, write_events
+from jobs.turns import answer_to, columns_of, move_of
+from jobs.writes import Restart, Write
 
-_NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}
+# What is to be known of a job when something is written about it: not its spec, which takes time to read.
+_OWN = (
+    *(jobs.c.pk, jobs.c.id, jobs.c.status, jobs.c.attempt_pk, jobs.c.attempt),
+    *(jobs.c.cancel_requested_at, jobs.c.pause_requested_at),
+)
 
 
 class ForWorkers(OnDatabase):
@@ -51,17 +57,17 @@ class ForWorkers(OnDatabase):
             return leases.renew(tx, worker_id, self._now(tx), seconds)
 
     def claim(
-        self, worker_id: str, *, engines: Mapping[str, str], devices: Mapping[str, str], limit: int = 1
+        self, worker_id: str, *, engines: Collection[str], devices: Mapping[str, str], choose: Choose
     ) -> Sequence[Claim]:
-        """Take the first queued job that this worker can train, and up to limit - 1 that can be trained with it.
+        """Take the first queued job that this worker can train, and as many that can be trained with it as it wants.
 
         A job goes on from its checkpoint, and from the curve's points up to there; without one, from the start.
 
         Args:
             worker_id: the incarnation that asks.
-            engines: the engine to use for each engine that a job may request ("auto" included).
+            engines: the engines that a job may request ("auto" included).
             devices: the device to use for each device that a job may request.
-            limit: how many jobs at most.
+            choose: the engine to use for a job; its choice for the first says how many are taken.
 
         Raises:
             WorkerRetired: the incarnation has been given up.
@@ -76,109 +82,87 @@ class ForWorkers(OnDatabase):
             for device, engine in requests:
                 head = queue.take_head(tx, device, engine)
                 if head is not None:
-                    rows = [head, *queue.take_company(tx, head, limit - 1)]
-                    now = self._now(tx)
-                    return [self._begin(tx, row, worker_id, engines[engine], devices[device], now) for row in rows]
+                    at_once = choose(spec_of(head), engine, devices[device]).at_once
+                    rows = [head, *queue.take_company(tx, head, at_once - 1)]
+                    return self._begin(tx, rows, worker_id, devices[device], choose)
         return []
 
-    def _begin(self, tx: Connection, row: Row[Any], worker_id: str, engine: str, device: str, now: datetime) -> Claim:
-        attempt = {"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now}
-        attempt_pk = tx.execute(insert(attempts).values(**attempt).returning(attempts.c.pk)).scalar_one()
-        if row.started_at is not None:
-            cut(tx, row.pk, first=row.checkpoint_epoch)
-        place = "the beginning" if row.checkpoint is None else f"step {row.checkpoint_step}"
-        move(
-            tx,
-            row,
-            JobStatus.RUNNING,
-            Cause(worker_id, now, f"attempt {row.attempt}, on {device}, from {place}"),
-            status_reason=None,
-            attempt_pk=attempt_pk,
-            engine=engine,
-            device=device,
-            started_at=row.started_at or now,
-            epoch=row.checkpoint_epoch,
-            step=row.checkpoint_step,
-            eta_seconds=None,
-        )
-        return claim_of(row, attempt_pk=attempt_pk, worker_id=worker_id, engine=engine, device=device)
+    def _begin(
+        self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str, device: str, choose: Choose
+    ) -> Sequence[Claim]:
+        now = self._now(tx)
+        begun = [{"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now} for row in rows]
+        made = tx.execute(insert(attempts).returning(attempts.c.job_pk, attempts.c.pk), begun)
+        attempt_pks = {attempt.job_pk: attempt.pk for attempt in made}
+        cut(tx, {row.pk: row.checkpoint_epoch for row in rows if row.started_at is not None})
+        moves, claims = [], []
+        for row in rows:
+            spec = spec_of(row)
+            choice = choose(spec, row.requested_engine, device)
+            remark = f", {choice.remark}" if choice.remark is not None else ""
+            place = "the beginning" if row.checkpoint is None else f"step {row.checkpoint_step}"
+            why = f"attempt {row.attempt}, with {choice.engine} on {device}{remark}, from {place}"
+            values = {
+                "status_reason": f"trained with {choice.engine}{remark}" if remark else None,
+                "attempt_pk": attempt_pks[row.pk],
+                "engine": choice.engine,
+                "device": device,
+                "started_at": row.started_at or now,
+                "epoch": row.checkpoint_epoch,
+                "step": row.checkpoint_step,
+                "eta_seconds": None,
+            }
+            moves.append(moved(row, JobStatus.RUNNING, Cause(worker_id, now, why), **values))
+            held = {"attempt_pk": attempt_pks[row.pk], "worker_id": worker_id}
+            claims.append(claim_of(row, spec, engine=choice.engine, device=device, **held))
+        make(tx, moves)
+        return claims
 
-    def restart(self, claim: Claim, *, why: str) -> None:
-        """The checkpoint cannot be used: the job, still the worker's own, begins anew. Raises LaneLost."""
-        with self._database.write() as tx:
-            row = self._own(tx, claim)
-            cut(tx, row.pk, first=0)
-            change(tx, row, **_NO_CHECKPOINT, epoch=0, step=0)
-            write_event(tx, row.pk, self._by(tx, claim, why), source=row.status, target=row.status)
-
-    def record(
-        self, claim: Claim, progress: Progress, curve: Curve, *, checkpoint: str | None = None
-    ) -> Request | None:
-        """Keep the progress, the curve's new points, and the checkpoint of exactly this state, if one was written.
+    def write(self, writes: Sequence[Write]) -> Sequence[Request | LaneLost | None]:
+        """Write down what became of some jobs, each fenced by itself, in one transaction.
 
         Returns:
-            What the client has asked for, if anything.
-
-        Raises:
-            LaneLost: the job is no longer this worker's.
+            For each, what its client has asked for, if anything; nothing once the job has taken a turn. LaneLost: the
+            job is no longer this worker's, and nothing of it was written.
         """
+        # Encoded before anything is locked.
+        points = {
+            write.claim.attempt_pk: run_of(write.claim.job_pk, write.curve) for write in writes if len(write.curve)
+        }
+        runs, firsts, changes, moves, happened = [], {}, [], [], []
         with self._database.write() as tx:
-            row = self._own(tx, claim)
-            values = progress_columns(progress)
-            if checkpoint is not None:
-                place = {"checkpoint_step": progress.step, "checkpoint_epoch": progress.epoch}
-                # It gets on: what killed its workers before was not this.
-                values |= {"checkpoint": checkpoint, **place, "crashes": 0}
-            change(tx, row, **values)
-            if len(curve):
-                write_run(tx, row.pk, curve)
-            if row.cancel_requested_at is not None:
-                return Request.CANCEL
-            return Request.PAUSE if row.pause_requested_at is not None else None
-
-    def finish(self, claim: Claim, result: NeuronResult | MnistResult) -> None:
-        """The training ended; this is what it came to. Raises LaneLost."""
-        with self._database.write() as tx:
-            row = self._own(tx, claim)
-            values = {"status_reason": None, **_NO_CHECKPOINT, **result_columns(result, claim.spec)}
-            why = values["status_reason"] or "training ended"
-            leave(tx, row, JobStatus.SUCCEEDED, self._by(tx, claim, why), outcome="succeeded", **values)
-
-    def fail(self, claim: Claim, failure: Failure) -> None:
-        """The training cannot go on. Raises LaneLost."""
-        with self._database.write() as tx:
-            fail(tx, self._own(tx, claim), failure, self._by(tx, claim, failure.message))
-
-    def confirm_cancel(self, claim: Claim) -> None:
-        """The training has stopped because its client asked for it. Raises LaneLost."""
-        with self._database.write() as tx:
-            cause = self._by(tx, claim, CANCELLED_ON_REQUEST)
-            leave(tx, self._own(tx, claim), JobStatus.CANCELLED, cause, outcome="cancelled")
-
-    def confirm_pause(self, claim: Claim) -> None:
-        """The training has been put aside because its client asked for it. Raises LaneLost.
-
-        The client may have changed its mind since: then the job is cancelled, or goes back into the queue.
-        """
-        with self._database.write() as tx:
-            requeue(tx, self._own(tx, claim), self._by(tx, claim, "put aside, as its client had asked"))
-
-    def hand_back(self, claim: Claim, *, reason: str) -> None:
-        """Put the job back into the queue, at no cost to it. Raises LaneLost."""
-        with self._database.write() as tx:
-            requeue(tx, self._own(tx, claim), self._by(tx, claim, reason))
+            own = self._own(tx, [write.claim for write in writes])
+            now = self._now(tx)
+            for write in writes:
+                row = own.get(write.claim.attempt_pk)
+                if row is None:
+                    continue
+                if row.attempt_pk in points:
+                    runs.append(points[row.attempt_pk])
+                if isinstance(write.turn, Restart):
+                    firsts[row.pk] = 0
+                    cause = Cause(write.claim.worker_id, now, write.turn.why)
+                    happened.append(event(row.pk, cause, source=row.status, target=row.status))
+                move = move_of(row, write, now)
+                if move is not None:
+                    moves.append(move)
+                else:
+                    changes.append((row.pk, columns_of(write)))
+            cut(tx, firsts)
+            write_runs(tx, runs)
+            change_all(tx, changes)
+            write_events(tx, happened)
+            make(tx, moves)
+        return [answer_to(write, own.get(write.claim.attempt_pk)) for write in writes]
 
     # Parts of a transaction.
 
-    def _by(self, tx: Connection, claim: Claim, why: str) -> Cause:
-        return Cause(claim.worker_id, self._now(tx), why)
-
-    def _own(self, tx: Connection, claim: Claim) -> Row[Any]:
-        """The claim's row, locked; LaneLost if the job is no longer running under this very claim."""
-        fence = (jobs.c.pk == claim.job_pk, jobs.c.attempt_pk == claim.attempt_pk, jobs.c.status == JobStatus.RUNNING)
+    def _own(self, tx: Connection, claims: Sequence[Claim]) -> Mapping[int, Row[Any]]:
+        """By its attempt, the row of each claim whose job is still running under it, locked."""
+        attempt_pks = [claim.attempt_pk for claim in claims]
+        found: Select[Any] = select(*_OWN).where(jobs.c.attempt_pk.in_(attempt_pks), is_running)
+        # In a fixed order, so that those who lock several jobs do not wait for each other in a circle.
+        rows = tx.execute(found.order_by(jobs.c.pk).with_for_update()).all()
+        ids = {claim.attempt_pk: claim.job_id for claim in claims}
         # By its id too: SQLite gives the numbers of deleted rows to new ones.
-        found = select(jobs).where(*fence, jobs.c.id == claim.job_id)
-        row = tx.execute(found.with_for_update()).one_or_none()
-        if row is None:
-            raise LaneLost(f"{claim.job_id} is no longer this worker's")
-        return row
+        return {row.attempt_pk: row for row in rows if row.id == ids[row.attempt_pk]}

@@ -54,7 +54,7 @@ def test_a_worker_whose_training_hangs_loses_its_job_and_its_late_report_counts_
         except WorkerRetired as retired:
             ended.append(retired)
 
-    job = submit()
+    job = submit(engine="autograd")
     thread = threading.Thread(target=work)
     thread.start()
     assert hangs.wait(10)

@@ -117,6 +117,6 @@ def _defect(*_: object, **__: object) -> Iterator[object]:
 def test_what_goes_wrong_in_an_engine_fails_the_job_and_not_the_worker(bench, submit, monkeypatch, engine, code):
     with monkeypatch.context() as patched:
         patched.setattr(autograd, "train_neuron", engine)
-        assert bench.ended(submit()).error.code == code
+        assert bench.ended(submit(engine="autograd")).error.code == code
 
     assert bench.ended(submit()).status is JobStatus.SUCCEEDED

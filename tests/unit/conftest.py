@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from tests.unit.reports import CPU, ENGINES
+from tests.unit.reports import CPU, ENGINES, choose
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def worker(store):
 @pytest.fixture
 def claim(store, worker):
     """Take the next job: its claim, or None."""
-    return lambda: next(iter(store.claim(worker, engines=ENGINES, devices=CPU)), None)
+    return lambda: next(iter(store.claim(worker, engines=ENGINES, devices=CPU, choose=choose())), None)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def hire(store):
 @pytest.fixture
 def claim_as(store):
     """Take up to `limit` jobs with this worker."""
-    return lambda worker_id, limit=1: store.claim(worker_id, engines=ENGINES, devices=CPU, limit=limit)
+    return lambda worker_id, limit=1: store.claim(worker_id, engines=ENGINES, devices=CPU, choose=choose(limit))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import multiprocessing
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from alembic import command
@@ -22,7 +23,8 @@ from jobs.store import JobStore
 from jobs.submission import JobChanges, Submission
 from jobs.sweeps import SweepSubmission
 from jobs.tables import UtcTime, attempts, jobs, metadata
-from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
+from tests.unit.writing import finish, hand_back, record
 
 
 def _open(url: str, barrier) -> None:
@@ -103,7 +105,7 @@ def test_a_database_that_lacks_migrations_says_which(opened):
 
 def test_a_migration_that_makes_a_table_anew_loses_nothing_that_refers_to_it(store, submit, claim, opened, monkeypatch):
     job = submit(tags={"a": "b"})
-    store.record(claim(), progress(1), points(0, 1.0))
+    record(store, claim(), progress(1), points(0, 1.0))
     database = opened()
 
     def upgrade(config: Config, _revision: str) -> None:
@@ -211,7 +213,7 @@ def test_a_database_of_the_version_without_leases_keeps_its_jobs_and_their_place
     assert [upgraded.get(f"job_{number}").queue_position for number in (3, 1, 2)] == [1, 2, 3]
     new = upgraded.submit(submission.model_copy(update={"priority": 51})).job
     upgraded.register_worker("wrk_1", host="here", pid=1, device="cpu")
-    order = [upgraded.claim("wrk_1", engines=ENGINES, devices=CPU, limit=8) for _ in range(4)]
+    order = [upgraded.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose(8)) for _ in range(4)]
     assert [[each.job_id for each in held] for held in order] == [["job_3"], [new.id], ["job_1"], ["job_2"]]
     # Its worker has no lease to run out: that version's own supervisor retires it.
     assert list(upgraded.reap(by="somebody")) == []
@@ -223,7 +225,7 @@ def test_a_database_of_the_version_without_leases_keeps_its_jobs_and_their_place
 def test_every_migration_can_be_taken_back(opened, store, submit, claim):
     job = submit(tags={"a": "b"})
     held = claim()
-    store.record(held, progress(1), points(0, 1.0), checkpoint="at-1")
+    record(store, held, progress(1), points(0, 1.0), checkpoint="at-1")
     database = opened()
     migrate(database, command.downgrade, "0002")
     assert database.missing_migrations()[-1] == "0003"
@@ -238,10 +240,14 @@ def test_every_migration_can_be_taken_back(opened, store, submit, claim):
 
 
 def queries(opened, work) -> list[tuple[str, object]]:
-    """The statements of a piece of work on a store, with their parameters."""
+    """The statements of a piece of work on a store, with their parameters, or the first of many."""
     database = opened()
     asked: list[tuple[str, object]] = []
-    event.listen(database.engine, "before_cursor_execute", lambda _c, _k, sql, given, *_: asked.append((sql, given)))
+
+    def ask(_connection: object, _cursor: object, sql: str, given: Any, _context: object, many: bool) -> None:
+        asked.append((sql, given[0] if many else given))
+
+    event.listen(database.engine, "before_cursor_execute", ask)
     work(JobStore(database))
     return asked
 
@@ -261,12 +267,12 @@ def test_no_query_of_a_busy_store_reads_a_whole_table(opened):
         store.cancel_sweep(sweep.id)
         store.delete(store.list(JobQuery(sweep_id=sweep.id)).items[0].id)
         store.update(ids[-1], JobChanges(priority=7))
-        first, second = store.claim("wrk_1", engines=ENGINES, devices=CPU, limit=2)
-        store.record(first, progress(1), points(0, 1.0), checkpoint="at-1")
+        first, second = store.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose(2))
+        record(store, first, progress(1), points(0, 1.0), checkpoint="at-1")
         store.curve(ids[0], limit=10)
-        store.finish(first, RESULT)
-        store.hand_back(second, reason="told to stop")
-        store.claim("wrk_1", engines=ENGINES, devices=CPU, limit=2)
+        finish(store, first, RESULT)
+        hand_back(store, second, reason="told to stop")
+        store.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose(2))
         store.workers()
         store.reap(by="somebody")
         store.ended(ids)

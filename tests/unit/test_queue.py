@@ -9,7 +9,8 @@ from jobs.listing import JobQuery
 from jobs.store import JobStore
 from jobs.submission import JobChanges
 from jobs.tables import jobs
-from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
+from tests.unit.writing import finish, hand_back, record
 
 
 def test_the_first_job_of_the_highest_priority_is_claimed_first(submit, claim):
@@ -26,7 +27,7 @@ def test_each_of_many_jobs_is_claimed_by_exactly_one_of_many_workers(store, subm
     def work(name: str) -> None:
         own = JobStore(opened())
         own.register_worker(name, host="here", pid=0, device="cpu")
-        while held := own.claim(name, engines=ENGINES, devices=CPU, limit=3):
+        while held := own.claim(name, engines=ENGINES, devices=CPU, choose=choose(3)):
             claimed.extend(each.job_id for each in held)
 
     threads = [threading.Thread(target=work, args=(f"wrk_{number}",)) for number in range(6)]
@@ -74,7 +75,7 @@ def test_a_claim_does_not_read_the_jobs_before_it_that_others_must_train(store, 
     event.listen(
         store._database.engine, "before_cursor_execute", lambda _c, _k, sql, given, *_: asked.append((sql, given))
     )
-    assert len(store.claim(worker, engines=ENGINES, devices=CPU, limit=8)) == 8
+    assert len(store.claim(worker, engines=ENGINES, devices=CPU, choose=choose(8))) == 8
     claims = [each for each in asked if "ORDER BY jobs.queue_rank" in each[0]]
     assert len(claims) > len(CPU) * len(ENGINES) + 1
     with database.write() as tx:
@@ -158,7 +159,7 @@ def test_a_job_handed_back_waits_where_it_stood(store, submit, claim):
     first, second = submit(), submit()
     held = claim()
     assert store.get(second.id).queue_position == 1
-    store.hand_back(held, reason="told to stop")
+    hand_back(store, held, reason="told to stop")
 
     assert (store.get(first.id).queue_position, store.get(second.id).queue_position) == (1, 2)
 
@@ -218,7 +219,7 @@ def test_of_what_a_worker_can_train_the_first_in_line_comes_first(store, submit,
     second, third = submit(device="cpu"), submit()
     worker = hire()
 
-    claims = [store.claim(worker, engines=ENGINES, devices=CPU, limit=8) for _ in range(2)]
+    claims = [store.claim(worker, engines=ENGINES, devices=CPU, choose=choose(8)) for _ in range(2)]
     assert [[each.job_id for each in held] for held in claims] == [[second.id], [third.id]]
 
 
@@ -226,8 +227,8 @@ def test_each_lane_of_a_pack_has_its_own_claim(store, submit, hire, claim_as, co
     jobs = [submit() for _ in range(3)]
     held = claim_as(hire(), limit=3)
     for number, each in enumerate(held):
-        store.record(each, progress(1), points(0, float(number)))
-    store.finish(held[0], RESULT)
+        record(store, each, progress(1), points(0, float(number)))
+    finish(store, held[0], RESULT)
 
     assert len({each.attempt_pk for each in held}) == 3
     assert [cost(job.id) for job in jobs] == [[0.0], [1.0], [2.0]]

@@ -7,6 +7,7 @@ from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
 from jobs.submission import Clone, JobChanges
 from tests.unit.reports import RESULT, points, progress
+from tests.unit.writing import finish, record
 
 
 def clone(**fields: object) -> Clone:
@@ -23,8 +24,8 @@ def test_a_clone_is_the_same_job_anew(store, submit, claim):
         max_runtime_seconds=60.0,
     )
     held = claim()
-    store.record(held, progress(2), points(0, 1.0, 0.5), checkpoint="at-2")
-    store.finish(held, RESULT)
+    record(store, held, progress(2), points(0, 1.0, 0.5), checkpoint="at-2")
+    finish(store, held, RESULT)
     twin = store.clone(original.id, clone()).job
 
     assert (twin.spec, twin.spec_hash) == (original.spec, original.spec_hash)
@@ -107,8 +108,8 @@ def test_a_clone_repeated_with_its_key_is_the_first_answer_again(store, submit, 
     original = submit(name="first")
     overrides = clone(spec={"epochs": 9})
     first = store.clone(original.id, overrides, idempotency_key="k")
-    store.finish(claim(), RESULT)
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
+    finish(store, claim(), RESULT)
     again = store.clone(original.id, overrides, idempotency_key="k")
 
     assert (first.replayed, again.replayed) == (False, True)

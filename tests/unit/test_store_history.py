@@ -11,6 +11,7 @@ from jobs.store import JobStore
 from jobs.submission import JobChanges, Submission
 from jobs.tables import attempts, curve_runs, events, idempotency_keys, job_tags, jobs, workers
 from tests.unit.reports import RESULT, points, progress
+from tests.unit.writing import confirm_cancel, fail, finish, hand_back, record, restart
 
 DAY = 86_400
 
@@ -36,21 +37,21 @@ def test_everything_that_happens_to_a_job_is_told_in_order_with_who_when_and_why
     clock.advance(seconds=1)
     [held] = claim_as(second)
     clock.advance(seconds=1)
-    store.restart(held, why="begins anew")
+    restart(store, held, why="begins anew")
     clock.advance(seconds=1)
-    store.record(held, progress(1), points(0, 1.0))  # progress is no event
-    store.finish(held, RESULT)
+    record(store, held, progress(1), points(0, 1.0))  # progress is no event
+    finish(store, held, RESULT)
 
     told = store.events(job.id)
     assert [(event.by, event.from_status, event.to_status, event.why) for event in told] == [
         ("client", None, "queued", "submitted"),
-        (first, "queued", "running", "attempt 1, on cpu, from the beginning"),
+        (first, "queued", "running", "attempt 1, with autograd on cpu, from the beginning"),
         ("client", "running", "running", "pause requested"),
         ("client", "running", "running", "pause withdrawn"),
         ("supervisor", "running", "queued", "its worker died (SIGKILL)"),
         ("client", "queued", "paused", "paused by its client"),
         ("client", "paused", "queued", "resumed by its client"),
-        (second, "queued", "running", "attempt 2, on cpu, from the beginning"),
+        (second, "queued", "running", "attempt 2, with autograd on cpu, from the beginning"),
         (second, "running", "running", "begins anew"),
         (second, "running", "succeeded", "training ended"),
     ]
@@ -61,9 +62,9 @@ def test_everything_that_happens_to_a_job_is_told_in_order_with_who_when_and_why
 @pytest.mark.parametrize(
     ("end", "to", "why"),
     [
-        (lambda store, held: store.fail(held, Failure("diverged", "cost was inf")), "failed", "cost was inf"),
-        (lambda store, held: store.confirm_cancel(held), "cancelled", "cancelled on request"),
-        (lambda store, held: store.hand_back(held, reason="told to stop"), "queued", "told to stop"),
+        (lambda store, held: fail(store, held, Failure("diverged", "cost was inf")), "failed", "cost was inf"),
+        (lambda store, held: confirm_cancel(store, held), "cancelled", "cancelled on request"),
+        (lambda store, held: hand_back(store, held, reason="told to stop"), "queued", "told to stop"),
     ],
     ids=["fail", "cancel", "hand back"],
 )
@@ -117,8 +118,8 @@ def test_a_job_can_be_changed_while_it_runs_and_when_it_has_ended(store, submit,
     job = submit()
     held = claim()
     assert store.update(job.id, changes(name="running", priority=1)).status is JobStatus.RUNNING
-    assert store.record(held, progress(1), points(0, 1.0)) is None
-    store.finish(held, RESULT)
+    assert record(store, held, progress(1), points(0, 1.0)) is None
+    finish(store, held, RESULT)
 
     assert store.update(job.id, changes(name="done", pinned=True)).name == "done"
     assert store.get(job.id).result == RESULT
@@ -138,8 +139,8 @@ def test_a_deleted_job_is_gone_with_all_that_refers_to_it(store, claim, opened):
     submission = Submission.model_validate({"spec": {"experiment": "neuron"}, "tags": {"a": "b"}})
     job = store.submit(submission, idempotency_key="k").job
     held = claim()
-    store.record(held, progress(1), points(0, 1.0))
-    store.finish(held, RESULT)
+    record(store, held, progress(1), points(0, 1.0))
+    finish(store, held, RESULT)
     store.delete(job.id)
 
     with opened().read() as tx:
@@ -165,15 +166,15 @@ def test_only_a_job_that_has_ended_can_be_deleted(store, submit, claim):
 
 def test_jobs_that_ended_long_ago_are_forgotten_but_not_young_pinned_or_living_ones(store, submit, claim, clock):
     old, pinned, running, paused = submit(), submit(), submit(), submit()
-    store.finish(claim(), RESULT)
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
+    finish(store, claim(), RESULT)
     store.update(pinned.id, changes(pinned=True))
     claim()
     store.pause(paused.id)
     waiting = submit()
     clock.advance(seconds=6 * DAY)
     young = submit(priority=100)
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
     clock.advance(seconds=1 * DAY + 1)
 
     assert store.purge(days=7) == 1
@@ -200,7 +201,7 @@ def test_workers_that_ended_long_ago_are_forgotten_with_the_last_job_they_had(
     idle, busy, alive = hire(), hire(), hire(lease_seconds=10 * DAY)
     job = submit()
     [held] = claim_as(busy)
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
     store.update(job.id, changes(pinned=True))
     for worker in (idle, busy):
         store.retire_worker(worker, reason="told to stop", crashed=False)

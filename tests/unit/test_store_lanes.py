@@ -8,14 +8,17 @@ from jobs.errors import LaneLost, UnknownMetric
 from jobs.job import Failure
 from jobs.lifecycle import JobStatus
 from jobs.tables import attempts, jobs
-from tests.unit.reports import CPU, ENGINES, RESULT, mnist_result, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, choose, mnist_result, points, progress
+from tests.unit.writing import confirm_cancel, fail, finish, hand_back, record, restart
 
 
 def test_a_worker_only_claims_what_it_can_train(store, submit, worker):
     submit(device="cuda")
 
-    assert not store.claim(worker, engines=ENGINES, devices=CPU)
-    [claim] = store.claim(worker, engines=ENGINES, devices={"auto": "cuda:1", "cuda": "cuda:1", "cpu": "cpu"})
+    assert not store.claim(worker, engines=ENGINES, devices=CPU, choose=choose())
+    [claim] = store.claim(
+        worker, engines=ENGINES, devices={"auto": "cuda:1", "cuda": "cuda:1", "cpu": "cpu"}, choose=choose()
+    )
     assert (claim.engine, claim.device) == ("autograd", "cuda:1")
     assert store.get(claim.job_id).device == "cuda:1"
 
@@ -24,8 +27,8 @@ def test_what_a_worker_records_can_be_read(store, submit, claim):
     job = submit()
     held = claim()
 
-    assert store.record(held, progress(2), points(0, 1.0, 0.1)) is None
-    assert store.record(held, progress(3), points(2, 1 / 3)) is None
+    assert record(store, held, progress(2), points(0, 1.0, 0.1)) is None
+    assert record(store, held, progress(3), points(2, 1 / 3)) is None
 
     seen = store.get(job.id)
     assert (seen.status, seen.progress) == (JobStatus.RUNNING, progress(3))
@@ -39,7 +42,7 @@ def test_a_curve_is_read_by_range_and_goes_on_where_it_ended(store, submit, clai
     job = submit()
     held = claim()
     for start in range(0, 100, 10):
-        store.record(held, progress(start + 10), points(start, *map(float, range(start, start + 10))))
+        record(store, held, progress(start + 10), points(start, *map(float, range(start, start + 10))))
 
     def read(**bounds):
         page = store.curve(job.id, metrics=("cost",), **{"limit": 1000, **bounds})
@@ -68,7 +71,7 @@ def test_a_finished_job_has_its_result_and_its_time(store, submit, claim, clock)
     clock.advance(seconds=2)
     held = claim()
     clock.advance(seconds=3)
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
 
     seen = store.get(job.id)
     assert (seen.status, seen.result, seen.is_terminal) == (JobStatus.SUCCEEDED, RESULT, True)
@@ -79,7 +82,7 @@ def test_a_finished_job_has_its_result_and_its_time(store, submit, claim, clock)
 
 def test_a_job_that_was_stopped_early_is_all_done_and_says_why_it_ended(store, submit, claim):
     job = submit({"experiment": "mnist", "early_stopping": {"patience": 2}})
-    store.finish(claim(), mnist_result(9000))
+    finish(store, claim(), mnist_result(9000))
 
     seen = store.get(job.id)
     assert (seen.progress.epoch, seen.progress.epochs, seen.progress.fraction) == (1, 30, 1.0)
@@ -89,8 +92,8 @@ def test_a_job_that_was_stopped_early_is_all_done_and_says_why_it_ended(store, s
 def test_a_failed_job_says_why_and_keeps_its_curve(store, submit, claim):
     job = submit()
     held = claim()
-    store.record(held, progress(1), points(0, 1.0))
-    store.fail(held, Failure("diverged", "cost was no longer finite"))
+    record(store, held, progress(1), points(0, 1.0))
+    fail(store, held, Failure("diverged", "cost was no longer finite"))
 
     seen = store.get(job.id)
     assert (seen.status, seen.error) == (JobStatus.FAILED, Failure("diverged", "cost was no longer finite"))
@@ -100,8 +103,8 @@ def test_a_failed_job_says_why_and_keeps_its_curve(store, submit, claim):
 def test_a_job_handed_back_is_trained_again_from_the_start_at_no_cost(store, submit, claim):
     job = submit()
     held = claim()
-    store.record(held, progress(5), points(0, 1.0))
-    store.hand_back(held, reason="told to stop")
+    record(store, held, progress(5), points(0, 1.0))
+    hand_back(store, held, reason="told to stop")
 
     seen = store.get(job.id)
     assert (seen.status, seen.status_reason, seen.attempt) == (
@@ -118,20 +121,20 @@ def test_a_job_handed_back_is_trained_again_from_the_start_at_no_cost(store, sub
 def test_a_worker_that_handed_a_job_back_cannot_write_to_it_any_more(store, submit, claim):
     job = submit()
     stale = claim()
-    store.hand_back(stale, reason="told to stop")
+    hand_back(store, stale, reason="told to stop")
     fresh = claim()
 
     for write in (
-        lambda: store.record(stale, progress(9), points(0, 9.0)),
-        lambda: store.finish(stale, RESULT),
-        lambda: store.fail(stale, Failure("diverged", "")),
-        lambda: store.confirm_cancel(stale),
-        lambda: store.hand_back(stale, reason=""),
+        lambda: record(store, stale, progress(9), points(0, 9.0)),
+        lambda: finish(store, stale, RESULT),
+        lambda: fail(store, stale, Failure("diverged", "")),
+        lambda: confirm_cancel(store, stale),
+        lambda: hand_back(store, stale, reason=""),
     ):
         with pytest.raises(LaneLost):
             write()
-    store.record(fresh, progress(1), points(0, 1.0))
-    store.finish(fresh, RESULT)
+    record(store, fresh, progress(1), points(0, 1.0))
+    finish(store, fresh, RESULT)
 
     assert store.get(job.id).status is JobStatus.SUCCEEDED
     assert store.curve(job.id, metrics=("cost",), limit=10).curve.series["cost"] == [1.0]
@@ -140,16 +143,16 @@ def test_a_worker_that_handed_a_job_back_cannot_write_to_it_any_more(store, subm
 def test_a_job_that_ended_cannot_end_again(store, submit, claim):
     submit()
     held = claim()
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
 
     with pytest.raises(LaneLost):
-        store.fail(held, Failure("diverged", ""))
+        fail(store, held, Failure("diverged", ""))
 
 
 def test_every_attempt_is_kept_with_its_worker_and_its_outcome(store, submit, claim, worker, opened):
     submit()
-    store.hand_back(claim(), reason="told to stop")
-    store.finish(claim(), RESULT)
+    hand_back(store, claim(), reason="told to stop")
+    finish(store, claim(), RESULT)
 
     with opened().read() as tx:
         kept = tx.execute(select(attempts.c.worker_id, attempts.c.outcome).order_by(attempts.c.pk)).all()
@@ -160,9 +163,9 @@ def test_the_version_moves_with_every_change(store, submit, claim):
     job = submit()
     held = claim()
     versions = [job.version, store.get(job.id).version]
-    store.record(held, progress(1), points(0, 1.0))
+    record(store, held, progress(1), points(0, 1.0))
     versions.append(store.get(job.id).version)
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
     versions.append(store.get(job.id).version)
 
     assert versions == sorted(set(versions))
@@ -171,10 +174,10 @@ def test_the_version_moves_with_every_change(store, submit, claim):
 def test_a_failed_transaction_leaves_nothing_behind(store, submit, claim):
     job = submit()
     held = claim()
-    store.record(held, progress(1), points(0, 1.0))
+    record(store, held, progress(1), points(0, 1.0))
     # What cannot be stored is found out only after the progress has been updated.
     with pytest.raises(TypeError):
-        store.record(held, progress(2), Curve(1, {"cost": ["no number"]}))
+        record(store, held, progress(2), Curve(1, {"cost": ["no number"]}))
 
     assert store.get(job.id).progress.step == 1
     assert store.curve(job.id, limit=10).total_points == 1
@@ -183,9 +186,9 @@ def test_a_failed_transaction_leaves_nothing_behind(store, submit, claim):
 def test_points_written_twice_are_kept_once(store, submit, claim):
     job = submit()
     held = claim()
-    store.record(held, progress(2), points(0, 1.0, 0.5))
+    record(store, held, progress(2), points(0, 1.0, 0.5))
     for _ in range(2):
-        store.record(held, progress(3), points(2, 0.25))
+        record(store, held, progress(3), points(2, 0.25))
 
     assert store.curve(job.id, metrics=("cost",), limit=10).curve.series["cost"] == [1.0, 0.5, 0.25]
 
@@ -195,9 +198,9 @@ def test_a_job_goes_on_from_its_checkpoint_with_its_curve_cut_to_it(store, submi
     worker = hire()
     [first] = claim_as(worker)
     assert first.checkpoint is None
-    store.record(first, progress(3), points(0, 0.0, 1.0, 2.0), checkpoint="at-3")
-    store.record(first, progress(5), points(3, 3.0, 4.0))
-    store.record(first, progress(6), points(5, 5.0))
+    record(store, first, progress(3), points(0, 0.0, 1.0, 2.0), checkpoint="at-3")
+    record(store, first, progress(5), points(3, 3.0, 4.0))
+    record(store, first, progress(6), points(5, 5.0))
     store.retire_worker(worker, reason="its worker died (SIGKILL)", crashed=True)
     assert cost(job.id) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]  # shown until somebody trains it anew
 
@@ -206,8 +209,8 @@ def test_a_job_goes_on_from_its_checkpoint_with_its_curve_cut_to_it(store, submi
     seen = store.get(job.id)
     assert (seen.progress.epoch, seen.progress.step, seen.progress.eta_seconds) == (3, 3, None)
     assert cost(job.id) == [0.0, 1.0, 2.0]
-    assert store.events(job.id)[-1].why == "attempt 2, on cpu, from step 3"
-    store.record(second, progress(4), points(3, -3.0))
+    assert store.events(job.id)[-1].why == "attempt 2, with autograd on cpu, from step 3"
+    record(store, second, progress(4), points(3, -3.0))
     assert cost(job.id) == [0.0, 1.0, 2.0, -3.0]
 
 
@@ -215,9 +218,9 @@ def test_the_last_checkpoint_is_the_one_to_go_on_from(store, submit, claim, cost
     job = submit()
     held = claim()
     for step in range(1, 5):
-        store.record(held, progress(step), points(step - 1, float(step)), checkpoint=f"at-{step}")
-    store.record(held, progress(5), points(4, 5.0))
-    store.hand_back(held, reason="told to stop")
+        record(store, held, progress(step), points(step - 1, float(step)), checkpoint=f"at-{step}")
+    record(store, held, progress(5), points(4, 5.0))
+    hand_back(store, held, reason="told to stop")
 
     assert claim().checkpoint == "at-4"
     assert cost(job.id) == [1.0, 2.0, 3.0, 4.0]
@@ -226,10 +229,10 @@ def test_the_last_checkpoint_is_the_one_to_go_on_from(store, submit, claim, cost
 def test_a_checkpoint_may_come_without_new_points(store, submit, claim, cost):
     job = submit()
     held = claim()
-    store.record(held, progress(2), points(0, 0.0, 1.0))
-    store.record(held, progress(2), Curve(), checkpoint="at-2")
-    store.record(held, progress(3), points(2, 2.0))
-    store.hand_back(held, reason="told to stop")
+    record(store, held, progress(2), points(0, 0.0, 1.0))
+    record(store, held, progress(2), Curve(), checkpoint="at-2")
+    record(store, held, progress(3), points(2, 2.0))
+    hand_back(store, held, reason="told to stop")
 
     assert claim().checkpoint == "at-2"
     assert cost(job.id) == [0.0, 1.0]
@@ -238,25 +241,25 @@ def test_a_checkpoint_may_come_without_new_points(store, submit, claim, cost):
 def test_a_job_whose_checkpoint_cannot_be_used_begins_anew_under_the_same_claim(store, submit, claim, cost):
     job = submit()
     held = claim()
-    store.record(held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2")
-    store.hand_back(held, reason="told to stop")
+    record(store, held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2")
+    hand_back(store, held, reason="told to stop")
     again = claim()
-    store.restart(again, why="begins anew, as the file is gone")
+    restart(store, again, why="begins anew, as the file is gone")
 
     seen = store.get(job.id)
     assert (seen.status, seen.progress.epoch, seen.progress.step, cost(job.id)) == (JobStatus.RUNNING, 0, 0, [])
     last = store.events(job.id)[-1]
     assert (last.from_status, last.to_status, last.why) == ("running", "running", "begins anew, as the file is gone")
-    store.record(again, progress(1), points(0, 0.5))
-    store.hand_back(again, reason="told to stop")
+    record(store, again, progress(1), points(0, 0.5))
+    hand_back(store, again, reason="told to stop")
     assert claim().checkpoint is None
 
 
 def test_a_finished_job_needs_its_checkpoint_no_more(store, submit, claim, opened):
     submit()
     held = claim()
-    store.record(held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2")
-    store.finish(held, RESULT)
+    record(store, held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2")
+    finish(store, held, RESULT)
 
     with opened().read() as tx:
         [row] = tx.execute(select(jobs.c.checkpoint, jobs.c.checkpoint_step, jobs.c.checkpoint_epoch))
@@ -265,7 +268,7 @@ def test_a_finished_job_needs_its_checkpoint_no_more(store, submit, claim, opene
 
 def test_those_of_some_jobs_that_have_ended_are_told(store, submit, claim):
     finished, running, waiting, cancelled = (submit() for _ in range(4))
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
     claim()
     store.cancel(cancelled.id)
 

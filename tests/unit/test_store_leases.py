@@ -12,14 +12,15 @@ from jobs.settings import LEASE_SECONDS
 from jobs.store import JobStore
 from jobs.tables import workers
 from jobs.transitions import MAX_CRASHES
-from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
+from tests.unit.writing import confirm_cancel, confirm_pause, fail, finish, hand_back, record, restart
 
 
 def test_a_crash_costs_an_attempt_and_the_last_one_fails_the_job(store, submit):
     job = submit()
     for number in range(1, MAX_CRASHES + 1):
         store.register_worker(f"wrk_{number}", host="here", pid=number, device="cpu")
-        [held] = store.claim(f"wrk_{number}", engines=ENGINES, devices=CPU)
+        [held] = store.claim(f"wrk_{number}", engines=ENGINES, devices=CPU, choose=choose())
         assert held.attempt == number
         store.retire_worker(f"wrk_{number}", reason="its worker died (SIGKILL)", crashed=True)
 
@@ -74,7 +75,7 @@ def test_a_worker_that_renews_its_lease_keeps_its_job(store, submit, worker, cla
         assert store.renew_lease(worker, seconds=LEASE_SECONDS)
 
     assert list(store.reap(by="somebody")) == []
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
     assert store.get(job.id).status is JobStatus.SUCCEEDED
 
 
@@ -85,7 +86,7 @@ def test_a_lease_that_is_over_can_be_renewed_until_somebody_has_noticed(store, s
 
     assert store.renew_lease(worker, seconds=LEASE_SECONDS)
     assert list(store.reap(by="somebody")) == []
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
 
 
 def test_a_lease_is_never_shortened(store, worker, clock):
@@ -105,14 +106,14 @@ def test_a_worker_that_was_given_up_can_renew_nothing_claim_nothing_and_write_no
     with pytest.raises(WorkerRetired):
         claim()
     for write in (
-        lambda: store.record(stale, progress(9), points(0, 9.0)),
-        lambda: store.record(stale, progress(9), points(0, 9.0), checkpoint="late"),
-        lambda: store.restart(stale, why=""),
-        lambda: store.finish(stale, RESULT),
-        lambda: store.fail(stale, Failure("diverged", "")),
-        lambda: store.confirm_cancel(stale),
-        lambda: store.confirm_pause(stale),
-        lambda: store.hand_back(stale, reason=""),
+        lambda: record(store, stale, progress(9), points(0, 9.0)),
+        lambda: record(store, stale, progress(9), points(0, 9.0), checkpoint="late"),
+        lambda: restart(store, stale, why=""),
+        lambda: finish(store, stale, RESULT),
+        lambda: fail(store, stale, Failure("diverged", "")),
+        lambda: confirm_cancel(store, stale),
+        lambda: confirm_pause(store, stale),
+        lambda: hand_back(store, stale, reason=""),
     ):
         with pytest.raises(LaneLost):
             write()
@@ -126,8 +127,8 @@ def test_a_worker_whose_lease_expired_cannot_finish_the_job_that_another_has_now
     [fresh] = claim_as(hire())
 
     with pytest.raises(LaneLost):
-        store.finish(stale, RESULT)
-    store.finish(fresh, RESULT)
+        finish(store, stale, RESULT)
+    finish(store, fresh, RESULT)
     assert (store.get(job.id).status, fresh.attempt) == (JobStatus.SUCCEEDED, 2)
 
 
@@ -179,7 +180,7 @@ def test_a_new_checkpoint_shows_that_a_job_gets_on_and_its_crashes_are_forgotten
         worker = hire()
         [held] = claim_as(worker)
         if number % 2:
-            store.record(held, progress(number), points(number, *[1.0]), checkpoint=f"{number}")
+            record(store, held, progress(number), points(number, *[1.0]), checkpoint=f"{number}")
         crash(store, worker)
 
     assert (store.get(job.id).status, store.get(job.id).attempt) == (JobStatus.QUEUED, 2 * MAX_CRASHES + 1)
@@ -190,7 +191,7 @@ def test_progress_without_a_checkpoint_does_not_clear_a_job_of_its_crashes(store
     for _ in range(MAX_CRASHES):
         worker = hire()
         [held] = claim_as(worker)
-        store.record(held, progress(7), points(0, 1.0))
+        record(store, held, progress(7), points(0, 1.0))
         crash(store, worker)
 
     assert store.get(job.id).status is JobStatus.FAILED
@@ -202,7 +203,7 @@ def test_a_job_handed_back_between_crashes_is_still_suspected(store, submit, hir
         orderly, dying = hire(), hire()
         [held] = claim_as(orderly)
         assert held.attempt == number + 1
-        store.hand_back(held, reason="told to stop")
+        hand_back(store, held, reason="told to stop")
         claim_as(dying)
         crash(store, dying)
 
@@ -276,7 +277,7 @@ def test_whom_a_poisonous_job_was_packed_with_succeeds_and_only_it_fails(store, 
             crash(store, worker)
         else:
             for each in held:
-                store.finish(each, RESULT)
+                finish(store, each, RESULT)
 
     ends = {job.id: store.get(job.id) for job in pack}
     assert ends.pop(poison).error.code == "worker_crashed"
@@ -289,10 +290,10 @@ def test_one_lane_of_a_pack_may_end_while_the_others_go_on(store, submit, worker
     finished, failed, cancelled, goes_on = claim_as(worker, limit=4)
     store.cancel(cancelled.job_id)
 
-    store.finish(finished, RESULT)
-    store.fail(failed, Failure("diverged", "cost was no longer finite"))
-    store.confirm_cancel(cancelled)
-    assert store.record(goes_on, progress(1), points(0, 1.0)) is None
+    finish(store, finished, RESULT)
+    fail(store, failed, Failure("diverged", "cost was no longer finite"))
+    confirm_cancel(store, cancelled)
+    assert record(store, goes_on, progress(1), points(0, 1.0)) is None
 
     assert [store.get(job.id).status for job in jobs] == ["succeeded", "failed", "cancelled", "running"]
     assert store.workers()[0].job_ids == (goes_on.job_id,)
@@ -302,7 +303,7 @@ def test_the_last_job_left_of_a_pack_is_alone_when_its_worker_dies(store, submit
     job, neighbour = submit(priority=100), submit()
     worker = hire()
     _, other = claim_as(worker, limit=2)
-    store.finish(other, RESULT)
+    finish(store, other, RESULT)
     crash(store, worker)
     company = submit()
 
@@ -323,7 +324,7 @@ def test_a_pack_whose_worker_is_told_to_stop_can_be_a_pack_again(store, submit, 
 
 def test_a_job_that_ended_under_a_dying_worker_stays_as_it_ended(store, submit, claim, worker):
     job = submit()
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
     crash(store, worker)
 
     assert (store.get(job.id).status, store.get(job.id).attempt) == (JobStatus.SUCCEEDED, 1)
@@ -352,6 +353,6 @@ def test_a_late_worker_of_a_deleted_job_cannot_write_to_the_job_that_came_after_
     [fresh] = claim_as(hire())
 
     with pytest.raises(LaneLost):
-        store.finish(stale, RESULT)
-    store.record(fresh, progress(1), points(0, 1.0))
+        finish(store, stale, RESULT)
+    record(store, fresh, progress(1), points(0, 1.0))
     assert store.get(job.id).status is JobStatus.RUNNING

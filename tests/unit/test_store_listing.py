@@ -8,6 +8,7 @@ from jobs.errors import InvalidRequest
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
 from tests.unit.reports import mnist_result
+from tests.unit.writing import finish
 
 
 def test_jobs_are_listed_by_what_is_asked_for(store, submit, claim):
@@ -30,7 +31,7 @@ def test_jobs_are_listed_by_what_is_asked_for(store, submit, claim):
 def test_pages_show_every_job_once_and_in_order(store, submit, claim, order):
     for correct in (9000, 9500, 9000, 100):
         submit({"experiment": "mnist"})
-        store.finish(claim(), mnist_result(correct))
+        finish(store, claim(), mnist_result(correct))
     for _ in range(3):
         submit()
 

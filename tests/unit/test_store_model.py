@@ -7,6 +7,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,15 @@ from sqlalchemy import delete
 
 from jobs.curves import Curve
 from jobs.errors import ApiError, LaneLost, WorkerRetired
-from jobs.job import Claim, Failure, Progress
+from jobs.job import Claim, Failure, Progress, Request
 from jobs.listing import JobQuery
 from jobs.settings import LEASE_SECONDS
 from jobs.store import JobStore
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.sweeps import SweepSubmission
 from jobs.tables import metadata
-from tests.unit.reports import ENGINES, RESULT, mnist_result
+from jobs.writes import HandBack, Restart, Turn, Write
+from tests.unit.reports import ENGINES, RESULT, choose, mnist_result
 from tests.unit.store_model import ENDED, Model
 
 STEPS = int(os.environ.get("STORE_MODEL_STEPS", "200"))
@@ -226,7 +228,7 @@ class Story(RuleBasedStateMachine):
         taken: list[Claim] = []
 
         def real() -> list[tuple[str, int, str | None]]:
-            taken.extend(self.store.claim(name, engines=ENGINES, devices=devices, limit=limit))
+            taken.extend(self.store.claim(name, engines=ENGINES, devices=devices, choose=choose(limit)))
             return [(each.job_id, each.attempt, each.checkpoint) for each in taken]
 
         def model() -> list[tuple[str, int, str | None]]:
@@ -237,51 +239,80 @@ class Story(RuleBasedStateMachine):
         self.claims += [(each, self.model.jobs[each.job_id]["lane"]) for each in taken]
 
     def record(self, draw: Draw) -> None:
-        points, checkpoint = draw(st.integers(0, 3)), draw(st.booleans())
-
-        def real(claim: Claim) -> object:
-            start = self.model.jobs[claim.job_id]["curve"] if claim.job_id in self.model.jobs else 0
-            done = start + points
-            curve = Curve(start, {"cost": [0.5] * points}) if points else Curve()
-            name = file_name(done) if checkpoint else None
-            progress = Progress(epoch=done, epochs=300, step=done, steps=300, eta_seconds=None)
-            return self.store.record(claim, progress, curve, checkpoint=name)
-
-        self.write(draw, real, lambda job: self.model.record(job, points, checkpoint))
+        self.write(draw, lambda claim: self.progress(draw, claim))
 
     def end(self, draw: Draw) -> None:
-        def finish(claim: Claim) -> None:
-            self.store.finish(claim, RESULT if claim.spec.experiment == "neuron" else mnist_result(9000))
+        def turn(claim: Claim) -> Write:
+            turns: list[Turn] = [RESULT if claim.spec.experiment == "neuron" else mnist_result(9000)]
+            turns += [
+                Failure("diverged", "cost was no longer finite"),
+                HandBack("told to stop"),
+                Restart("begins anew"),
+            ]
+            chosen = pick(draw, [*turns, *turns[2:] * 2])
+            if isinstance(chosen, Restart) or draw(st.booleans()):
+                return Write(claim, turn=chosen)
+            return replace(self.progress(draw, claim), turn=chosen)
 
-        def finished(job: dict[str, Any]) -> None:
-            self.model.finish(job, *((300, 300) if job["shape"][1] == "neuron" else (1, 5000)))
-
-        failure = Failure("diverged", "cost was no longer finite")
-        ends: list[tuple[Callable, Callable]] = [
-            (finish, finished),
-            (lambda claim: self.store.fail(claim, failure), lambda job: self.model.move(job, "failed")),
-            (lambda claim: self.store.hand_back(claim, reason="told to stop"), self.model.give_back),
-            (lambda claim: self.store.restart(claim, why="begins anew"), self.model.restart),
-        ]
-        self.write(draw, *pick(draw, [*ends, *ends[2:] * 2]))
+        self.write(draw, turn)
 
     def perform(self, draw: Draw) -> None:
         """What a worker does that has been told so, though its client may have changed its mind since."""
         asked = [lane for lane in self.held() if self.model.jobs[lane[0].job_id]["request"] is not None]
-        if draw(st.booleans()):
-            self.write(draw, self.store.confirm_pause, self.model.give_back, lanes=asked)
-        else:
-            cancelled = partial(self.model.move, status="cancelled")
-            self.write(draw, self.store.confirm_cancel, cancelled, lanes=asked)
+        request = draw(st.sampled_from(Request))
+        self.write(draw, lambda claim: Write(claim, turn=request), lanes=asked)
 
-    def write(self, draw: Draw, real: Callable, model: Callable, *, lanes: list | None = None) -> None:
-        """Write with a claim, mostly one that holds still; sometimes with one of the latest that do not."""
+    def progress(self, draw: Draw, claim: Claim) -> Write:
+        points, checkpoint = draw(st.integers(0, 3)), draw(st.booleans())
+        start = self.model.jobs[claim.job_id]["curve"] if claim.job_id in self.model.jobs else 0
+        done = start + points
+        curve = Curve(start, {"cost": [0.5] * points}) if points else Curve()
+        progress = Progress(epoch=done, epochs=300, step=done, steps=300, eta_seconds=None)
+        return Write(claim, progress, curve, file_name(done) if checkpoint else None)
+
+    def write(self, draw: Draw, made: Callable[[Claim], Write], *, lanes: list | None = None) -> None:
+        """Write with one claim or a few, mostly such as hold still; sometimes with one of the latest that do not."""
         held = self.held()
         lost = [lane for lane in self.claims if lane not in held][-4:]
         stale = lost and (not held or draw(st.integers(0, 7)) == 7)
-        if chosen := lost if stale else lanes or held:
-            claim, lane = pick(draw, chosen)
-            self.step(lambda: real(claim), lambda: model(self.model.own(claim.job_id, lane)))
+        if not (chosen := lost if stale else lanes or held):
+            return
+        batch = [pick(draw, chosen)]
+        for lane in held:
+            if lane not in batch and draw(st.integers(0, 2)) == 2:
+                batch.append(lane)
+        writes = [made(claim) for claim, _ in batch]
+
+        def real() -> list[object]:
+            return [LaneLost if isinstance(said, LaneLost) else said for said in self.store.write(writes)]
+
+        def model() -> list[object]:
+            return [
+                outcome(partial(self.model_write, write, lane)) for write, (_, lane) in zip(writes, batch, strict=True)
+            ]
+
+        self.done["lanes written"] += len(batch)
+        self.step(real, model)
+
+    def model_write(self, write: Write, lane: int) -> str | None:
+        """The same in the model."""
+        job = self.model.own(write.claim.job_id, lane)
+        if write.progress is not None:
+            self.model.record(job, len(write.curve), write.checkpoint is not None)
+        match write.turn:
+            case None:
+                return job["request"]
+            case Failure():
+                self.model.move(job, "failed")
+            case Request.CANCEL:
+                self.model.move(job, "cancelled")
+            case HandBack() | Request.PAUSE:
+                self.model.give_back(job)
+            case Restart():
+                self.model.restart(job)
+            case _:
+                self.model.finish(job, *((300, 300) if job["shape"][1] == "neuron" else (1, 5000)))
+        return None
 
     def held(self) -> list[tuple[Claim, int]]:
         lanes = {job["lane"] for job in self.model.jobs.values()}

@@ -6,6 +6,7 @@ from jobs.errors import InvalidTransition, JobNotFound, LaneLost
 from jobs.job import Request
 from jobs.lifecycle import TRANSITIONS, JobStatus, ensure_transition
 from tests.unit.reports import RESULT, points, progress
+from tests.unit.writing import confirm_cancel, confirm_pause, finish, hand_back, record
 
 
 def test_a_queued_job_is_cancelled_at_once(store, submit, claim):
@@ -22,8 +23,8 @@ def test_a_running_job_is_cancelled_by_its_worker(store, submit, claim):
 
     assert store.cancel(job.id).status is JobStatus.RUNNING
     assert store.cancel(job.id).status is JobStatus.RUNNING
-    assert store.record(held, progress(1), points(0, 1.0)) is Request.CANCEL
-    store.confirm_cancel(held)
+    assert record(store, held, progress(1), points(0, 1.0)) is Request.CANCEL
+    confirm_cancel(store, held)
 
     assert store.get(job.id).status is JobStatus.CANCELLED
 
@@ -39,7 +40,7 @@ def test_a_cancel_request_is_honoured_when_the_worker_goes_instead(store, submit
 
 def test_a_job_that_succeeded_cannot_be_cancelled(store, submit, claim):
     job = submit()
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
 
     with pytest.raises(InvalidTransition, match="succeeded job cannot become cancelled"):
         store.cancel(job.id)
@@ -81,26 +82,26 @@ def test_a_running_job_is_paused_by_its_worker_and_goes_on_from_its_checkpoint(s
     held = claim()
     assert store.pause(job.id).status_reason == "pause requested"
     assert store.pause(job.id).status is JobStatus.RUNNING
-    assert store.record(held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2") is Request.PAUSE
-    store.confirm_pause(held)
+    assert record(store, held, progress(2), points(0, 0.0, 1.0), checkpoint="at-2") is Request.PAUSE
+    confirm_pause(store, held)
 
     seen = store.get(job.id)
     assert (seen.status, seen.status_reason, seen.attempt) == (JobStatus.PAUSED, "paused on request", 1)
     assert (seen.progress.step, cost(job.id)) == (2, [0.0, 1.0])
     assert claim() is None
     with pytest.raises(LaneLost):
-        store.record(held, progress(3), points(2, 2.0))
+        record(store, held, progress(3), points(2, 2.0))
     store.resume(job.id)
     again = claim()
     assert (again.checkpoint, again.attempt) == ("at-2", 1)
-    assert store.record(again, progress(3), points(2, 2.0)) is None
+    assert record(store, again, progress(3), points(2, 2.0)) is None
 
 
 def test_a_pause_request_is_performed_when_the_worker_hands_the_job_back(store, submit, claim):
     job = submit()
     held = claim()
     store.pause(job.id)
-    store.hand_back(held, reason="told to stop")
+    hand_back(store, held, reason="told to stop")
 
     assert (store.get(job.id).status, store.get(job.id).attempt) == (JobStatus.PAUSED, 1)
 
@@ -121,7 +122,7 @@ def test_resuming_a_job_that_is_still_running_withdraws_the_pause_request(store,
     resumed = store.resume(job.id)
 
     assert (resumed.status, resumed.status_reason) == (JobStatus.RUNNING, None)
-    assert store.record(held, progress(1), points(0, 1.0)) is None
+    assert record(store, held, progress(1), points(0, 1.0)) is None
     assert [event.why for event in store.events(job.id)][-2:] == ["pause requested", "pause withdrawn"]
 
 
@@ -129,9 +130,9 @@ def test_a_pause_that_is_withdrawn_while_the_worker_performs_it_puts_the_job_bac
     job = submit()
     held = claim()
     store.pause(job.id)
-    assert store.record(held, progress(1), points(0, 1.0), checkpoint="at-1") is Request.PAUSE
+    assert record(store, held, progress(1), points(0, 1.0), checkpoint="at-1") is Request.PAUSE
     store.resume(job.id)
-    store.confirm_pause(held)
+    confirm_pause(store, held)
 
     assert store.get(job.id).status is JobStatus.QUEUED
     assert claim().checkpoint == "at-1"
@@ -141,9 +142,9 @@ def test_a_cancel_that_comes_while_the_worker_performs_a_pause_is_not_lost(store
     job = submit()
     held = claim()
     store.pause(job.id)
-    assert store.record(held, progress(1), points(0, 1.0)) is Request.PAUSE
+    assert record(store, held, progress(1), points(0, 1.0)) is Request.PAUSE
     store.cancel(job.id)
-    store.confirm_pause(held)
+    confirm_pause(store, held)
 
     assert store.get(job.id).status is JobStatus.CANCELLED
 
@@ -154,11 +155,11 @@ def test_cancel_beats_pause(store, submit, claim):
     store.pause(job.id)
     store.cancel(job.id)
 
-    assert store.record(held, progress(1), points(0, 1.0)) is Request.CANCEL
+    assert record(store, held, progress(1), points(0, 1.0)) is Request.CANCEL
     with pytest.raises(InvalidTransition, match="to be cancelled"):
         store.pause(job.id)
     assert store.resume(job.id).status_reason == "cancel requested"
-    store.hand_back(held, reason="told to stop")
+    hand_back(store, held, reason="told to stop")
     assert (store.get(job.id).status, store.get(job.id).status_reason) == ("cancelled", "cancelled on request")
 
 
@@ -166,10 +167,10 @@ def test_a_request_does_not_outlive_the_attempt_that_it_was_made_in(store, submi
     job = submit()
     held = claim()
     store.pause(job.id)
-    store.confirm_pause(held)
+    confirm_pause(store, held)
     store.resume(job.id)
 
-    assert store.record(claim(), progress(1), points(0, 1.0)) is None
+    assert record(store, claim(), progress(1), points(0, 1.0)) is None
 
 
 def test_a_paused_job_can_be_cancelled(store, submit):
@@ -193,7 +194,7 @@ def test_resuming_a_job_that_waits_or_runs_changes_nothing(store, submit, claim)
 def test_a_job_that_has_ended_can_be_neither_paused_nor_resumed(store, submit, claim, end):
     job = submit()
     if end == "succeeded":
-        store.finish(claim(), RESULT)
+        finish(store, claim(), RESULT)
     else:
         store.cancel(job.id)
 
@@ -207,7 +208,7 @@ def test_a_job_that_finishes_before_a_request_is_seen_has_succeeded(store, submi
     job = submit()
     held = claim()
     store.cancel(job.id)
-    store.finish(held, RESULT)
+    finish(store, held, RESULT)
 
     assert (store.get(job.id).status, store.get(job.id).status_reason) == (JobStatus.SUCCEEDED, None)
 

@@ -13,6 +13,7 @@ from jobs.store import JobStore
 from jobs.submission import Submission
 from jobs.tables import jobs
 from tests.unit.reports import RESULT
+from tests.unit.writing import finish
 
 
 def test_a_submitted_job_waits_with_its_resolved_spec(store, submit, clock):
@@ -37,7 +38,7 @@ def named(name: str) -> Submission:
 
 def test_a_submission_repeated_with_its_key_is_the_first_answer_again(store, claim):
     first = store.submit(named("one"), idempotency_key="k")
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
     again = store.submit(named("one"), idempotency_key="k")
 
     assert (first.replayed, again.replayed) == (False, True)

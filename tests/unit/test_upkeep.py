@@ -6,9 +6,7 @@ from jobs.errors import StoreUnavailable
 from jobs.lifecycle import JobStatus
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
-
-ENGINES = {"auto": "autograd"}
-CPU = {"auto": "cpu"}
+from tests.unit.reports import CPU, ENGINES, choose
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def running(store, submit):
     """A job in the hands of a worker that is never heard from again."""
     job = submit()
     store.register_worker("wrk_1", host="here", pid=1, device="cpu")
-    store.claim("wrk_1", engines=ENGINES, devices=CPU)
+    store.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose())
     return job
 
 

@@ -109,6 +109,12 @@ class _Steps:
             self._is_native_current = True
 
 
+def prepare(sets: ImageSets) -> None:
+    """Make ready what the first training on these images would have to wait for."""
+    for images in (sets.train, sets.validation, sets.test):
+        _sparse(images)
+
+
 _known = WeakTensorKeyDictionary()
 
 

@@ -1,0 +1,48 @@
+"""Starting an engine: from specs of one shape to a stream of reports for each."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from jobs.spec import AnySpec, NeuronSpec
+from workers.engines import autograd, fused_cpu, neuron_pack
+from workers.engines.report import Report, Snapshot
+from workers.experiments.mlp import ImageSets
+
+
+def reports(
+    engine: str,
+    specs: Sequence[AnySpec],
+    resumes: Sequence[Snapshot | None],
+    *,
+    device: torch.device,
+    images: ImageSets | None,
+    report_interval: float,
+) -> Sequence[Iterator[Report]]:
+    """The reports of each, to be asked for in turn. Nothing is trained before the first is asked for.
+
+    Args:
+        engine: which one trains them.
+        specs: what to train, of a shape that may be trained together.
+        resumes: where each goes on; at the beginning if None.
+        device: where to train.
+        images: MNIST on `device`; None if they are neurons, which need no images.
+        report_interval: seconds in which each is to report once.
+    """
+    each_interval = report_interval / len(specs)
+
+    def alone(spec: AnySpec, resume: Snapshot | None) -> Iterator[Report]:
+        if isinstance(spec, NeuronSpec):
+            yield from autograd.train_neuron(spec, device=device, resume=resume, report_interval=each_interval)
+            return
+        if images is None:
+            raise ValueError("MNIST cannot be trained without images")
+        if engine == fused_cpu.NAME:
+            yield from fused_cpu.train_mnist(spec, images, resume=resume, report_interval=each_interval)
+        else:
+            yield from autograd.train_mnist(spec, images, device=device, resume=resume, report_interval=each_interval)
+
+    if engine == neuron_pack.NAME:
+        neurons = [spec for spec in specs if isinstance(spec, NeuronSpec)]
+        return neuron_pack.train_pack(neurons, device=device, resumes=resumes, report_interval=report_interval)
+    return [alone(spec, resume) for spec, resume in zip(specs, resumes, strict=True)]
