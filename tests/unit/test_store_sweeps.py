@@ -16,7 +16,8 @@ from jobs.store import JobStore
 from jobs.submission import Clone, Submission
 from jobs.sweeps import Sweep, SweepSubmission, planned
 from jobs.tables import events, job_tags, jobs
-from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
+from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
+from tests.unit.writing import confirm_cancel, finish, record
 
 
 def sweep_of(**fields: object) -> SweepSubmission:
@@ -116,7 +117,7 @@ def test_a_sweep_whose_submission_breaks_off_leaves_nothing(store, monkeypatch):
 def test_jobs_of_a_sweep_are_trained_like_all_others_and_its_counts_tell(store, sweep, jobs_of, claim_as, worker):
     held = claim_as(worker, limit=4)
     assert [each.job_id for each in held] == [job.id for job in jobs_of(sweep.id)[:4]]
-    store.finish(held[0], RESULT)
+    finish(store, held[0], RESULT)
 
     assert counts(store.sweep(sweep.id)) == {"queued": 4, "running": 3, "succeeded": 1}
 
@@ -124,15 +125,15 @@ def test_jobs_of_a_sweep_are_trained_like_all_others_and_its_counts_tell(store, 
 def test_cancelling_a_sweep_cancels_what_waits_and_asks_for_the_rest(store, sweep, jobs_of, claim_as, worker):
     store.pause(jobs_of(sweep.id)[7].id)
     held = claim_as(worker, limit=3)
-    store.finish(held[0], RESULT)
+    finish(store, held[0], RESULT)
     store.cancel(held[1].job_id)
     other = store.submit(Submission.model_validate({"spec": {"experiment": "neuron"}})).job
 
     assert counts(store.cancel_sweep(sweep.id)) == {"running": 2, "succeeded": 1, "cancelled": 5}
     assert counts(store.cancel_sweep(sweep.id)) == {"running": 2, "succeeded": 1, "cancelled": 5}
     for claim in held[1:]:
-        assert store.record(claim, progress(1), points(0, 1.0)) is Request.CANCEL
-        store.confirm_cancel(claim)
+        assert record(store, claim, progress(1), points(0, 1.0)) is Request.CANCEL
+        confirm_cancel(store, claim)
     ended = store.cancel_sweep(sweep.id)
 
     assert (counts(ended), ended.is_terminal) == ({"succeeded": 1, "cancelled": 7}, True)
@@ -154,12 +155,12 @@ def test_a_sweep_is_cancelled_while_workers_claim_train_and_die(opened, store):
     def work(own: JobStore, name: str) -> None:
         own.register_worker(name, host="here", pid=1, device="cpu")
         together.wait()
-        while held := own.claim(name, engines=ENGINES, devices=CPU, limit=3):
+        while held := own.claim(name, engines=ENGINES, devices=CPU, choose=choose(3)):
             for claim in held[1:]:
-                if own.record(claim, progress(1), points(0, 1.0)) is Request.CANCEL:
-                    own.confirm_cancel(claim)
+                if record(own, claim, progress(1), points(0, 1.0)) is Request.CANCEL:
+                    confirm_cancel(own, claim)
                 else:
-                    own.finish(claim, RESULT)
+                    finish(own, claim, RESULT)
             own.retire_worker(name, reason="told to stop", crashed=False)
             name += "x"
             own.register_worker(name, host="here", pid=1, device="cpu")
@@ -230,7 +231,7 @@ def test_jobs_of_a_sweep_are_listed_by_status_and_page_by_page(store, sweep, cla
 
 def test_a_sweep_repeated_with_its_key_is_the_first_answer_again(store, claim):
     first = store.submit_sweep(sweep_of(), idempotency_key="k")
-    store.finish(claim(), RESULT)
+    finish(store, claim(), RESULT)
     store.cancel_sweep(first.sweep.id)
     again = store.submit_sweep(sweep_of(), idempotency_key="k")
 
