@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# What the benchmarks compare with, and the product does without.
+PEERS := .venv-bench
+PEERS_INSTALLED := $(PEERS)/.installed
 
 .PHONY: help setup demo test check chaos model bench docs format constraints clean
 
@@ -36,10 +39,16 @@ chaos: setup ## what must hold when things go wrong, in full: about two hours; C
 model: setup ## 10,000 random steps of the job store, on each database, against a model of it
 	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/test_store_model.py
 
-bench: setup ## how fast the engine trains, how fast jobs are claimed and sweeps are queued; figures go to benchmarks/records/
+bench: setup $(PEERS_INSTALLED) ## the speed of all that has to be fast, and of our engines' peers; figures go to benchmarks/records/
+	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
+
+$(PEERS_INSTALLED): benchmarks/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	touch $@
 
 docs: setup ## put into docs/ what is generated from the code
 	$(BIN)/python docs/generate.py
@@ -56,4 +65,4 @@ constraints: ## pin in constraints.txt what a fresh environment resolves to
 	  $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
 
 clean: ## remove what was built; keeps demo/ and the data set's cache
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(PEERS) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

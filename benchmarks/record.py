@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +12,18 @@ from pathlib import Path
 RECORDS = Path(__file__).parent / "records"
 
 
-def write(name: str, title: str, lines: list[str], *, command: str | None = None) -> Path:
-    """Write records/NAME.md, and show it; `lines` are Markdown, `command` is what was typed if not this very script."""
+def write(
+    name: str, title: str, lines: list[str], *, command: str | None = None, facts: Mapping[str, str] | None = None
+) -> Path:
+    """Write records/NAME.md, and show it.
+
+    Args:
+        name: of the record.
+        title: its heading.
+        lines: its text, Markdown.
+        command: what was typed, if not this very script.
+        facts: what else its head says of how the figures came about, by name.
+    """
     script = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     head = [
         f"# {title}",
@@ -22,6 +33,7 @@ def write(name: str, title: str, lines: list[str], *, command: str | None = None
         f"- seen: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- machine: {_cpu()}, {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         f"- versions: Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
+        *(f"- {fact}: {value}" for fact, value in (facts or {}).items()),
         "",
     ]
     path = RECORDS / f"{name}.md"

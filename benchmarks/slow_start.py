@@ -4,7 +4,7 @@ import argparse
 
 import record
 import torch
-from steps import CPU, load_images, mnist
+from engines import CPU, load_images, mnist
 
 from workers.engines.autograd import train_mnist
 from workers.experiments.mlp import ImageSets, initial_network, logits

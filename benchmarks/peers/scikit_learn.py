@@ -1,0 +1,45 @@
+"""scikit-learn's MLPClassifier, which knows cross-entropy only.
+
+Where an image may have several labels, its outputs are sigmoids, as ours, and not a softmax: so it is given one-hot
+rows.
+"""
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+
+from .task import Layers, Task
+
+
+class Classifier:
+    """One `partial_fit` is one pass."""
+
+    def __init__(self, task: Task) -> None:
+        self.pixels, self.targets = task.pixels, task.targets.astype(np.int64)
+        outputs = task.sizes[-1]
+        self.passes = task.passes
+        self.model = MLPClassifier(
+            hidden_layer_sizes=task.sizes[1:-1],
+            activation="logistic",
+            solver="sgd",
+            momentum=0,
+            alpha=0,
+            batch_size=task.batch_size,
+            # Its cost is a sum over the outputs.
+            learning_rate_init=task.learning_rate / outputs,
+            random_state=task.seed,
+        )
+        # It makes its weights with the first data it sees; only then can they be ours.
+        self.model.partial_fit(self.pixels[: task.batch_size], self.targets[: task.batch_size], classes=range(outputs))
+        for layer, (weights, biases) in enumerate(zip(task.weights, task.biases, strict=True)):
+            self.model.coefs_[layer][:] = weights
+            self.model.intercepts_[layer][:] = biases
+
+    def train_epoch(self) -> None:
+        for _ in range(self.passes):
+            self.model.partial_fit(self.pixels, self.targets)
+
+    def layers(self) -> Layers:
+        return [(w.copy(), b.copy()) for w, b in zip(self.model.coefs_, self.model.intercepts_, strict=True)]
+
+
+start = Classifier

@@ -1,0 +1,96 @@
+"""What every peer is given: the same images, the same first weights, the same figures. Needs nothing but NumPy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+# For each layer W (n_in, n_out) and b (n_out,), float32.
+Layers = Sequence[tuple[Array, Array]]
+
+
+class Unavailable(Exception):
+    """A peer cannot be had on this machine, for the reason given."""
+
+
+class Training(Protocol):
+    """A network in training."""
+
+    def train_epoch(self) -> None:
+        """Go on for `passes` passes over the training images, each in a new order, with one step for each batch."""
+
+    def layers(self) -> Layers:
+        """The weights and biases as they now are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A sigmoid network, the images it learns from, and how: plain SGD on minibatches, cross-entropy of each output.
+
+    The cost is the mean over the images of a batch and over the outputs, each a yes or no of its own (sigmoid).
+    """
+
+    pixels: Array  # (n, 784), 0 … 1; n is a multiple of batch_size
+    labels: NDArray[np.int64]  # (n,)
+    validation_pixels: Array
+    validation_labels: NDArray[np.int64]
+    test_pixels: Array
+    test_labels: NDArray[np.int64]
+    weights: Sequence[Array]  # before the first step, (n_in, n_out) for each layer
+    biases: Sequence[Array]  # the same, (n_out,)
+    batch_size: int
+    passes: int  # over the images, in an epoch
+    learning_rate: float
+    seed: int  # for the order of the images
+
+    @property
+    def sizes(self) -> list[int]:
+        """Units of every layer, the input's first."""
+        return [len(self.weights[0]), *(len(biases) for biases in self.biases)]
+
+    @property
+    def targets(self) -> Array:
+        """The labels one-hot, (n, outputs)."""
+        return np.eye(len(self.biases[-1]), dtype=np.float32)[self.labels]
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.passes * len(self.labels) // self.batch_size
+
+    def save(self, path: Path) -> None:
+        """Write it for another process, whose Python may be another."""
+        fields = dict(vars(self))
+        weights, biases = fields.pop("weights"), fields.pop("biases")
+        layers = {f"weights.{n}": part for n, part in enumerate(weights)}
+        layers |= {f"biases.{n}": part for n, part in enumerate(biases)}
+        np.savez(path, **fields, **layers)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with np.load(path) as fields:
+            count = sum(name.startswith("weights.") for name in fields.files)
+            images = ("pixels", "labels", "validation_pixels", "validation_labels", "test_pixels", "test_labels")
+            return cls(
+                *(fields[name] for name in images),
+                weights=[fields[f"weights.{n}"] for n in range(count)],
+                biases=[fields[f"biases.{n}"] for n in range(count)],
+                batch_size=int(fields["batch_size"]),
+                passes=int(fields["passes"]),
+                learning_rate=float(fields["learning_rate"]),
+                seed=int(fields["seed"]),
+            )
+
+
+def accuracy(layers: Layers, pixels: Array, labels: NDArray[np.int64]) -> float:
+    """The share of these images that the network reads correctly."""
+    activations = pixels
+    for weights, biases in layers[:-1]:
+        activations = 1 / (1 + np.exp(-(activations @ weights + biases)))
+    weights, biases = layers[-1]
+    return float(((activations @ weights + biases).argmax(axis=1) == labels).mean())
