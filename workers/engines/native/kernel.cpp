@@ -246,6 +246,7 @@ Evaluation evaluate(const Network& network, float* memory, const Images& images,
   for (std::int64_t start = first; start < last; start += kEvaluated) {
     const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
     unpack(images, rows, batch, [start](int s) { return start + s; });
+    for (std::int64_t next = start + rows; next < last && next < start + 2 * kEvaluated; ++next) prefetch(images, next);
     pass(parameters.first, {nullptr, nullptr, &batch, rooms.activation[0], rows});
     forward(network, parameters, rows, rooms);
     Block cost = all(0.0f);

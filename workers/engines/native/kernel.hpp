@@ -66,6 +66,6 @@ struct Kernel {
                          float* scratch);
 };
 
-constexpr int kEvaluated = 16;
+constexpr int kEvaluated = 32;
 
 }  // namespace fused
