@@ -1,0 +1,108 @@
+"""How many jobs packed_gpu trains in a second on a CUDA device, against one core with fused_cpu; and how they agree."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from time import perf_counter
+
+import record
+import torch
+from engines import load_images, mnist
+
+from jobs.spec import MnistSpec
+from workers.engines import fused_cpu, packed_gpu
+from workers.engines.report import Report
+from workers.experiments.mlp import Images, ImageSets
+
+# As many as an H100 has multiprocessors, and multiples of that.
+LANES = [1, 132, 264, 1056]
+AGREEMENT_STEPS = 200
+
+
+def main() -> int:
+    """Train packs of default jobs, one half with each loss, and write the record; 1 where that cannot be done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--lanes", type=int, nargs="+", default=LANES)
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for why in (packed_gpu.why_missing(device), fused_cpu.why_missing()):
+        if why is not None:
+            print(f"Nothing was measured: {why}.", file=sys.stderr)
+            return 1
+    torch.set_num_threads(1)
+    on_cpu = load_images()
+    on_device = ImageSets(*(moved(part, device) for part in (on_cpu.train, on_cpu.validation, on_cpu.test)))
+
+    seconds_of(together([job(0, epochs=1)], on_device, device))  # compiles the kernel
+    alone = [seconds_of(fused_cpu.train_mnist(job(seed, epochs=options.epochs), on_cpu)) for seed in range(2)]
+    core = len(alone) / sum(alone)
+    rows = [["fused_cpu, one core", "1", f"{1 / core:.2f}", f"{core:.2f}", "1.0"]]
+    for lanes in options.lanes:
+        specs = [job(lane, epochs=options.epochs) for lane in range(lanes)]
+        seconds = seconds_of(together(specs, on_device, device))
+        rate = lanes / seconds
+        rows.append([packed_gpu.NAME, f"{lanes:,}", f"{seconds:.2f}", f"{rate:.2f}", f"{rate / core:.1f}"])
+    worst = max(distances(max(options.lanes), on_cpu, on_device, device))
+    text = [
+        f"Default MNIST jobs of {options.epochs} epochs, every second with the quadratic loss, each with a seed of its "
+        f"own, evaluation included, timed once. {packed_gpu.NAME} on {packed_gpu.profile(device)}; "
+        f"{fused_cpu.NAME} with {fused_cpu.profile()}.",
+        "",
+        *record.table(["engine", "jobs at once", "seconds", "jobs a second", "times one core"], rows),
+        "",
+        f"After {AGREEMENT_STEPS} steps all weights of each of {max(options.lanes):,} lanes are within {worst:.1e} "
+        f"(relative) of {fused_cpu.NAME}'s.",
+    ]
+    record.write("packed_gpu", "Packs of jobs on a GPU", text)
+    return 0
+
+
+def job(number: int, **fields: object) -> MnistSpec:
+    """The default job with one loss or the other, by turns."""
+    return mnist(seed=number, loss=("cross_entropy", "quadratic")[number % 2], **fields)
+
+
+def together(specs: list[MnistSpec], images: ImageSets, device: torch.device) -> Iterator[Report]:
+    """Train them all, in turns as a worker does."""
+    lanes = list(packed_gpu.train_pack(specs, images, device=device))
+    while lanes:
+        for lane in tuple(lanes):
+            report = next(lane)
+            yield report
+            if report.result is not None:
+                lanes.remove(lane)
+
+
+def distances(lanes: int, on_cpu: ImageSets, on_device: ImageSets, device: torch.device) -> Iterator[float]:
+    """How far all weights of each lane are off fused_cpu's after some steps, relative to their norm."""
+    specs = [job(lane, epochs=2, steps_per_epoch=AGREEMENT_STEPS) for lane in range(lanes)]
+    for spec, lane in zip(specs, packed_gpu.train_pack(specs, on_device, device=device), strict=True):
+        found, expected = weights_after_one_epoch(lane), weights_after_one_epoch(fused_cpu.train_mnist(spec, on_cpu))
+        yield ((found - expected).norm() / expected.norm()).item()
+
+
+def weights_after_one_epoch(reports: Iterator[Report]) -> torch.Tensor:
+    """All weights and biases, in float64."""
+    report = next(report for report in reports if len(report.curve))
+    if report.snapshot is None:
+        raise ValueError("the state after the first epoch is gone")
+    tensors = report.snapshot().tensors
+    return torch.cat([tensors[name].flatten().double() for name in sorted(tensors) if "." in name])
+
+
+def seconds_of(reports: Iterator[Report]) -> float:
+    """Seconds that a training takes; its reports are let go one by one, with the memory that their snapshots hold."""
+    started = perf_counter()
+    for _report in reports:
+        pass
+    return perf_counter() - started
+
+
+def moved(images: Images, device: torch.device) -> Images:
+    """The same on another device."""
+    return Images(images.pixels.to(device), images.labels.to(device), images.targets.to(device))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
