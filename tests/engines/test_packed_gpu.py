@@ -202,7 +202,9 @@ constants = constants((784, MOST_HIDDEN, 10), MOST_BATCH)
 types = {name: "*i32" for name in ("plan", "batches", "quadratic")} | {"labels": "*i64"}
 types |= {name: "*fp64" for name in ("cost_sums", "scales")} | {name: "constexpr" for name in constants}
 signature = {name: types.get(name, "*fp32") for name in train_networks.arg_names}
-source = ASTSource(train_networks, signature, constants)
+aligned = [name for name in train_networks.arg_names if name not in constants]
+attributes = {(train_networks.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned}
+source = ASTSource(train_networks, signature, constants, attributes)
 compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=OPTIONS)
 Path("kernel.cubin").write_bytes(compiled.asm["cubin"])
 cuobjdump = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"

@@ -51,17 +51,16 @@ class KernelTrainer:
         The lanes may take different numbers of steps.
         """
         counts = torch.tensor([len(rows) for rows in batches])
-        firsts = counts.cumsum(0) - counts
+        plan = torch.stack([torch.tensor(lanes), counts.cumsum(0) - counts, counts])
         # The program looks up to two images ahead, also at the end of the last network's batches.
-        numbers = torch.cat(
-            [torch.tensor(lanes), firsts, counts, *(rows.flatten() for rows in batches), torch.zeros(2)]
-        )
-        plan = numbers.to(torch.int32).to(self._images.pixels.device)
+        numbers = torch.cat([*(rows.flatten() for rows in batches), counts.new_zeros(2)])
+        # Two tensors: a kernel is compiled for the alignment of what it is given, and that is so the same always.
+        plan, numbers = (given.to(torch.int32).to(self._images.pixels.device) for given in (plan, numbers))
         # Triton launches on the current device.
         with torch.cuda.device_of(plan):  # type: ignore[no-untyped-call]
             train_networks[(len(lanes),)](
                 plan,
-                plan[3 * len(lanes) :],
+                numbers,
                 self._images.pixels,
                 self._images.labels,
                 networks.weights[0],
