@@ -7,6 +7,7 @@ hence few steps and few images to evaluate; the products run as they are.
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -124,7 +125,9 @@ def test_neither_company_nor_place_changes_a_bit_of_a_lane(pack, shape):
     first[1].close()
     last = list(pack(dropped, diverging, shorter, one))
     next(last[0])
+    forgotten = weakref.ref(last[0])
     del last[0]
+    assert forgotten() is None  # nothing trains it in vain
 
     assert ended(first[0]) == ended(last[2]) == expected
     assert list(first[1]) == []

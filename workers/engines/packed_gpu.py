@@ -21,6 +21,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from jobs.errors import JobFailure
 from jobs.spec import MnistSpec
 from workers.engines.mnist import Evaluate, Train, Training, training
 from workers.engines.packed_networks import Evaluator, Networks
@@ -133,6 +134,9 @@ class _Lane(Iterator[Report]):
                 self._wait(said)
                 said = next(self._course)
         except StopIteration:
+            return
+        except JobFailure as failure:
+            self._failure = failure.with_traceback(None)  # in whose frames lanes would live that nobody else holds
             return
         except Exception as failure:  # noqa: BLE001 - it is this lane's, and its iterator raises it
             self._failure = failure

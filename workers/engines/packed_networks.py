@@ -169,7 +169,7 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
         z = torch.baddbmm(biases, inputs[-1], weights)
         if len(inputs) < len(networks.weights):
             z = z.sigmoid_()
-            z[..., width:] = 0  # or the padding would learn
+            z[..., width:].zero_()  # or the padding would learn
         inputs.append(z)
     return inputs
 

@@ -56,7 +56,10 @@ class ProductTrainer:
         self._room.store(networks, places)
 
     def _step(self) -> None:
-        """One step of every network here, with the batches that `_at` points to; then it points to the next."""
+        """One step of every network here, with the batches that `_at` points to; then it points to the next.
+
+        All of it happens on the device, so that it can be recorded: no number may come from the host or go there.
+        """
         room = self._room
         batch = self._batches.index_select(0, self._at)[0]  # (lanes, batch_size)
         *inputs, z = forward(room, self._images.pixels[batch])
@@ -64,7 +67,7 @@ class ProductTrainer:
         total = costs(z, y, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
         room.cost_sums.add_(total * room.scales / len(batch[0]))
         a = z.sigmoid()
-        slope = torch.where(room.quadratic[:, None, None] == 1, a * (1 - a), 1.0)
+        slope = torch.where(room.quadratic[:, None, None] == 1, a * (1 - a), torch.ones_like(a))
         delta = torch.zeros_like(room.biases[-1]).repeat(1, len(batch[0]), 1)
         delta[..., :DIGITS] = (a - y) * slope * room.factors[:, None, None]
         # From here on delta is −η ∂C/∂z.
