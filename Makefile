@@ -44,6 +44,7 @@ bench: setup $(PEERS_INSTALLED) ## the speed of all that has to be fast, and of 
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
+	$(BIN)/python benchmarks/turnaround.py
 
 $(PEERS_INSTALLED): benchmarks/requirements.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

@@ -16,7 +16,7 @@ from statistics import mean, median
 
 import numpy as np
 import record
-from engines import load_images, mnist
+from engines import compiled, load_images, mnist
 from peers.contender import PEERS_PYTHON, Contender
 from peers.task import Task, Unavailable
 
@@ -109,7 +109,7 @@ def introduction(images: ImageSets, rounds: int) -> list[str]:
         "images that is read correctly after the first and after the last epoch; somebody who differs from autograd by "
         f"more than {BAND:g} percentage points after any epoch would have ended the program without a record.",
         "",
-        f"fused_cpu: {fused_cpu.profile()}.",
+        f"fused_cpu: {compiled()}.",
     ]
 
 

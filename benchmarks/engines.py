@@ -53,7 +53,7 @@ def main() -> None:
         rows.append([name, engine, f"{median(each):.1f}", f"{each[0]:.1f} … {each[-1]:.1f}", f"{spec.total_steps:,}"])
     text = [
         f"One job in one process, one thread, evaluation included; {repeats} runs, interleaved; {fused_cpu.NAME} with "
-        f"{fused_cpu.profile()}.",
+        f"{compiled()}.",
         "",
         *record.table(["job", "engine", "µs a step, median", "least … most", "steps"], rows),
     ]
@@ -72,6 +72,11 @@ def reports(spec: AnySpec, images: ImageSets, engine: str) -> Iterator[Report]:
     if engine == fused_cpu.NAME:
         return fused_cpu.train_mnist(spec, images)
     return autograd.train_mnist(spec, images, device=CPU)
+
+
+def compiled() -> str:
+    """What fused_cpu is here."""
+    return f"{fused_cpu.instruction_sets()[0]}, kernel {fused_cpu.source()}"
 
 
 def load_images() -> ImageSets:

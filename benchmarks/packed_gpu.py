@@ -7,7 +7,7 @@ from time import perf_counter
 
 import record
 import torch
-from engines import load_images, mnist
+from engines import compiled, load_images, mnist
 
 from jobs.spec import MnistSpec
 from workers.engines import fused_cpu, packed_gpu
@@ -47,7 +47,7 @@ def main() -> int:
     text = [
         f"Default MNIST jobs of {options.epochs} epochs, every second with the quadratic loss, each with a seed of its "
         f"own, evaluation included, timed once. {packed_gpu.NAME} on {packed_gpu.profile(device)}; "
-        f"{fused_cpu.NAME} with {fused_cpu.profile()}.",
+        f"{fused_cpu.NAME} with {compiled()}.",
         "",
         *record.table(["engine", "jobs at once", "seconds", "jobs a second", "times one core"], rows),
         "",

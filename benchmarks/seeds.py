@@ -48,7 +48,7 @@ def main() -> None:
         drifts.append([loss, f"{median(apart):.4f}", f"{min(apart):.4f} … {max(apart):.4f}"])
     text = [
         f"{EPOCHS} epochs of the default MNIST spec, seeds {seeds[0]} to {seeds[-1]}; {fused_cpu.NAME} with "
-        f"{fused_cpu.profile()}.",
+        f"{engines.compiled()}.",
         "",
         "Best test accuracy of a run, in percent:",
         "",

@@ -49,6 +49,7 @@ class Job(_Answer):
     pinned: bool = False
     engine: str | None = None
     device: str | None = None
+    exec_profile: dict[str, Any] | None = None
     max_runtime_seconds: float | None = None
     attempt: int | None = None
     queue_position: int | None = None

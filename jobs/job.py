@@ -73,6 +73,22 @@ class Failure:
     message: str
 
 
+class ExecProfile(BaseModel):
+    """What trains a job, as far as it decides the last bits: equal profiles give equal bits.
+
+    `device` is "cpu" or a GPU's name, `instruction_set` what the engine uses of its processor, `versions` those of all
+    that computes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    device: str
+    instruction_set: str
+    threads: int
+    versions: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One training job, as it stands."""
@@ -98,6 +114,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     version: int
+    exec_profile: ExecProfile | None = None
     # The sweep that queued it, which cell of the grid it is, and which repeat, both from 0.
     sweep_id: str | None = None
     cell: int | None = None
@@ -152,12 +169,13 @@ class WorkerInfo:
 class Choice:
     """The engine that trains a job, and how many jobs of its shape a worker takes at once for it.
 
-    `remark` says why it is not the one that one would expect.
+    `remark` says why it is not the one that one would expect, `profile` what decides the last bits with it.
     """
 
     engine: str
     at_once: int = 1
     remark: str | None = None
+    profile: ExecProfile | None = None
 
 
 # The choice for a spec, the engine that was requested ("auto" included), and the device on which it is trained.
@@ -182,3 +200,4 @@ class Claim:
     device: str
     max_runtime_seconds: float | None
     checkpoint: str | None
+    profile: ExecProfile | None = None

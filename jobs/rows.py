@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
-from jobs.job import Claim, Event, Failure, Job, MnistResult, NeuronResult, Progress, Result
+from jobs.job import Choice, Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
 from jobs.lifecycle import JobStatus
 from jobs.spec import AnySpec, MnistSpec, restored
 
@@ -51,6 +51,7 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
+        exec_profile=ExecProfile.model_validate(row.exec_profile) if row.exec_profile is not None else None,
         sweep_id=row.sweep_id,
         cell=row.cell,
         repeat=row.repeat,
@@ -69,7 +70,7 @@ def event_of(row: Row[Any]) -> Event:
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 
 
-def claim_of(row: Row[Any], spec: AnySpec, *, attempt_pk: int, worker_id: str, engine: str, device: str) -> Claim:
+def claim_of(row: Row[Any], spec: AnySpec, choice: Choice, *, attempt_pk: int, worker_id: str, device: str) -> Claim:
     """The right of a worker to train the job of this row."""
     return Claim(
         job_id=row.id,
@@ -79,10 +80,11 @@ def claim_of(row: Row[Any], spec: AnySpec, *, attempt_pk: int, worker_id: str, e
         worker_id=worker_id,
         spec=spec,
         spec_hash=row.spec_hash,
-        engine=engine,
+        engine=choice.engine,
         device=device,
         max_runtime_seconds=row.max_runtime_seconds,
         checkpoint=row.checkpoint,
+        profile=choice.profile,
     )
 
 

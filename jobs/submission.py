@@ -9,7 +9,10 @@ from jobs.spec import Spec
 from jobs.validation import StrictModel, Text, bad_value
 
 Device = Literal["auto", "cpu", "cuda"]
-Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack"]
+Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack", "packed_gpu"]
+# The experiment that an engine trains, and where, if it does not train everything everywhere.
+_ENGINE_TRAINS = {"fused_cpu": "mnist", "neuron_pack": "neuron", "packed_gpu": "mnist"}
+_ENGINE_RUNS_ON = {"fused_cpu": "cpu", "packed_gpu": "cuda"}
 MAX_TAGS = 16
 
 
@@ -73,19 +76,22 @@ class Submission(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _an_engine_for_cpus_asks_for_one(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("engine") == "fused_cpu" and given.get("device", "auto") == "auto":
-            return {**given, "device": "cpu"}
-        return given
+    def _an_engine_names_its_device(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("device", "auto") != "auto":
+            return given
+        engine = given.get("engine")
+        device = _ENGINE_RUNS_ON.get(engine) if isinstance(engine, str) else None
+        return given if device is None else {**given, "device": device}
 
     @model_validator(mode="after")
     def _an_engine_that_can_train_it(self) -> Self:
-        if self.engine == "fused_cpu" and self.spec.experiment != "mnist":
-            raise bad_value("fused_cpu trains the experiment mnist only", at="engine")
-        if self.engine == "neuron_pack" and self.spec.experiment != "neuron":
-            raise bad_value("neuron_pack trains the experiment neuron only", at="engine")
-        if self.engine == "fused_cpu" and self.device == "cuda":
-            raise bad_value("fused_cpu trains on a CPU only", at="engine")
+        experiment = _ENGINE_TRAINS.get(self.engine, self.spec.experiment)
+        if self.spec.experiment != experiment:
+            raise bad_value(f"{self.engine} trains the experiment {experiment} only", at="engine")
+        device = _ENGINE_RUNS_ON.get(self.engine, self.device)
+        if self.device != device:
+            where = {"cpu": "a CPU", "cuda": "CUDA devices"}[device]
+            raise bad_value(f"{self.engine} trains on {where} only", at="engine")
         return self
 
 

@@ -104,6 +104,8 @@ jobs = Table(
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
     Column("device", Text),
+    # What decides the last bits there.
+    Column("exec_profile", JSON(none_as_null=True)),
     Column("max_runtime_seconds", Float),
     Column("attempt", Integer, nullable=False),
     # How often in a row its worker died under this job alone, without a new checkpoint in between.

@@ -71,7 +71,7 @@ def requeued(row: Row[Any], cause: Cause, **values: Any) -> Move:
     else:
         target, why = JobStatus.QUEUED, cause.why
     if target is not JobStatus.CANCELLED:  # which keeps what it was trained on, and how far
-        values = {**values, "engine": None, "device": None}
+        values = {**values, "engine": None, "device": None, "exec_profile": None}
     return left(row, target, Cause(cause.by, cause.at, why), outcome=cause.why, **values)
 
 

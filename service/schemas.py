@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curve_runs import CurvePage
 from jobs.estimate import estimate, warnings
-from jobs.job import Event, Result, WorkerInfo
+from jobs.job import Event, ExecProfile, Result, WorkerInfo
 from jobs.lifecycle import JobStatus
 from jobs.listing import Page, SweepPage
 from jobs.presets import Preset
@@ -54,6 +54,10 @@ class JobOut(_Out):
     pinned: bool
     engine: str
     device: str
+    exec_profile: ExecProfile | None = Field(
+        description="What decides the last bits of its training, while it runs and once it has ended; equal profiles "
+        "give equal bits."
+    )
     max_runtime_seconds: float | None
     attempt: int
     progress: ProgressOut

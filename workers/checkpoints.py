@@ -6,13 +6,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from jobs.job import Claim
-from workers.engines import fused_cpu
 from workers.engines.report import Snapshot
 
 log = logging.getLogger(__name__)
@@ -47,7 +44,7 @@ class Checkpoints:
         metadata = {
             "format": _FORMAT,
             "spec_hash": claim.spec_hash,
-            "profile": exec_profile(claim),
+            "profile": _profile(claim),
             "step": str(snapshot.step),
             "epoch": str(snapshot.epoch),
             "seconds": repr(snapshot.seconds),
@@ -77,7 +74,7 @@ class Checkpoints:
         for key, expected in (
             ("format", _FORMAT),
             ("spec_hash", claim.spec_hash),
-            ("profile", exec_profile(claim)),
+            ("profile", _profile(claim)),
         ):
             if metadata.get(key) != expected:
                 raise UnusableCheckpoint(f"the {key} of its checkpoint is {metadata.get(key)}, and here {expected}")
@@ -102,16 +99,8 @@ class Checkpoints:
                 self.remove_all(job_id)
 
 
-def exec_profile(claim: Claim) -> str:
-    """What decides the last bits of a training: engine, libraries, and what computes."""
-    device = torch.device(claim.device)
-    if claim.engine == fused_cpu.NAME:
-        computer = fused_cpu.profile()
-    elif device.type == "cuda":
-        computer = torch.cuda.get_device_name(device)
-    else:
-        computer = torch.backends.cpu.get_cpu_capability()
-    return f"{claim.engine}, torch {torch.__version__}, numpy {np.__version__}, {device.type} {computer}"
+def _profile(claim: Claim) -> str:
+    return claim.profile.model_dump_json() if claim.profile is not None else "unknown"
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -107,7 +107,7 @@ def _work(
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device,
-        engines=choice.available(),
+        engines=choice.available(device),
         lease_seconds=seconds,
     )
     lease = Lease(store, worker_id, seconds=seconds)

@@ -61,7 +61,7 @@ class Worker:
         """
         self._store = store
         self._worker_id = worker_id
-        self._engines = ["auto", *choice.available()]
+        self._engines = ["auto", *choice.available(device)]
         self._choose = partial(choice.chosen, pack=pack)
         self._devices = served_by(device)
         self._images = images

@@ -147,12 +147,21 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     if progress.eta_seconds is not None and not job.is_terminal:
         yield "still to go", duration(progress.eta_seconds)
     yield "runs on", f"{job.device}, engine {job.engine}, attempt {job.attempt}, priority {job.priority}"
+    if job.exec_profile is not None:
+        yield "computed by", computed_by(job.exec_profile)
     for label, moment in (("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)):
         if moment is not None:
             yield label, local_time(moment)
     for key, value in (job.result or {}).items():
         if key not in job.spec:
             yield key, figure(key, value)
+
+
+def computed_by(profile: Mapping[str, Any]) -> str:
+    """What decides the last bits of a training."""
+    threads = "one thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+    versions = ", ".join(f"{name} {version}" for name, version in profile["versions"].items())
+    return f"{profile['device']} with {profile['instruction_set']}, {threads}; {versions}"
 
 
 def table_of(jobs: Sequence[Job], *, width: int) -> Table:

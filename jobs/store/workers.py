@@ -107,6 +107,7 @@ class ForWorkers(OnDatabase):
                 "attempt_pk": attempt_pks[row.pk],
                 "engine": choice.engine,
                 "device": device,
+                "exec_profile": choice.profile.model_dump() if choice.profile is not None else None,
                 "started_at": row.started_at or now,
                 "epoch": row.checkpoint_epoch,
                 "step": row.checkpoint_step,
@@ -114,7 +115,7 @@ class ForWorkers(OnDatabase):
             }
             moves.append(moved(row, JobStatus.RUNNING, Cause(worker_id, now, why), **values))
             held = {"attempt_pk": attempt_pks[row.pk], "worker_id": worker_id}
-            claims.append(claim_of(row, spec, engine=choice.engine, device=device, **held))
+            claims.append(claim_of(row, spec, choice, device=device, **held))
         make(tx, moves)
         return claims
 

@@ -15,10 +15,13 @@ import httpx
 import pytest
 
 from tests.processes import Deployment, until
+from workers.engines import fused_cpu
 
 pytestmark = pytest.mark.slow
 
 MNIST = {"experiment": "mnist", "loss": "cross_entropy"}
+# By name, and not the fastest: trainings must last long enough for something to happen to them.
+ENGINE = "autograd"
 # Minutes of training: it is stopped by the test, never by its end.
 LONG = {**MNIST, "epochs": 1000}
 
@@ -43,7 +46,9 @@ def test_a_job_submitted_before_the_worker_starts_is_trained_when_it_does(deploy
 
     job = deployment.ended(job_id)
     assert job["status"] == "succeeded"
-    assert (job["engine"], job["device"]) == ("autograd", "cpu")
+    assert (job["engine"], job["device"]) == ("fused_cpu" if fused_cpu.why_missing() is None else "autograd", "cpu")
+    assert job["exec_profile"]["engine"] == job["engine"]
+    assert (job["exec_profile"]["device"], job["exec_profile"]["threads"]) == ("cpu", 1)
     assert job["result"]["test_size"] == 10_000
 
 
@@ -51,7 +56,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
     with Deployment(tmp_path, mnist_dir, {"COSTCURVE_DATABASE_URL": postgresql_url}) as deployment:
         deployment.start_service()
         deployment.start_workers(processes=2)
-        network = deployment.submit({**MNIST, "epochs": 4})
+        network = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
         neurons = [deployment.submit({"experiment": "neuron", "seed": seed, "init": "normal"}) for seed in range(10)]
         deployment.running(network)
         os.kill(worker_pids(deployment)[0], signal.SIGKILL)
@@ -64,7 +69,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
 
 def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 6})
+    job_id = deployment.submit({**MNIST, "epochs": 6}, engine=ENGINE)
     before = deployment.running(job_id)
     deployment.stop(deployment.service)
     with pytest.raises(httpx.ConnectError):
@@ -95,7 +100,7 @@ def test_two_deployments_with_two_homes_know_nothing_of_each_other(deployment, t
 
 def test_progress_moves_at_least_twice_a_second_and_tells_the_time_to_go(deployment):
     deployment.start_workers()
-    job_id = deployment.submit(LONG)
+    job_id = deployment.submit(LONG, engine=ENGINE)
     deployment.running(job_id)
 
     seen, changes = None, []
@@ -115,7 +120,7 @@ def test_progress_moves_at_least_twice_a_second_and_tells_the_time_to_go(deploym
 
 def test_sigterm_stops_the_workers_within_5_seconds_and_hands_the_job_back(deployment):
     workers = deployment.start_workers(processes=2)
-    first, second = deployment.submit(LONG), deployment.submit({**LONG, "seed": 1})
+    first, second = deployment.submit(LONG, engine=ENGINE), deployment.submit({**LONG, "seed": 1}, engine=ENGINE)
     deployment.running(first)
     deployment.running(second)
 
@@ -145,7 +150,7 @@ def resumed_from(deployment: Deployment, job_id: str) -> list[int]:
 def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_alone(deployment, trouble):
     spec = {**MNIST, "epochs": 5, "steps_per_epoch": 5000}
     workers = deployment.start_workers()
-    disturbed = deployment.submit(spec)
+    disturbed = deployment.submit(spec, engine=ENGINE)
     until(lambda: deployment.job(disturbed), lambda job: job["progress"]["epoch"] >= 2)
     if trouble == "handed back":
         deployment.stop(workers)
@@ -156,7 +161,7 @@ def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_a
         httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/pause").raise_for_status()
         until(lambda: deployment.job(disturbed), lambda job: job["status"] == "paused", timeout=5)
         httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/resume").raise_for_status()
-    alone = deployment.submit(spec)
+    alone = deployment.submit(spec, engine=ENGINE)
 
     results = [deployment.ended(job_id) for job_id in (disturbed, alone)]
     assert [job["status"] for job in results] == ["succeeded"] * 2
@@ -170,7 +175,7 @@ def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_a
 
 def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 4000})
+    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 4000}, engine=ENGINE)
     until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 1)
     deployment.stop(workers)
     shutil.rmtree(deployment.home / "checkpoints")
@@ -183,7 +188,7 @@ def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
 
 def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit(LONG)
+    job_id = deployment.submit(LONG, engine=ENGINE)
     deployment.running(job_id)
     deployment.stop(workers)
     httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
@@ -202,7 +207,7 @@ def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
 
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4})
+    job_id = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     os.kill(pid, signal.SIGKILL)
@@ -214,7 +219,7 @@ def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
 
 def test_workers_whose_supervisor_is_killed_hand_their_job_back_and_go(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit(LONG)
+    job_id = deployment.submit(LONG, engine=ENGINE)
     deployment.running(job_id)
     workers.kill()
 
@@ -225,7 +230,7 @@ def test_workers_whose_supervisor_is_killed_hand_their_job_back_and_go(deploymen
 
 def test_closing_the_terminal_hands_the_job_back(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit(LONG)
+    job_id = deployment.submit(LONG, engine=ENGINE)
     deployment.running(job_id)
     os.killpg(workers.pid, signal.SIGHUP)
 
@@ -244,7 +249,7 @@ def locked(deployment):
 
 def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4})
+    job_id = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     with locked(deployment):
@@ -260,7 +265,7 @@ def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_worker_its_j
     with Deployment(tmp_path, mnist_dir, {"COSTCURVE_LEASE_SECONDS": "2"}) as deployment:
         deployment.start_service()
         deployment.start_workers()
-        job_id = deployment.submit(LONG)
+        job_id = deployment.submit(LONG, engine=ENGINE)
         deployment.running(job_id)
         with locked(deployment):
             threading.Event().wait(6)
@@ -273,7 +278,7 @@ def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_worker_its_j
 
 def test_sigterm_ends_in_5_seconds_even_if_the_database_is_locked_and_says_that_something_is_left(deployment):
     workers = deployment.start_workers()
-    deployment.running(deployment.submit(LONG))
+    deployment.running(deployment.submit(LONG, engine=ENGINE))
     with locked(deployment):
         assert deployment.stop(workers) < 5.5
         assert workers.returncode == 1
@@ -281,7 +286,7 @@ def test_sigterm_ends_in_5_seconds_even_if_the_database_is_locked_and_says_that_
 
 def test_a_running_job_is_cancelled_within_a_second_and_keeps_its_curve(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**LONG, "steps_per_epoch": 500})
+    job_id = deployment.submit({**LONG, "steps_per_epoch": 500}, engine=ENGINE)
     until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 2)
     assert httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").status_code == 202
 
@@ -314,7 +319,7 @@ def test_a_job_that_diverges_fails_with_its_curve_kept(deployment):
 
 def test_a_job_over_its_time_fails_as_timed_out(deployment):
     deployment.start_workers()
-    job = deployment.ended(deployment.submit(LONG, max_runtime_seconds=1))
+    job = deployment.ended(deployment.submit(LONG, engine=ENGINE, max_runtime_seconds=1))
 
     assert (job["status"], job["error"]["code"]) == ("failed", "timed_out")
 
@@ -383,7 +388,7 @@ def test_a_service_that_is_told_to_stop_does_so_without_a_traceback(deployment, 
 
 def test_a_curve_grows_while_it_is_read_and_next_from_leads_on(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 40, "steps_per_epoch": 50})
+    job_id = deployment.submit({**MNIST, "epochs": 40, "steps_per_epoch": 50}, engine=ENGINE)
     pieces: list[float] = []
     start = 0
     while True:

@@ -24,6 +24,8 @@ from tests.chaos.auditor import Auditor
 from tests.chaos.outcome import Outcome
 from tests.processes import Deployment, until
 
+# By name, and not the fastest: trainings must last long enough for something to happen to them.
+ENGINE = "autograd"
 NEURON = {"experiment": "neuron", "loss": "quadratic"}
 MNIST = {"experiment": "mnist", "loss": "cross_entropy"}
 # Some tenths of a second of training each, of a few shapes.
@@ -57,7 +59,7 @@ class Arena:
     def learn(self, specs: Sequence[dict[str, Any]] | None = None) -> None:
         """Train each spec once, undisturbed, with a worker of its own that then ends."""
         workers = self.deployment.start_workers(processes=2)
-        ids = [self.deployment.submit(spec) for spec in specs or self.small]
+        ids = [self.deployment.submit(spec, engine=ENGINE) for spec in specs or self.small]
         for job_id in ids:
             self.deployment.ended(job_id, timeout=300)
             self.auditor.learn(self.store, job_id)
@@ -65,7 +67,8 @@ class Arena:
 
     def submit(self, count: int, specs: Sequence[dict[str, Any]] | None = None) -> list[str]:
         """Queue so many jobs, each of a spec that has been learnt."""
-        return [self.deployment.submit(self.random.choice(specs or self.small)) for _ in range(count)]
+        chosen = [self.random.choice(specs or self.small) for _ in range(count)]
+        return [self.deployment.submit(spec, engine=ENGINE) for spec in chosen]
 
     def left(self, job_ids: Sequence[str]) -> int:
         """How many of the jobs have not ended."""

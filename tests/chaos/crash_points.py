@@ -22,11 +22,15 @@ from jobs.listing import JobQuery
 from jobs.store import JobStore
 from jobs.submission import Submission
 from jobs.tables import metadata
-from tests.chaos.arena import MNIST, NEURON, Arena, held
+from tests.chaos.arena import ENGINE, MNIST, NEURON, Arena, held
 from tests.chaos.hatchery import (
     AFTER,
     BEFORE,
+    CONFIRM_CANCEL,
+    CONFIRM_PAUSE,
     CRASHED,
+    FINISH,
+    HAND_BACK,
     RECORD,
     RECORD_WITH_CHECKPOINT,
     UNCOMMITTED,
@@ -75,11 +79,11 @@ POINTS = (
     # Before it, the checkpoint is there and its pointer is not; after it, the old one is still there.
     *_of_write(RECORD_WITH_CHECKPOINT, times=4),
     Point("remove", AFTER, times=3),
-    *_of_write("finish", times=3),
+    *_of_write(FINISH, times=3),
     *_of_write("renew_lease", times=4),
-    *_of_write("hand_back", asked="stop"),
-    *_of_write("confirm_pause", asked="pause"),
-    *_of_write("confirm_cancel", asked="cancel"),
+    *_of_write(HAND_BACK, asked="stop"),
+    *_of_write(CONFIRM_PAUSE, asked="pause"),
+    *_of_write(CONFIRM_CANCEL, asked="cancel"),
     *(Point("load", moment) for moment in (BEFORE, AFTER)),
     *_of_write("retire_worker"),
 )
@@ -139,7 +143,9 @@ class _Run:
         """Whether a worker died at the point, and everything that should not have happened."""
         try:
             specs = self._random.sample(SPECS, len(SPECS))
-            jobs = [self._store.submit(Submission.model_validate({"spec": spec})).job for spec in specs]
+            jobs = [
+                self._store.submit(Submission.model_validate({"spec": spec, "engine": ENGINE})).job for spec in specs
+            ]
             crashed = self._disturb(jobs)
             self._live(jobs)
             cancelled = [job.id for job in jobs if self._was_cancelled(job)]

@@ -25,10 +25,11 @@ from sqlalchemy import Connection as Transaction
 from sqlalchemy import event
 
 from jobs.database import Database
-from jobs.job import Claim
+from jobs.job import MnistResult, NeuronResult, Request
 from jobs.logs import configure_logging
 from jobs.settings import LEASE_SECONDS
 from jobs.store import JobStore
+from jobs.writes import HandBack, Write
 
 if TYPE_CHECKING:
     from workers.experiments.mlp import ImageSets
@@ -41,8 +42,8 @@ CRASHED = 77
 # Moments of a call of the store; and, but for the second, of the folder of checkpoints.
 BEFORE, UNCOMMITTED, AFTER = "before", "before its commit", "after"
 RECORD, RECORD_WITH_CHECKPOINT = "record", "record with a checkpoint"
-WRITES = ("claim", "record", "finish", "hand_back", "confirm_pause", "confirm_cancel")
-WRITES += ("renew_lease", "register_worker", "retire_worker")
+FINISH, HAND_BACK, CONFIRM_PAUSE, CONFIRM_CANCEL = "finish", "hand_back", "confirm_pause", "confirm_cancel"
+WRITES = ("claim", "write", "renew_lease", "register_worker", "retire_worker")
 
 # Seconds. Much more often than a worker usually does all this, so that much of it falls into a short training.
 _REPORT_INTERVAL = 0.015
@@ -211,24 +212,25 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
 
 
 def _listen(store: JobStore, ask: Ask, client: JobStore, stop: threading.Event) -> None:
-    record, times = store.record, 0
+    write, times = store.write, 0
 
-    @functools.wraps(record)
-    def recorded(claim: Claim, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(write)
+    def written(writes: Sequence[Write]) -> Any:
         nonlocal times
-        request = record(claim, *args, **kwargs)
-        times += claim.job_id == ask.job_id
-        if claim.job_id == ask.job_id and times == ask.time:
-            match ask.what:
-                case "cancel":
-                    client.cancel(claim.job_id)
-                case "pause":
-                    client.pause(claim.job_id)
-                case "stop":
-                    stop.set()
-        return request
+        answers = write(writes)
+        if any(each.claim.job_id == ask.job_id and each.turn is None for each in writes):
+            times += 1
+            if times == ask.time:
+                match ask.what:
+                    case "cancel":
+                        client.cancel(ask.job_id)
+                    case "pause":
+                        client.pause(ask.job_id)
+                    case "stop":
+                        stop.set()
+        return answers
 
-    store.record = recorded  # type: ignore[method-assign]
+    store.write = written  # type: ignore[method-assign]
 
 
 class _Trap:
@@ -237,15 +239,15 @@ class _Trap:
     def __init__(self, crash: Crash | None) -> None:
         self._crash = crash
         self._times_left = crash.time if crash is not None else 0
-        # The operation that a thread is in.
+        # The operations that a thread is in.
         self._in = threading.local()
 
-    def reach(self, operation: str, moment: str, last_act: Callable[[], object] | None = None) -> None:
-        """The process is at this point now."""
-        if self._crash is None or (operation, moment) != (self._crash.operation, self._crash.moment):
+    def reach(self, operations: Sequence[str], moment: str, last_act: Callable[[], object] | None = None) -> None:
+        """The process is at this point of each of these operations now."""
+        if self._crash is None or moment != self._crash.moment or self._crash.operation not in operations:
             return
-        self._times_left -= 1
-        if self._times_left == 0:
+        self._times_left -= operations.count(self._crash.operation)
+        if self._times_left <= 0:
             if last_act is not None:
                 last_act()
             os._exit(CRASHED)
@@ -259,7 +261,7 @@ class _Trap:
         @event.listens_for(database.engine, "commit")
         def _about_to_commit(transaction: Transaction) -> None:
             if transaction.get_execution_options().get("writes"):
-                self.reach(getattr(self._in, "operation", ""), UNCOMMITTED)
+                self.reach(getattr(self._in, "operations", ()), UNCOMMITTED)
 
         return store
 
@@ -270,14 +272,14 @@ class _Trap:
         def fsync_part(descriptor: int) -> None:
             found = os.fstat(descriptor)
             if not stat.S_ISDIR(found.st_mode):
-                self.reach("checkpoint", "half written", lambda: os.ftruncate(descriptor, found.st_size // 2))
-                self.reach("checkpoint", "before its fsync")
+                self.reach(["checkpoint"], "half written", lambda: os.ftruncate(descriptor, found.st_size // 2))
+                self.reach(["checkpoint"], "before its fsync")
             fsync(descriptor)
 
         def replace_part(path: Path, target: Path) -> Path:
-            self.reach("checkpoint", "before its rename")
+            self.reach(["checkpoint"], "before its rename")
             replaced = replace(path, target)
-            self.reach("checkpoint", "after its rename")
+            self.reach(["checkpoint"], "after its rename")
             return replaced
 
         os.fsync = fsync_part
@@ -289,15 +291,32 @@ class _Trap:
     def _around(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def called(*args: Any, **kwargs: Any) -> Any:
-            operation = RECORD_WITH_CHECKPOINT if name == RECORD and kwargs.get("checkpoint") else name
-            self.reach(operation, BEFORE)
-            self._in.operation = operation
+            operations = (
+                [operation for write in args[0] for operation in _operations(write)] if name == "write" else [name]
+            )
+            self.reach(operations, BEFORE)
+            self._in.operations = operations
             try:
                 found = call(*args, **kwargs)
             finally:
-                self._in.operation = ""
+                self._in.operations = ()
             if found != []:  # a claim of nothing writes nothing
-                self.reach(operation, AFTER)
+                self.reach(operations, AFTER)
             return found
 
         return called
+
+
+def _operations(write: Write) -> Iterator[str]:
+    """What is written about one job: how far it is, and the turn that it takes."""
+    match write.turn:
+        case NeuronResult() | MnistResult():
+            yield FINISH
+        case HandBack():
+            yield HAND_BACK
+        case Request.PAUSE:
+            yield CONFIRM_PAUSE
+        case Request.CANCEL:
+            yield CONFIRM_CANCEL
+    if write.progress is not None:
+        yield RECORD_WITH_CHECKPOINT if write.checkpoint is not None else RECORD

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from costcurve import ApiError, Client
 from jobs.tables import idempotency_keys, jobs
-from tests.chaos.arena import Arena, held
+from tests.chaos.arena import ENGINE, Arena, held
 from tests.chaos.outcome import Outcome
 from tests.processes import until
 
@@ -33,12 +33,12 @@ def submissions(arena: Arena, *, count: int) -> Outcome:
         with Client(arena.deployment.url) as client:
             # A client tries longer with a service that has answered it before.
             until(lambda: client.ready(timeout=1), bool, timeout=30)
-            first = client.submit(SPEC, name=key, idempotency_key=key)
-            again = client.submit(SPEC, name=key, idempotency_key=key)
+            first = client.submit(SPEC, engine=ENGINE, name=key, idempotency_key=key)
+            again = client.submit(SPEC, engine=ENGINE, name=key, idempotency_key=key)
             acknowledged[number] = [first.id, again.id]
             if number in reused:
                 try:
-                    other = client.submit({**SPEC, "seed": 1}, name=key, idempotency_key=key)
+                    other = client.submit({**SPEC, "seed": 1}, engine=ENGINE, name=key, idempotency_key=key)
                     problems.append(f"{key} with another body made {other.id}")
                 except ApiError as refused:
                     if (refused.status, refused.code) != (422, "idempotency_key_reused"):

@@ -13,7 +13,7 @@ from jobs.errors import StoreUnavailable
 from jobs.lifecycle import JobStatus
 from jobs.settings import LEASE_SECONDS
 from jobs.tables import attempts, jobs, workers
-from tests.chaos.arena import MNIST, Arena, held
+from tests.chaos.arena import ENGINE, MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.processes import until
 
@@ -27,7 +27,7 @@ LOST_HOST_BOUND = 2.0
 def dead_workers(arena: Arena, *, count: int) -> Outcome:
     """kill -9 so many workers, each while it trains; its supervisor lives."""
     arena.deployment.start_workers(processes=2)
-    job_ids = [arena.deployment.submit({**ENDLESS, "seed": seed}) for seed in range(2)]
+    job_ids = [arena.deployment.submit({**ENDLESS, "seed": seed}, engine=ENGINE) for seed in range(2)]
     took: list[float] = []
     while len(took) < count:
         # After a crash, a checkpoint makes a job innocent again; until then it is left alone.
@@ -44,12 +44,12 @@ def lost_hosts(arena: Arena, *, count: int) -> Outcome:
     On PostgreSQL every other one is lost in the middle of a transaction, of which its server hears nothing more.
     """
     lease = float(arena.deployment.environment.get("COSTCURVE_LEASE_SECONDS", LEASE_SECONDS))
-    job_ids = [arena.deployment.submit({**ENDLESS, "seed": 0})]
+    job_ids = [arena.deployment.submit({**ENDLESS, "seed": 0}, engine=ENGINE)]
     arena.deployment.start_workers()  # it has its job and takes no other
     arena.deployment.running(job_ids[0])
     took: list[float] = []
     for number in range(count):
-        lost = arena.deployment.submit({**ENDLESS, "seed": number + 1})
+        lost = arena.deployment.submit({**ENDLESS, "seed": number + 1}, engine=ENGINE)
         job_ids.append(lost)
         host = arena.deployment.start_workers()
         arena.deployment.running(lost)

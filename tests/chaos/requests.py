@@ -7,7 +7,7 @@ import httpx
 
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
-from tests.chaos.arena import MNIST, SMALL, Arena, held
+from tests.chaos.arena import ENGINE, MNIST, SMALL, Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.processes import until
 
@@ -26,7 +26,7 @@ def cancels(arena: Arena, *, count: int) -> Outcome:
     for number in range(count):
         if number % 2 == 0:
             neighbours += arena.submit(1, NEIGHBOURS)
-        victim = arena.deployment.submit(ENDLESS, priority=60)
+        victim = arena.deployment.submit(ENDLESS, engine=ENGINE, priority=60)
         cancelled.append(victim)
         arena.deployment.running(victim)
         threading.Event().wait(arena.random.uniform(0, 0.3))

@@ -13,6 +13,7 @@ from tests.engines.conftest import compiled, reference
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.autograd import train_neuron
 from workers.engines.neuron_pack import train_pack
+from workers.engines.profile import exec_profile
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(
@@ -35,6 +36,7 @@ def claim_of(spec, **fields) -> Claim:
             "device": "cpu",
             "max_runtime_seconds": None,
             "checkpoint": None,
+            "profile": exec_profile("autograd", "cpu"),
             **fields,
         }
     )
@@ -108,7 +110,7 @@ def test_a_checkpoint_is_a_file_of_its_own_and_nothing_half_written_stays_beside
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"engine": "another"}, "profile"),
+        ({"profile": exec_profile("neuron_pack", "cpu")}, "profile"),
         ({"spec_hash": "sha256:0"}, "spec_hash"),
         ({"checkpoint": "job_1/7-0-2.safetensors"}, "cannot be read"),
     ],

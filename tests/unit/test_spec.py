@@ -66,11 +66,26 @@ def test_a_submission_without_options_runs_anywhere_at_middle_priority():
     assert (submission.name, submission.tags, submission.max_runtime_seconds) == (None, {}, None)
 
 
-@pytest.mark.parametrize("asked", [{}, {"device": "auto"}, {"device": "cpu"}])
-def test_an_engine_that_trains_on_cpus_only_keeps_a_job_from_other_devices(asked):
-    submission = Submission.model_validate({"spec": {"experiment": "mnist"}, "engine": "fused_cpu", **asked})
+@pytest.mark.parametrize(("engine", "device"), [("fused_cpu", "cpu"), ("packed_gpu", "cuda")])
+def test_an_engine_for_one_kind_of_device_keeps_a_job_from_others(engine, device):
+    for asked in ({}, {"device": "auto"}, {"device": device}):
+        submission = Submission.model_validate({"spec": {"experiment": "mnist"}, "engine": engine, **asked})
+        assert submission.device == device
 
-    assert submission.device == "cpu"
+
+@pytest.mark.parametrize(
+    ("experiment", "engine", "device", "why"),
+    [
+        ("neuron", "fused_cpu", "auto", "fused_cpu trains the experiment mnist only"),
+        ("neuron", "packed_gpu", "cuda", "packed_gpu trains the experiment mnist only"),
+        ("mnist", "neuron_pack", "auto", "neuron_pack trains the experiment neuron only"),
+        ("mnist", "fused_cpu", "cuda", "fused_cpu trains on a CPU only"),
+        ("mnist", "packed_gpu", "cpu", "packed_gpu trains on CUDA devices only"),
+    ],
+)
+def test_an_engine_that_cannot_train_it_there_is_refused(experiment, engine, device, why):
+    with pytest.raises(ValidationError, match=why):
+        Submission.model_validate({"spec": {"experiment": experiment}, "engine": engine, "device": device})
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import event, select
 
 from jobs.errors import LaneLost
-from jobs.job import Choice, Failure, Request
+from jobs.job import Choice, Claim, ExecProfile, Failure, Request
 from jobs.lifecycle import JobStatus
 from jobs.tables import attempts
 from jobs.writes import HandBack, Restart, Write
 from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
+from tests.unit.writing import finish, hand_back
 
 
 @pytest.fixture
@@ -27,6 +28,25 @@ def statements(store):
     event.listen(store._database.engine, "begin", begun)
     event.listen(store._database.engine, "before_cursor_execute", asked)
     return seen
+
+
+PROFILE = ExecProfile(engine="autograd", device="cpu", instruction_set="avx2", threads=1, versions={"torch": "2"})
+
+
+def test_a_job_tells_what_decides_its_bits_while_it_is_trained_and_ever_after(store, submit, worker):
+    job = submit()
+
+    def claim() -> Claim:
+        return store.claim(worker, engines=ENGINES, devices=CPU, choose=lambda *_: Choice("autograd", profile=PROFILE))[
+            0
+        ]
+
+    held = claim()
+    assert (held.profile, store.get(job.id).exec_profile) == (PROFILE, PROFILE)
+    hand_back(store, held, reason="told to stop")
+    assert store.get(job.id).exec_profile is None
+    finish(store, claim(), RESULT)
+    assert store.get(job.id).exec_profile == PROFILE
 
 
 def test_one_write_brings_jobs_to_every_kind_of_end(store, submit, claim_as, worker, cost, opened):

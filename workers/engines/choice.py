@@ -1,18 +1,33 @@
 """Which engines this process has, and which one trains what a client asks for."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
 
 from jobs.job import Choice
-from jobs.spec import AnySpec, NeuronSpec
-from workers.engines import autograd, fused_cpu, neuron_pack
+from jobs.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.engines import autograd, fused_cpu, neuron_pack, packed_gpu
+from workers.engines.profile import exec_profile
 
-# Neurons that one worker takes at once, at most. It could take more; but what it has taken, no other worker can take.
-_NEURONS_AT_ONCE = 1024
+# Jobs that one worker takes at once, at most, for an engine that trains them together. It could take more; but what it
+# has taken, no other worker can take. For packed_gpu about two for each multiprocessor of a large GPU.
+_AT_ONCE = {neuron_pack.NAME: 1024, packed_gpu.NAME: 264}
+
+# Weights behind the first layer up to which fused_cpu is faster than the reference engine at every batch size, by its
+# instruction set (benchmarks/records/shapes.md). Beyond them a library's large matrix products are better.
+_MOST_DENSE_WEIGHTS = {"avx512": 1_000_000, "avx2": 100_000}
+_MOST_DENSE_WEIGHTS_ELSEWHERE = 10_000
 
 
-def available() -> Sequence[str]:
-    """The engines that can be had here."""
-    return [autograd.NAME, neuron_pack.NAME, *([fused_cpu.NAME] if fused_cpu.why_missing() is None else [])]
+def available(device: str) -> Sequence[str]:
+    """The engines that can be had here, on "cpu", or "cuda:0" and so on."""
+    found = [autograd.NAME, neuron_pack.NAME]
+    if fused_cpu.why_missing() is None:
+        found.append(fused_cpu.NAME)
+    if packed_gpu.why_missing(torch.device(device)) is None:
+        found.append(packed_gpu.NAME)
+    return found
 
 
 def chosen(spec: AnySpec, requested: str, device: str, *, pack: int = 1) -> Choice:
@@ -24,20 +39,21 @@ def chosen(spec: AnySpec, requested: str, device: str, *, pack: int = 1) -> Choi
         device: where to train: "cpu", or "cuda:0" and so on.
         pack: how many jobs to take at once for an engine that trains them in turns.
     """
-    if requested == "auto":
-        requested, remark = _automatic(spec, device)
-    else:
-        remark = None
-    at_once = _NEURONS_AT_ONCE if requested == neuron_pack.NAME else pack
-    return Choice(requested, at_once, remark)
+    engine, remark = _automatic(spec, device) if requested == "auto" else (requested, None)
+    return Choice(engine, _AT_ONCE.get(engine, pack), remark, exec_profile(engine, device))
 
 
 def _automatic(spec: AnySpec, device: str) -> tuple[str, str | None]:
-    """The engine that is fastest, and what is to be said of it."""
+    """The engine that is fastest as far as that has been measured, and what is to be said of it."""
     if isinstance(spec, NeuronSpec):
         return neuron_pack.NAME, None
     if device != "cpu":
         return autograd.NAME, None
     if (why := fused_cpu.why_missing()) is not None:
         return autograd.NAME, f"as {fused_cpu.NAME} is missing here ({why})"
-    return fused_cpu.NAME, None
+    return (fused_cpu.NAME if _suits_fused_cpu(spec) else autograd.NAME), None
+
+
+def _suits_fused_cpu(spec: MnistSpec) -> bool:
+    dense = sum(n_in * n_out for n_in, n_out in pairwise(spec.layers[1:]))
+    return dense <= _MOST_DENSE_WEIGHTS.get(fused_cpu.instruction_sets()[0], _MOST_DENSE_WEIGHTS_ELSEWHERE)

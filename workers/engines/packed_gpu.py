@@ -46,12 +46,12 @@ def why_missing(device: torch.device) -> str | None:
     return None
 
 
-def profile(device: torch.device) -> str:
-    """What decides the last bits of this engine: the device, the compiler of its kernel, and its source."""
+def versions() -> dict[str, str]:
+    """Of what decides the last bits of this engine: the compiler of its kernel, and its source."""
     source = hashlib.sha256()
     for name in _SOURCES:
         source.update(Path(__file__).with_name(name).read_bytes())
-    return f"{torch.cuda.get_device_name(device)}, triton {version('triton')}, source {source.hexdigest()[:12]}"
+    return {"triton": version("triton"), "kernel": source.hexdigest()[:12]}
 
 
 def train_pack(

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from jobs.spec import AnySpec, NeuronSpec
-from workers.engines import autograd, fused_cpu, neuron_pack
+from jobs.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.engines import autograd, fused_cpu, neuron_pack, packed_gpu
 from workers.engines.report import Report, Snapshot
 from workers.experiments.mlp import ImageSets
 
@@ -45,4 +45,7 @@ def reports(
     if engine == neuron_pack.NAME:
         neurons = [spec for spec in specs if isinstance(spec, NeuronSpec)]
         return neuron_pack.train_pack(neurons, device=device, resumes=resumes, report_interval=report_interval)
+    if engine == packed_gpu.NAME and images is not None:
+        networks = [spec for spec in specs if isinstance(spec, MnistSpec)]
+        return packed_gpu.train_pack(networks, images, device=device, resumes=resumes, report_interval=report_interval)
     return [alone(spec, resume) for spec, resume in zip(specs, resumes, strict=True)]

@@ -1,0 +1,98 @@
+"""Which engine trains what, and how it is written down what decides its last bits."""
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.spec import MnistSpec, NeuronSpec
+from workers.engines import choice, fused_cpu, programs
+from workers.engines.profile import exec_profile
+from workers.engines.report import REPORT_INTERVAL
+
+NEURON = NeuronSpec(experiment="neuron")
+compiled = pytest.mark.skipif(fused_cpu.why_missing() is not None, reason="needs the compiled engine")
+
+
+def network(*hidden: int, **fields) -> MnistSpec:
+    return MnistSpec.model_validate({"experiment": "mnist", "layers": [784, *hidden, 10], **fields})
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("spec", "device", "engine"),
+    [
+        (NEURON, "cpu", "neuron_pack"),
+        (NEURON, "cuda:0", "neuron_pack"),
+        (network(), "cpu", "fused_cpu"),
+        (network(30), "cpu", "fused_cpu"),
+        (network(5000), "cpu", "fused_cpu"),
+        (network(30, 30), "cpu", "fused_cpu"),
+        (network(30, 2000, 2000), "cpu", "autograd"),
+    ],
+)
+def test_auto_takes_the_fastest_engine_for_a_spec_and_a_device(monkeypatch, spec, device, engine):
+    # What a GPU computes with is not asked here, where there may be none.
+    monkeypatch.setattr(choice, "exec_profile", lambda *_: None)
+    assert choice.chosen(spec, "auto", device).engine == engine
+
+
+@pytest.mark.parametrize(("hidden", "suits"), [((300, 300), {"avx2", "avx512"}), ((1000, 900), {"avx512"})])
+def test_wide_networks_suit_the_compiled_engine_by_its_instruction_set(monkeypatch, hidden, suits):
+    monkeypatch.setattr(fused_cpu, "why_missing", lambda: None)
+    monkeypatch.setattr(choice, "exec_profile", lambda *_: None)
+    found = set()
+    for name in ("baseline", "avx2", "avx512"):
+        monkeypatch.setattr(fused_cpu, "instruction_sets", lambda name=name: [name])
+        if choice.chosen(network(*hidden), "auto", "cpu").engine == "fused_cpu":
+            found.add(name)
+    assert found == suits
+
+
+def test_without_the_compiled_engine_auto_takes_the_reference_and_says_why(monkeypatch):
+    monkeypatch.setattr(fused_cpu, "why_missing", lambda: "its compiled part is missing (no such file)")
+    found = choice.chosen(network(30), "auto", "cpu")
+
+    assert found.engine == "autograd"
+    assert found.remark == "as fused_cpu is missing here (its compiled part is missing (no such file))"
+    assert "fused_cpu" not in choice.available("cpu")
+
+
+def test_an_engine_that_is_asked_for_is_taken_and_packs_as_it_can():
+    assert choice.chosen(network(30), "autograd", "cpu", pack=3).at_once == 3
+    assert choice.chosen(NEURON, "neuron_pack", "cpu", pack=3).at_once == 1024
+    assert choice.chosen(network(30), "autograd", "cpu").remark is None
+    assert "packed_gpu" not in choice.available("cpu")
+
+
+@pytest.mark.parametrize("engine", choice.available("cpu"))
+def test_a_profile_names_engine_device_instruction_set_threads_and_versions(engine):
+    found = exec_profile(engine, "cpu")
+
+    assert (found.engine, found.device, found.threads) == (engine, "cpu", torch.get_num_threads())
+    assert found.versions["torch"] == torch.__version__
+    assert found.versions["numpy"] == np.__version__
+    assert ("kernel" in found.versions) == (engine == "fused_cpu")
+    if engine == "fused_cpu":
+        assert found.instruction_set == fused_cpu.instruction_sets()[0]
+    else:
+        assert found.instruction_set == torch.backends.cpu.get_cpu_capability().lower()
+
+
+@pytest.mark.parametrize("engine", [*choice.available("cpu"), "packed_gpu"])
+def test_every_engine_trains_what_it_is_started_with(images, engine):
+    # packed_gpu's batched products, which are the same on a CPU.
+    if engine == "neuron_pack":
+        specs = [NEURON, NeuronSpec(experiment="neuron", loss="quadratic")]
+    else:
+        specs = [network(12, 8, epochs=1, steps_per_epoch=20, seed=seed) for seed in (0, 1)]
+    lanes = programs.reports(
+        engine,
+        specs,
+        [None, None],
+        device=torch.device("cpu"),
+        images=None if engine == "neuron_pack" else images,
+        report_interval=REPORT_INTERVAL,
+    )
+    results = [list(lane)[-1].result for lane in lanes]
+
+    assert results[0].final_cost != results[1].final_cost
