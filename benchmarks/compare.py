@@ -171,8 +171,8 @@ def ensure_alike(measured: Mapping[str, Measured]) -> None:
         for epoch, (found, expected) in enumerate(zip(its.accuracies, measured[REFERENCE].accuracies, strict=False)):
             if not abs(found - expected) <= BAND / 100:
                 raise SystemExit(
-                    f"{who} does not train this network: after epoch {epoch} its accuracy is {found:.4f}, "
-                    f"and autograd's {expected:.4f}"
+                    f"{who} does not train this network: "
+                    f"after epoch {epoch} its accuracy is {found:.4f}, and that of autograd {expected:.4f}"
                 )
 
 
@@ -217,11 +217,11 @@ def two_at_once(task: Path, cores: Sequence[int], rounds: int) -> str:
             if turn > 0:
                 alone.append(mean(singly))
                 together.append(max(both))
+    gain = 2 * median(alone) / median(together)
     return (
         f"The default spec with evaluation, {EPOCHS_AT_ONCE} epochs a turn, {rounds} rounds: one job alone takes "
         f"{median(alone):.3f} s (median of the mean of both cores), two at once, each on its own core, "
-        f"{median(together):.3f} s (median of the slower). Two do {2 * median(alone) / median(together):.2f} times as "
-        "much as one."
+        f"{median(together):.3f} s (median of the slower). Two do {gain:.2f} times as much as one."
     )
 
 

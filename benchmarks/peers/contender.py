@@ -28,8 +28,8 @@ ONE_THREAD = {
 class Contender:
     """`python -m peers TASK MODULE [OPTION…]` on one core with one thread, until the end of a `with`."""
 
-    def __init__(self, task: Path, core: int, module: str, *options: str) -> None:
-        """Start it; `task` is a saved `Task`.
+    def __init__(self, task: Path, core: int | None, module: str, *options: str) -> None:
+        """Start it; `task` is a saved `Task`; None leaves the choice of the core to the system.
 
         Raises:
             Unavailable: it cannot be had on this machine.
@@ -86,8 +86,11 @@ class Contender:
 
 
 @contextmanager
-def _pinned(core: int) -> Iterator[None]:
+def _pinned(core: int | None) -> Iterator[None]:
     """A process that is started in here stays on this core."""
+    if core is None:
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -1,7 +1,6 @@
 """scikit-learn's MLPClassifier, which knows cross-entropy only.
 
-Where an image may have several labels, its outputs are sigmoids, as ours, and not a softmax: so it is given one-hot
-rows.
+Where an image may have several labels its outputs are sigmoids, as ours, and no softmax: so it is given one-hot rows.
 """
 
 import numpy as np

@@ -31,7 +31,7 @@ class Training(Protocol):
 class Task:
     """A sigmoid network, the images it learns from, and how: plain SGD on minibatches, cross-entropy of each output.
 
-    The cost is the mean over the images of a batch and over the outputs, each a yes or no of its own (sigmoid).
+    The cost is the mean over the images of a batch and over the outputs, each a sigmoid of its own.
     """
 
     pixels: Array  # (n, 784), 0 … 1; n is a multiple of batch_size
@@ -91,6 +91,7 @@ def accuracy(layers: Layers, pixels: Array, labels: NDArray[np.int64]) -> float:
     """The share of these images that the network reads correctly."""
     activations = pixels
     for weights, biases in layers[:-1]:
-        activations = 1 / (1 + np.exp(-(activations @ weights + biases)))
+        with np.errstate(over="ignore"):  # σ of a very negative z is 0
+            activations = 1 / (1 + np.exp(-(activations @ weights + biases)))
     weights, biases = layers[-1]
     return float(((activations @ weights + biases).argmax(axis=1) == labels).mean())
