@@ -103,14 +103,18 @@ class Lane:
                     return self._write(checkpoint=True, turn=answer)
                 return self._write(turn=answer) if answer is Request.CANCEL else None
             case HandBack():
-                log.info("%s: handed back", self.claim.job_id)
+                end = "handed back"
             case Request.PAUSE:
-                log.info("%s: paused on request", self.claim.job_id)
-            case turn:
-                self._checkpoints.remove_all(self.claim.job_id)
-                what = "failed" if isinstance(turn, Failure) else "cancelled on request"
-                what = what if isinstance(turn, Failure | Request) else "succeeded"
-                log.info("%s: %s after %.1f s", self.claim.job_id, what, self._recorder.elapsed)
+                end = "paused on request"
+            case Request.CANCEL:
+                end = "cancelled on request"
+            case Failure():
+                end = "failed"
+            case _:
+                end = "succeeded"
+        log.info("%s: %s after %.1f s", self.claim.job_id, end, self._recorder.elapsed)
+        if not isinstance(write.turn, HandBack) and write.turn is not Request.PAUSE:
+            self._checkpoints.remove_all(self.claim.job_id)
         self._end()
         return None
 
