@@ -12,7 +12,7 @@ import torch
 
 from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 from workers.datasets import default_cache_dir, load_mnist
-from workers.engines import autograd, fused_cpu
+from workers.engines import autograd, fused_cpu, neuron_pack
 from workers.engines.report import Report
 from workers.experiments.mlp import Images, ImageSets
 
@@ -37,8 +37,7 @@ def main() -> None:
     cases = {
         (name, engine): spec
         for name, spec in specs.items()
-        for engine in (autograd.NAME, fused_cpu.NAME)
-        if engine == autograd.NAME or isinstance(spec, MnistSpec)
+        for engine in (autograd.NAME, fused_cpu.NAME if isinstance(spec, MnistSpec) else neuron_pack.NAME)
     }
     seconds: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
     for _ in range(repeats):
@@ -67,6 +66,8 @@ def mnist(**fields: object) -> MnistSpec:
 
 def reports(spec: AnySpec, images: ImageSets, engine: str) -> Iterator[Report]:
     """Train it."""
+    if isinstance(spec, NeuronSpec) and engine == neuron_pack.NAME:
+        return neuron_pack.train_pack([spec], device=CPU)[0]
     if isinstance(spec, NeuronSpec):
         return autograd.train_neuron(spec, device=CPU)
     if engine == fused_cpu.NAME:

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from jobs.inits import ConstantInit, NormalInit, ZerosInit
 from jobs.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
-# Seconds on one core of the reference engine, from benchmarks/records/steps.md. A step pays a fixed overhead and its
-# multiply-adds (forward, and about twice that backward); an epoch ends in a forward pass over 15,000 images.
-_NEURON_STEP_SECONDS = 62e-6
-_MNIST_STEP_SECONDS = 100e-6
-_MULTIPLY_ADDS_PER_SECOND = 3e10
+# Of the engines that `auto` takes on a CPU where the compiled one is installed, on one core, from
+# benchmarks/records/engines.md. A step on MNIST pays a fixed overhead and its multiply-adds: forward, and as much again
+# (or twice that, behind the first layer) backward; in the first layer only for the pixels that are not zero. An epoch
+# ends in a forward pass over 15,000 images. Without the compiled engine it takes ten to forty times as long.
+_NEURON_STEP_SECONDS = 15e-6
+_MNIST_STEP_SECONDS = 0.5e-6
+_SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
+_DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
+_INK = 150  # pixels of an image
 _EVALUATED_IMAGES = 15_000
 
 _DATASET_BYTES = 4 * 70_000 * PIXELS
@@ -34,13 +38,14 @@ class Estimate:
 
 
 def estimate(spec: AnySpec) -> Estimate:
-    """What training this spec should cost with the reference engine on one core."""
+    """What training this spec alone should cost on one core, with the engine that `auto` takes on a CPU."""
     steps = spec.total_steps
     if isinstance(spec, NeuronSpec):
         return Estimate(steps, steps * _NEURON_STEP_SECONDS, _NEURON_BYTES)
-    parameters = parameter_count(spec.layers)
-    step_seconds = _MNIST_STEP_SECONDS + 3 * parameters * spec.batch_size / _MULTIPLY_ADDS_PER_SECOND
-    epoch_seconds = parameters * _EVALUATED_IMAGES / _MULTIPLY_ADDS_PER_SECOND
+    sparse = _INK * spec.layers[1] / _SPARSE_MULTIPLY_ADDS_PER_SECOND
+    dense = parameter_count(spec.layers[1:]) / _DENSE_MULTIPLY_ADDS_PER_SECOND
+    step_seconds = _MNIST_STEP_SECONDS + spec.batch_size * (2 * sparse + 3 * dense)
+    epoch_seconds = _EVALUATED_IMAGES * (sparse + dense)
     memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
     return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
 

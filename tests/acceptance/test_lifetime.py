@@ -304,7 +304,7 @@ def test_a_job_that_diverges_fails_with_its_curve_kept(deployment):
     deployment.start_workers()
     # One step makes the weights large, the next makes them overflow float32.
     growing = {**MNIST, "init": "zeros", "learning_rate": 1e30, "reduction": "sum_outputs", "steps_per_epoch": 1}
-    job = deployment.ended(deployment.submit(growing, engine=ENGINE))
+    job = deployment.ended(deployment.submit(growing))
 
     assert (job["status"], job["error"]["code"]) == ("failed", "diverged")
     assert "no longer finite" in job["error"]["message"]

@@ -5,6 +5,7 @@ the same start and the same batches as the reference engine, and differs from it
 (tests/engines/test_agreement.py).
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,6 +97,10 @@ class _Steps:
         self.cost_sum.fill_(self._native.train(self._images, batches, self._rate, self.cost_sum.item()))
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
+        if not self._is_finite():
+            # As the reference has it, where an infinite weight meets a pixel that is zero.
+            yield Evaluation(0, math.nan)
+            return
         sparse, correct, cost = _sparse(images), 0, 0.0
         for start in range(0, len(images), _EVALUATED_AT_ONCE):
             end = min(start + _EVALUATED_AT_ONCE, len(images))
@@ -103,6 +108,9 @@ class _Steps:
             part_correct, part_cost = self._native.evaluate(sparse, start, end)
             correct, cost = correct + part_correct, cost + part_cost
             yield Evaluation(correct, cost / end)
+
+    def _is_finite(self) -> bool:
+        return all(bool(part.isfinite().all()) for layer in self.network for part in layer)
 
     def _load(self) -> None:
         if not self._is_native_current:
