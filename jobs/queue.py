@@ -43,6 +43,8 @@ def pack_key(spec: AnySpec) -> str:
 
 def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[str]) -> list[tuple[str, str]]:
     """The (device, engine) requests for which somebody waits, whoever is next in line first; nothing is locked."""
+    if tx.execute(select(jobs.c.pk).where(is_queued).limit(1)).one_or_none() is None:
+        return []  # what idle workers are told most of the time
     heads = []
     for device in devices:
         for engine in engines:

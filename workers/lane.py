@@ -16,8 +16,11 @@ from workers.engines.report import Report, Snapshot
 
 log = logging.getLogger(__name__)
 
-# Seconds between two writes of a job's progress, at the least.
+# Seconds between two writes of a job's progress, at the least; how many times longer than the last write took, where
+# that is more; and at the most, so that requests are heard of in time.
 RECORD_INTERVAL = 0.1
+_RECORD_SHARE = 20
+_SELDOM = 0.3
 # Seconds of training between two checkpoints of a job, at the least; and how many times longer than writing one takes
 # the worker then writes no other, of whatever job.
 CHECKPOINT_INTERVAL = 1.0
@@ -27,14 +30,20 @@ _LAST_CHECKPOINTS = 2.0
 
 
 class Thrift:
-    """Sees to it that checkpoints, of all that a worker has in hand together, take a small share of its time."""
+    """Sees to it that what a worker writes, of all that it has in hand together, takes a small share of its time."""
 
     def __init__(self) -> None:
+        # Seconds between two writes of a job's progress.
+        self.record_interval = RECORD_INTERVAL
         self._free_at = 0.0
         self._ends_at: float | None = None
 
+    def recorded(self, seconds: float) -> None:
+        """What was to be written in a round has been written to the store, which took so long."""
+        self.record_interval = max(RECORD_INTERVAL, min(_RECORD_SHARE * seconds, _SELDOM))
+
     def allows(self) -> bool:
-        """Whether one more may be written now."""
+        """Whether one more checkpoint may be written now."""
         return monotonic() >= self._free_at
 
     def allows_last(self) -> bool:
@@ -44,7 +53,7 @@ class Thrift:
         return monotonic() < self._ends_at
 
     def spent(self, seconds: float) -> None:
-        """One has been written."""
+        """A checkpoint has been written."""
         self._free_at = monotonic() + _CHECKPOINT_SHARE * seconds
 
 
@@ -165,7 +174,7 @@ class Lane:
         limit = self.claim.max_runtime_seconds
         if self._reports is not None and limit is not None and self._recorder.elapsed > limit:
             raise TimedOut(f"still training after {limit:g} seconds")
-        if self._recorder.is_due:
+        if self._recorder.waited >= self._thrift.record_interval:
             return self._write(checkpoint=monotonic() >= self._checkpoint_due and self._thrift.allows())
         return None
 
@@ -224,8 +233,9 @@ class _Recorder:
         return self._seconds_before + monotonic() - self._started
 
     @property
-    def is_due(self) -> bool:
-        return monotonic() - self._taken >= RECORD_INTERVAL
+    def waited(self) -> float:
+        """Seconds since something was taken."""
+        return monotonic() - self._taken
 
     def take(self) -> tuple[Progress, Curve]:
         """The progress, and the points since the last call."""

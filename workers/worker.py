@@ -23,7 +23,7 @@ from workers.loading import Loading
 from workers.patience import Patience
 
 # Seconds between two looks at an empty queue.
-IDLE_POLL = 0.1
+IDLE_POLL = 0.05
 # Seconds between two looks at what else there is to do while a data set is loaded.
 LOOK_INTERVAL = 0.1
 # Jobs that are written about in one transaction: more would hold up others who want to write.
@@ -70,6 +70,7 @@ class Worker:
         self._lease = lease
         self._patiently = Patience(stop, lease)
         self._stop = stop
+        self._thrift = Thrift()
         self._swept_at: float | None = None
 
     def run(self) -> None:
@@ -98,8 +99,7 @@ class Worker:
 
     def _train(self, claims: Sequence[Claim]) -> None:
         """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
-        thrift = Thrift()
-        lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=thrift, stop=self._stop) for claim in claims]
+        lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, stop=self._stop) for claim in claims]
         lanes = self._round(lanes, Lane.begin)
         is_started = False
         while lanes:
@@ -115,6 +115,7 @@ class Worker:
             if write is not None:
                 writes.append((lane, write))
             self._lease.got_on()
+        started, is_written = monotonic(), bool(writes)
         while writes:
             part, writes = writes[:WRITES_AT_ONCE], writes[WRITES_AT_ONCE:]
             answers = self._patiently(partial(self._store.write, [write for _, write in part]))
@@ -122,6 +123,8 @@ class Worker:
             for (lane, write), answer in zip(part, answers, strict=True):
                 if (following := lane.written(write, answer)) is not None:
                     writes.append((lane, following))
+        if is_written:
+            self._thrift.recorded(monotonic() - started)
         return [lane for lane in lanes if not lane.is_over]
 
     def _start(self, lanes: Sequence[Lane]) -> bool:

@@ -186,6 +186,7 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
 
     worker.REPORT_INTERVAL = _REPORT_INTERVAL * life.pack
     lane.RECORD_INTERVAL = 0.0
+    lane._RECORD_SHARE = 0
     lane.CHECKPOINT_INTERVAL = _CHECKPOINT_INTERVAL
     lane._CHECKPOINT_SHARE = 0
     lease._BEATS_PER_LEASE = LEASE_SECONDS / _BEAT_INTERVAL

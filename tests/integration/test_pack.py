@@ -116,6 +116,7 @@ def test_each_of_a_pack_comes_to_its_own_end(crew, submit):
 def test_a_pack_that_is_handed_back_goes_on_bit_for_bit(crew, submit, monkeypatch):
     monkeypatch.setattr(worker, "REPORT_INTERVAL", 0.01)
     monkeypatch.setattr(lane, "RECORD_INTERVAL", 0.0)
+    monkeypatch.setattr(lane, "_RECORD_SHARE", 0)
     jobs = [submit({**SHORT, "epochs": 20_000 + seed, "seed": seed}) for seed in range(4)]
     crew.start()
     for _ in range(2):
@@ -175,3 +176,11 @@ def test_checkpoints_of_many_lanes_take_a_small_share_of_the_time(monkeypatch):
             now += 0.05
 
     assert 0.02 < 0.01 * written / 100 < 0.05
+
+
+@pytest.mark.parametrize(("took", "interval"), [(0.001, 0.1), (0.01, 0.2), (30.0, 0.3)])
+def test_where_the_store_is_slow_progress_is_written_more_seldom_but_often_enough(took, interval):
+    thrift = lane.Thrift()
+    thrift.recorded(took)
+
+    assert thrift.record_interval == pytest.approx(interval)
