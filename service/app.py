@@ -8,7 +8,7 @@ from fastapi_swagger import patch_fastapi
 
 from jobs.database import Database
 from jobs.store import JobStore
-from service.limits import BodyLimit
+from service.limits import BodyLimit, WithoutZeros
 from service.problems import describe_problems, handle_errors
 from service.routes import curves, jobs, plots, service, sweeps
 
@@ -34,6 +34,7 @@ def create_app(database: Database) -> FastAPI:
     app.state.database = database
     app.state.store = JobStore(database)
     app.add_middleware(BodyLimit)
+    app.add_middleware(WithoutZeros)
     handle_errors(app)
     app.include_router(service.health)
     for router in (service.router, jobs.router, sweeps.router, curves.router, plots.router):

@@ -5,7 +5,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.errors import BodyTooLarge, UnsupportedMediaType
+from jobs.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from jobs.validation import FieldError
 from service.problems import render
 
 MAX_BODY_BYTES = 1 << 20
@@ -37,6 +38,21 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class WithoutZeros:
+    """ASGI middleware: a query with the character 0, which no database keeps in a text, is refused."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and b"%00" in scope["query_string"]:
+            message = "must not contain the character 0"
+            error = InvalidRequest(f"the query {message}", errors=[FieldError("/query", message)])
+            await render(Request(scope), error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def takes_json(request: Request) -> None:

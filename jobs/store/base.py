@@ -11,6 +11,11 @@ from jobs.transitions import Cause
 CLIENT = "client"
 
 
+def sought(text: str) -> str:
+    """A text as it may be looked for: PostgreSQL refuses the character 0, which no text in a database has."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class OnDatabase:
     """Transactions on one database."""
 

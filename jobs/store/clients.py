@@ -16,7 +16,7 @@ from jobs.job import Event, Job, WorkerInfo
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
 from jobs.rows import event_of, job_of, waiting
-from jobs.store.base import OnDatabase
+from jobs.store.base import OnDatabase, sought
 from jobs.store.sweeps import forget_if_empty
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import events, job_tags, jobs
@@ -229,7 +229,7 @@ class ForClients(OnDatabase):
         return job_of(row, {tag.key: tag.value for tag in tags})
 
     def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
-        found = select(jobs).where(jobs.c.id == job_id)
+        found = select(jobs).where(jobs.c.id == sought(job_id))
         row = tx.execute(found.with_for_update() if lock else found).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")

@@ -12,7 +12,7 @@ from jobs.enqueue import enqueue, job_values
 from jobs.errors import IdempotencyKeyReused, SweepNotFound
 from jobs.lifecycle import JobStatus
 from jobs.listing import SweepPage, select_sweeps, sweep_cursor_behind
-from jobs.store.base import OnDatabase
+from jobs.store.base import OnDatabase, sought
 from jobs.sweeps import PlannedJob, Sweep, SweepSubmission, planned
 from jobs.tables import jobs, sweeps
 from jobs.transitions import cancel_all
@@ -89,7 +89,7 @@ class ForSweeps(OnDatabase):
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.status, jobs.c.cancel_requested_at]
             rows = tx.execute(
                 select(*columns)
-                .where(jobs.c.sweep_id == sweep_id, jobs.c.status.not_in(_ENDED))
+                .where(jobs.c.sweep_id == sought(sweep_id), jobs.c.status.not_in(_ENDED))
                 .order_by(jobs.c.pk)
                 .with_for_update()
             ).all()
@@ -97,7 +97,7 @@ class ForSweeps(OnDatabase):
             return self._sweep(tx, sweep_id)
 
     def _sweep(self, tx: Connection, sweep_id: str) -> Sweep:
-        row = tx.execute(select(sweeps).where(sweeps.c.id == sweep_id)).one_or_none()
+        row = tx.execute(select(sweeps).where(sweeps.c.id == sought(sweep_id))).one_or_none()
         if row is None:
             raise SweepNotFound(f"there is no sweep {sweep_id!a}")
         return _sweep_of(row, _counts(tx, [sweep_id])[sweep_id])

@@ -184,3 +184,11 @@ def test_started_badly_wrong_the_quadratic_loss_stands_still_and_cross_entropy_l
 
     assert quadratic.series["correct"][2] < 2000
     assert cross_entropy.series["correct"][0] > 8800
+
+
+def test_a_network_whose_weights_are_infinite_has_diverged_even_if_its_outputs_are_not(train, images):
+    # The second step makes weights of the first layer infinite; where they meet ink, the hidden units are 0 or 1.
+    growing = spec(init="zeros", learning_rate=1e30, reduction="sum_outputs", steps_per_epoch=1)
+
+    with pytest.raises(Diverged, match=r"test_cost was no longer finite .* after epoch 1"):
+        list(train(growing, images))

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, JobNotFound, SweepNotFound
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
 from tests.unit.reports import mnist_result
@@ -79,3 +79,13 @@ def test_a_cursor_of_another_order_is_refused(store, submit):
 
     with pytest.raises(InvalidRequest):
         store.list(JobQuery(order="-created_at", cursor=cursor))
+
+
+def test_what_has_the_character_0_in_its_name_does_not_exist(store):
+    with pytest.raises(JobNotFound):
+        store.get("job_\0")
+    with pytest.raises(JobNotFound):
+        store.cancel("\0")
+    for ask in (store.sweep, store.cancel_sweep):
+        with pytest.raises(SweepNotFound):
+            ask("swp_\0")
