@@ -42,6 +42,7 @@ model: setup ## 10,000 random steps of the job store, on each database, against 
 bench: setup $(PEERS_INSTALLED) ## the speed of all that has to be fast, and of our engines' peers; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/shapes.py
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/turnaround.py

@@ -9,7 +9,7 @@ from jobs.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_mem
 # benchmarks/records/engines.md. A step on MNIST pays a fixed overhead and its multiply-adds: forward, and as much again
 # (or twice that, behind the first layer) backward; in the first layer only for the pixels that are not zero. An epoch
 # ends in a forward pass over 15,000 images. Without the compiled engine it takes ten to forty times as long.
-_NEURON_STEP_SECONDS = 15e-6
+_NEURON_STEP_SECONDS = 30e-6
 _MNIST_STEP_SECONDS = 0.5e-6
 _SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
 _DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10

@@ -36,7 +36,7 @@ def test_auto_takes_the_fastest_engine_for_a_spec_and_a_device(monkeypatch, spec
     assert choice.chosen(spec, "auto", device).engine == engine
 
 
-@pytest.mark.parametrize(("hidden", "suits"), [((300, 300), {"avx2", "avx512"}), ((1000, 900), {"avx512"})])
+@pytest.mark.parametrize(("hidden", "suits"), [((300, 300), {"avx2", "avx512"}), ((600, 600), {"avx512"})])
 def test_wide_networks_suit_the_compiled_engine_by_its_instruction_set(monkeypatch, hidden, suits):
     monkeypatch.setattr(fused_cpu, "why_missing", lambda: None)
     monkeypatch.setattr(choice, "exec_profile", lambda *_: None)
