@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.arena import MNIST, NEURON, Arena, held
+from tests.chaos.arena import ENGINE, MNIST, NEURON, Arena, held
 from tests.chaos.outcome import Outcome
 from tests.processes import until
 
@@ -30,7 +30,7 @@ def full(arena: Arena, *, count: int) -> Outcome:
             acknowledged += arena.submit(4)
             ballast = _fill(arena.disk)
             for _ in range(MOST_SUBMISSIONS):
-                answer = client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small)})
+                answer = client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small), "engine": ENGINE})
                 if answer.status_code != httpx.codes.CREATED:
                     break
                 acknowledged.append(answer.json()["id"])
@@ -43,7 +43,7 @@ def full(arena: Arena, *, count: int) -> Outcome:
                 problems.append("a job cannot be read while the disk is full")
             ballast.unlink()
             back = until(
-                lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small)}),
+                lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small), "engine": ENGINE}),
                 lambda found: found.status_code == httpx.codes.CREATED,
                 timeout=10,
             )

@@ -78,9 +78,8 @@ def test_a_profile_names_engine_device_instruction_set_threads_and_versions(engi
         assert found.instruction_set == torch.backends.cpu.get_cpu_capability().lower()
 
 
-@pytest.mark.parametrize("engine", [*choice.available("cpu"), "packed_gpu"])
+@pytest.mark.parametrize("engine", choice.available("cpu"))
 def test_every_engine_trains_what_it_is_started_with(images, engine):
-    # packed_gpu's batched products, which are the same on a CPU.
     if engine == "neuron_pack":
         specs = [NEURON, NeuronSpec(experiment="neuron", loss="quadratic")]
     else:

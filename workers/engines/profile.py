@@ -9,9 +9,13 @@ from jobs.job import ExecProfile
 from workers.engines import fused_cpu, packed_gpu
 
 
-@lru_cache(maxsize=64)
 def exec_profile(engine: str, device: str) -> ExecProfile:
     """The profile of an engine that can be had here, on a device: "cpu", or "cuda:0" and so on."""
+    return _with_threads(engine, device, torch.get_num_threads())
+
+
+@lru_cache(maxsize=64)
+def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
     on = torch.device(device)
     versions = {"torch": torch.__version__, "numpy": np.__version__}
     if engine == fused_cpu.NAME:
@@ -28,6 +32,6 @@ def exec_profile(engine: str, device: str) -> ExecProfile:
         engine=engine,
         device=torch.cuda.get_device_name(on) if on.type == "cuda" else on.type,
         instruction_set=instruction_set,
-        threads=torch.get_num_threads(),
+        threads=threads,
         versions=versions,
     )
