@@ -10,14 +10,12 @@ from workers.engines.profile import exec_profile
 from workers.engines.report import REPORT_INTERVAL
 
 NEURON = NeuronSpec(experiment="neuron")
-compiled = pytest.mark.skipif(fused_cpu.why_missing() is not None, reason="needs the compiled engine")
 
 
 def network(*hidden: int, **fields) -> MnistSpec:
     return MnistSpec.model_validate({"experiment": "mnist", "layers": [784, *hidden, 10], **fields})
 
 
-@compiled
 @pytest.mark.parametrize(
     ("spec", "device", "engine"),
     [
@@ -31,12 +29,17 @@ def network(*hidden: int, **fields) -> MnistSpec:
     ],
 )
 def test_auto_takes_the_fastest_engine_for_a_spec_and_a_device(monkeypatch, spec, device, engine):
+    monkeypatch.setattr(fused_cpu, "why_missing", lambda: None)
+    monkeypatch.setattr(fused_cpu, "instruction_sets", lambda: ["avx2"])
     # What a GPU computes with is not asked here, where there may be none.
     monkeypatch.setattr(choice, "exec_profile", lambda *_: None)
     assert choice.chosen(spec, "auto", device).engine == engine
 
 
-@pytest.mark.parametrize(("hidden", "suits"), [((300, 300), {"avx2", "avx512"}), ((600, 600), {"avx512"})])
+@pytest.mark.parametrize(
+    ("hidden", "suits"),
+    [((65, 65), {"baseline", "avx2", "avx512"}), ((300, 300), {"avx2", "avx512"}), ((600, 600), {"avx512"})],
+)
 def test_wide_networks_suit_the_compiled_engine_by_its_instruction_set(monkeypatch, hidden, suits):
     monkeypatch.setattr(fused_cpu, "why_missing", lambda: None)
     monkeypatch.setattr(choice, "exec_profile", lambda *_: None)

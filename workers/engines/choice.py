@@ -17,7 +17,7 @@ _AT_ONCE = {neuron_pack.NAME: 1024, packed_gpu.NAME: 264}
 # Weights behind the first layer up to which fused_cpu is faster than the reference engine at every batch size, by its
 # instruction set (benchmarks/records/shapes.md). Beyond them a library's large matrix products are better.
 _MOST_DENSE_WEIGHTS = {"avx512": 500_000, "avx2": 100_000}
-_MOST_DENSE_WEIGHTS_ELSEWHERE = 10_000
+_MOST_DENSE_WEIGHTS_ELSEWHERE = 5_000
 
 
 def available(device: str) -> Sequence[str]:
