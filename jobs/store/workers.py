@@ -127,19 +127,16 @@ class ForWorkers(OnDatabase):
             job is no longer this worker's, and nothing of it was written.
         """
         # Encoded before anything is locked.
-        points = {
-            write.claim.attempt_pk: run_of(write.claim.job_pk, write.curve) for write in writes if len(write.curve)
-        }
+        points = [run_of(write.claim.job_pk, write.curve) if len(write.curve) else None for write in writes]
         runs, firsts, changes, moves, happened = [], {}, [], [], []
         with self._database.write() as tx:
             own = self._own(tx, [write.claim for write in writes])
             now = self._now(tx)
-            for write in writes:
-                row = own.get(write.claim.attempt_pk)
+            for write, row, run in zip(writes, own, points, strict=True):
                 if row is None:
                     continue
-                if row.attempt_pk in points:
-                    runs.append(points[row.attempt_pk])
+                if run is not None:
+                    runs.append(run)
                 if isinstance(write.turn, Restart):
                     firsts[row.pk] = 0
                     cause = Cause(write.claim.worker_id, now, write.turn.why)
@@ -154,16 +151,16 @@ class ForWorkers(OnDatabase):
             change_all(tx, changes)
             write_events(tx, happened)
             make(tx, moves)
-        return [answer_to(write, own.get(write.claim.attempt_pk)) for write in writes]
+        return [answer_to(write, row) for write, row in zip(writes, own, strict=True)]
 
     # Parts of a transaction.
 
-    def _own(self, tx: Connection, claims: Sequence[Claim]) -> Mapping[int, Row[Any]]:
-        """By its attempt, the row of each claim whose job is still running under it, locked."""
+    def _own(self, tx: Connection, claims: Sequence[Claim]) -> Sequence[Row[Any] | None]:
+        """The row of each claim, locked; None if the job is no longer running under this very claim."""
         attempt_pks = [claim.attempt_pk for claim in claims]
         found: Select[Any] = select(*_OWN).where(jobs.c.attempt_pk.in_(attempt_pks), is_running)
         # In a fixed order, so that those who lock several jobs do not wait for each other in a circle.
         rows = tx.execute(found.order_by(jobs.c.pk).with_for_update()).all()
-        ids = {claim.attempt_pk: claim.job_id for claim in claims}
         # By its id too: SQLite gives the numbers of deleted rows to new ones.
-        return {row.attempt_pk: row for row in rows if row.id == ids[row.attempt_pk]}
+        own = {(row.attempt_pk, row.id): row for row in rows}
+        return [own.get((claim.attempt_pk, claim.job_id)) for claim in claims]

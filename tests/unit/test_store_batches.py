@@ -168,3 +168,18 @@ def test_a_job_says_with_what_it_is_trained_and_why_with_nothing_better(store, s
     seen = store.get(job.id)
     assert (seen.engine, seen.status_reason) == ("autograd", f"trained with autograd, {remark}")
     assert store.events(job.id)[-1].why == f"attempt 1, with autograd on cpu, {remark}, from the beginning"
+
+
+def test_a_claim_of_a_deleted_job_writes_nothing_beside_the_claim_that_has_its_number_now(store, submit, claim):
+    first = submit()
+    stale = claim()
+    finish(store, stale, RESULT)
+    store.delete(first.id)
+    submit()
+    held = claim()  # on SQLite the attempt has the number of the one that was deleted
+    answers = store.write([Write(stale, progress(9), points(0, 9.0)), Write(held, progress(1), points(0, 1.0))])
+
+    assert isinstance(answers[0], LaneLost)
+    assert answers[1] is None
+    assert store.get(held.job_id).progress.step == 1
+    assert store.curve(held.job_id, limit=10).curve.series["cost"] == [1.0]
