@@ -4,16 +4,25 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from jobs.spec import AnySpec, NeuronSpec
+
+# A point for each epoch, or one for each STEPS_A_POINT steps. A neuron's epoch is one update: for it both are the same.
+Granularity = Literal["epoch", "step"]
+STEPS_A_POINT = 100
+# Of the minibatches of so many steps, each cost taken before its update: the mean, the lowest and the highest.
+STEP_METRICS = ("cost", "cost_min", "cost_max")
 
 NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime")
 MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accuracy")
 
 
-def metrics_of(spec: AnySpec) -> tuple[str, ...]:
+def metrics_of(spec: AnySpec, granularity: Granularity = "epoch") -> tuple[str, ...]:
     """The metrics that this spec's training records at each x, in their documented order."""
-    return NEURON_METRICS if isinstance(spec, NeuronSpec) else MNIST_METRICS
+    if isinstance(spec, NeuronSpec):
+        return NEURON_METRICS
+    return MNIST_METRICS if granularity == "epoch" else STEP_METRICS
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,7 +32,8 @@ class Snapshot:
 class Report:
     """Steps and epochs done so far, the curve's points since the last report, and in the last report the result.
 
-    `snapshot` gives the state at this moment; only until the engine is asked for its next report.
+    `steps` has STEP_METRICS of MNIST, x = k for the steps from k · STEPS_A_POINT on; the last point of a training may
+    stand for fewer. `snapshot` gives the state at this moment; only until the engine is asked for its next report.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Report:
     curve: Curve
     result: NeuronResult | MnistResult | None = None
     snapshot: Callable[[], Snapshot] | None = None
+    steps: Curve = field(default_factory=Curve)
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:
