@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jobs.spec import AnySpec, NeuronSpec
+from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 
 # A point for each epoch, or one for each STEPS_A_POINT steps. A neuron's epoch is one update: for it both are the same.
 Granularity = Literal["epoch", "step"]
@@ -14,15 +14,38 @@ STEPS_A_POINT = 100
 # Of the minibatches of so many steps, each cost taken before its update: the mean, the lowest and the highest.
 STEP_METRICS = ("cost", "cost_min", "cost_max")
 
-NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime")
-MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accuracy")
+NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
+_MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accuracy")
+# What an engine finds out about a network after each epoch: workers/experiments/diagnosis.py. Of each layer, counted
+# from 1; of each hidden layer; of the output.
+_OF_LAYERS = ("saturated_fraction", "mean_sigmoid_prime", "gradient_norm", "update_ratio")
+_OF_HIDDEN_LAYERS = ("distinct_units",)
+_OF_OUTPUT = (
+    *("output_delta.quadratic", "output_gradient_norm.quadratic"),
+    *("output_delta.cross_entropy", "output_gradient_norm.cross_entropy", "slowdown_factor"),
+)
+# Ratios, whose denominator may be too small for a float64 while nothing is wrong.
+_MAY_BE_INFINITE = ("slowdown_factor", "update_ratio")
 
 
 def metrics_of(spec: AnySpec, granularity: Granularity = "epoch") -> tuple[str, ...]:
     """The metrics that this spec's training records at each x, in their documented order."""
     if isinstance(spec, NeuronSpec):
         return NEURON_METRICS
-    return MNIST_METRICS if granularity == "epoch" else STEP_METRICS
+    return (*_MNIST_METRICS, *diagnosis_metrics(spec)) if granularity == "epoch" else STEP_METRICS
+
+
+def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
+    """Those of a network's metrics that say how well it can learn from where it is."""
+    layers = len(spec.layers) - 1
+    of_layers = tuple(f"{name}.{layer}" for layer in range(1, layers + 1) for name in _OF_LAYERS)
+    of_hidden = tuple(f"{name}.{layer}" for layer in range(1, layers) for name in _OF_HIDDEN_LAYERS)
+    return (*of_layers, *of_hidden, *_OF_OUTPUT)
+
+
+def may_be_infinite(metric: str) -> bool:
+    """Whether infinity is an ordinary value of the metric, and no sign that the training diverged."""
+    return metric.partition(".")[0] in _MAY_BE_INFINITE
 
 
 @dataclass(slots=True)

@@ -8,13 +8,15 @@ from jobs.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_mem
 # Of the engines that `auto` takes on a CPU where the compiled one is installed, on one core, from
 # benchmarks/records/engines.md. A step on MNIST pays a fixed overhead and its multiply-adds: forward, and as much again
 # (or twice that, behind the first layer) backward; in the first layer only for the pixels that are not zero. An epoch
-# ends in a forward pass over 15,000 images. Without the compiled engine it takes ten to forty times as long.
+# ends in a forward pass over 15,000 images, and in the diagnosis, both passes over 1,000. Without the compiled engine
+# it takes ten to forty times as long.
 _NEURON_STEP_SECONDS = 30e-6
 _MNIST_STEP_SECONDS = 0.5e-6
 _SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
 _DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
 _INK = 150  # pixels of an image
 _EVALUATED_IMAGES = 15_000
+_DIAGNOSED_IMAGES = 1_000
 
 _DATASET_BYTES = 4 * 70_000 * PIXELS
 _NEURON_BYTES = 1 << 20
@@ -45,7 +47,8 @@ def estimate(spec: AnySpec) -> Estimate:
     sparse = _INK * spec.layers[1] / _SPARSE_MULTIPLY_ADDS_PER_SECOND
     dense = parameter_count(spec.layers[1:]) / _DENSE_MULTIPLY_ADDS_PER_SECOND
     step_seconds = _MNIST_STEP_SECONDS + spec.batch_size * (2 * sparse + 3 * dense)
-    epoch_seconds = _EVALUATED_IMAGES * (sparse + dense)
+    diagnosed = 2 * parameter_count(spec.layers) / _DENSE_MULTIPLY_ADDS_PER_SECOND
+    epoch_seconds = _EVALUATED_IMAGES * (sparse + dense) + _DIAGNOSED_IMAGES * diagnosed
     memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
     return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
 

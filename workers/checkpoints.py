@@ -14,7 +14,7 @@ from workers.engines.report import Snapshot
 
 log = logging.getLogger(__name__)
 
-_FORMAT = "costcurve-checkpoint/1"
+_FORMAT = "costcurve-checkpoint/2"
 
 
 class UnusableCheckpoint(Exception):

@@ -123,7 +123,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
             trained.load(layers)
     for batch in ([[0, 3]], [[-1, 0]]):
         with pytest.raises(IndexError):
-            trained.train(images, torch.tensor(batch), 1.0, 0.0)
+            trained.train(images, torch.tensor(batch), 1.0, torch.zeros(1, dtype=torch.float64))
+    with pytest.raises(ValueError, match="as many costs as steps"):
+        trained.train(images, torch.tensor([[0, 1]]), 1.0, torch.zeros(2, dtype=torch.float64))
     with pytest.raises(IndexError):
         trained.evaluate(images, 0, 4)
     with pytest.raises(ValueError, match="another width"):

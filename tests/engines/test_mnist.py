@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.curves import MNIST_METRICS, Curve
+from jobs.curves import Curve, metrics_of
 from jobs.errors import Diverged
 from jobs.spec import MnistSpec
 from workers.experiments.losses import cost
@@ -120,7 +120,7 @@ def test_the_figures_of_an_epoch_are_what_they_say(train, images):
     given = spec(epochs=2, steps_per_epoch=300)
     curve, result = trained(train, given, images)
 
-    assert tuple(curve.series) == MNIST_METRICS
+    assert tuple(curve.series) == metrics_of(given)
     assert curve.series["accuracy"] == [correct / 10_000 for correct in curve.series["correct"]]
     assert result.final_correct == curve.series["correct"][-1]
     assert result.best_correct == max(curve.series["correct"])
@@ -143,14 +143,27 @@ def test_the_same_spec_twice_gives_the_same_bits(train, images):
 
 def test_how_often_it_reports_changes_no_bit(train, images):
     given = spec(epochs=2, steps_per_epoch=30)
-    rarely = trained(train, given, images)
-    steps = [each.step for each in train(given, images, report_interval=0.0)]
-    often = trained(train, given, images, report_interval=0.0)
+    rarely, often = (list(train(given, images, report_interval=interval)) for interval in (60.0, 0.0))
+    steps = [each.step for each in often]
 
     assert steps == sorted(steps)
     assert len(steps) == 2 * (30 + 10 + 5 + 1)  # steps, thousands of test and validation images, the epoch
-    assert often[0] == rarely[0]
-    assert often[1].weights_sha256 == rarely[1].weights_sha256
+    for points in ("curve", "steps"):
+        whole, in_parts = (Curve.joined(getattr(each, points) for each in reports) for reports in (rarely, often))
+        assert whole == in_parts
+    assert often[-1].result.weights_sha256 == rarely[-1].result.weights_sha256
+
+
+def test_each_hundred_steps_make_a_point_whatever_the_epochs_are(train, images):
+    given = spec(epochs=3, steps_per_epoch=90)
+    steps = Curve.joined(each.steps for each in train(given, images, report_interval=0.0))
+    curve, _ = trained(train, given, images)
+
+    assert (steps.start, len(steps), tuple(steps.series)) == (0, 3, ("cost", "cost_min", "cost_max"))
+    assert all(low < mean < high for mean, low, high in zip(*steps.series.values(), strict=True))
+    hundreds = [100, 100, 70]
+    total = sum(count * mean for count, mean in zip(hundreds, steps.series["cost"], strict=True))
+    assert total == pytest.approx(90 * sum(curve.series["cost"]), rel=1e-12)
 
 
 def test_both_losses_start_from_the_same_weights(images):

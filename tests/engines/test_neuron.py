@@ -46,7 +46,7 @@ def oracle(spec: NeuronSpec, w: float, b: float) -> list[dict[str, float]]:
             cost, delta = (a - y) ** 2 / 2, (a - y) * slope
         else:
             cost, delta = -y * math.log(a) + (1 - y) * (z - math.log(a)), a - y
-        values = (cost, a, w, b, delta * x, slope)
+        values = (cost, a, w, b, delta * x, slope, 1 / slope)
         points.append(dict(zip(NEURON_METRICS, values, strict=True)))
         w, b = w - spec.learning_rate * delta * x, b - spec.learning_rate * delta
     return points
@@ -60,7 +60,8 @@ def assert_follows_oracle(train: Train, spec: NeuronSpec, w: float, b: float) ->
     curve, expected = trained(train, spec), oracle(spec, w, b)
     assert len(curve) == spec.epochs + 1
     for metric in NEURON_METRICS:
-        wrong = max(abs(got - point[metric]) for got, point in zip(curve.series[metric], expected, strict=True))
+        pairs = [(got, point[metric]) for got, point in zip(curve.series[metric], expected, strict=True)]
+        wrong = max(abs(got - true) / max(abs(true), 1) for got, true in pairs)
         assert wrong <= 1e-12, f"{metric} is off by {wrong}"
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from jobs.curves import Curve
+from jobs.curves import STEPS_A_POINT, Curve
 from jobs.job import Claim
 from jobs.spec import MnistSpec, NeuronSpec, spec_hash
 from tests.engines.conftest import compiled, reference
@@ -89,6 +89,10 @@ def test_a_training_interrupted_anywhere_goes_on_to_the_same_bits(images, tmp_pa
         assert (snapshot.step, snapshot.epoch) == (whole[count - 1].step, whole[count - 1].epoch)
         joined = Curve.joined([before, *(each.curve for each in rest)])
         assert joined == Curve.joined(each.curve for each in whole)
+        # As a store does: what is behind the checkpoint is cut off, and comes again.
+        kept = Curve.joined(each.steps for each in whole[:count]).between(0, snapshot.step // STEPS_A_POINT - 1)
+        steps = Curve.joined([kept, *(each.steps for each in rest)])
+        assert steps == Curve.joined(each.steps for each in whole)
         assert outcome(rest[-1].result) == outcome(whole[-1].result)
         assert rest[-1].result.train_seconds > snapshot.seconds
         assert rest[0].step >= snapshot.step

@@ -45,14 +45,14 @@ class TrainedNetwork:
     def save(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Write W and b of each layer into these tensors. ValueError if they do not fit."""
 
-    def train(self, images: SparseImages, batches: Tensor, learning_rate: float, cost_sum: float) -> float:
+    def train(self, images: SparseImages, batches: Tensor, learning_rate: float, costs: Tensor) -> None:
         """One SGD step for each row of image numbers, (steps, batch_size) int64; the GIL is released meanwhile.
 
-        Returns:
-            cost_sum plus the cost of each minibatch before its update.
+        `costs`, (steps,) float64, is filled with the cost of each minibatch before its update.
 
         Raises:
             IndexError: there is no such image.
+            ValueError: there are more or fewer costs than steps.
         """
 
     def evaluate(self, images: SparseImages, first: int, last: int) -> tuple[int, float]:

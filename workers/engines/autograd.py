@@ -88,13 +88,16 @@ def train_neuron(
 
 
 def _neuron_point(value: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> dict[str, float]:
+    sigmoid_prime = torch.sigmoid(z) * torch.sigmoid(-z)
     return {
         "cost": value.item(),
         "output": torch.sigmoid(z).item(),
         "weight": weight.item(),
         "bias": bias.item(),
         "gradient": _gradient(weight).item(),
-        "sigmoid_prime": (torch.sigmoid(z) * torch.sigmoid(-z)).item(),
+        "sigmoid_prime": sigmoid_prime.item(),
+        # Of the two losses' δ, (a − y) and (a − y) σ′(z).
+        "slowdown_factor": sigmoid_prime.reciprocal().item(),
     }
 
 
@@ -130,16 +133,16 @@ class _MnistSteps:
         self._spec = spec
         self._images = images
         self.network = initial_network(spec, device)
-        self.cost_sum = torch.zeros((), dtype=torch.float64, device=device)
 
-    def train(self, batches: Tensor) -> None:
-        rate = learning_rate(self._spec)
-        for batch in batches.to(self.cost_sum.device):
+    def train(self, batches: Tensor) -> Tensor:
+        rate, taken = learning_rate(self._spec), []
+        for batch in batches.to(self._images.labels.device):
             z = logits(self.network, self._images.pixels[batch])
             value = cost(z, self._images.targets[batch], loss=self._spec.loss, reduction=self._spec.reduction)
             torch.autograd.backward(value)
-            self.cost_sum += value.detach()
+            taken.append(value.detach())
             _descend(self.network, rate)
+        return torch.stack(taken)
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         return evaluate_in_parts(self.network, images, self._spec)

@@ -74,7 +74,6 @@ class _Steps:
     def __init__(self, spec: MnistSpec, images: Images, instruction_set: str) -> None:
         self._images = _sparse(images)
         self._rate = learning_rate(spec)
-        self.cost_sum = torch.zeros((), dtype=torch.float64)
         self._native = _fused.TrainedNetwork(spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set)
         # The parameters are in the tensors, or in the compiled code, where they are laid out otherwise, or in both.
         self._tensors: Network = [
@@ -91,10 +90,12 @@ class _Steps:
         self._is_native_current = False  # whoever has them may change them
         return self._tensors
 
-    def train(self, batches: Tensor) -> None:
+    def train(self, batches: Tensor) -> Tensor:
         self._load()
         self._are_tensors_current = False
-        self.cost_sum.fill_(self._native.train(self._images, batches, self._rate, self.cost_sum.item()))
+        taken = torch.empty(len(batches), dtype=torch.float64)
+        self._native.train(self._images, batches, self._rate, taken)
+        return taken
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         if not self._is_finite():

@@ -5,21 +5,25 @@ of each, and gives all of them together what they want next.
 """
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from jobs.curves import MNIST_METRICS, Curve
+from jobs.curves import Curve, metrics_of
 from jobs.errors import Diverged
 from jobs.job import MnistResult
 from jobs.spec import MnistSpec
 from workers.engines.report import Report, Snapshot, copied, ensure_finite, restore
+from workers.engines.step_costs import StepCosts
+from workers.experiments.diagnosis import diagnosed_images, diagnosis
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, weights_sha256
 from workers.experiments.randomness import SampleOrder
+
+T = TypeVar("T")
 
 # Calls of an engine in the time between two reports, at least; and steps of one call, at the most.
 _CALLS_PER_REPORT = 8
@@ -33,39 +37,58 @@ class State(Protocol):
     def network(self) -> Network:
         """The layers, on the engine's device."""
 
-    @property
-    def cost_sum(self) -> Tensor:
-        """A float64 scalar, to which each step adds the cost of its minibatch, taken before the update."""
-
 
 class Steps(State, Protocol):
     """A network on its way, as one engine computes it, in place."""
 
-    def train(self, batches: Tensor) -> None:
+    def train(self, batches: Tensor) -> Tensor:
         """One step for each row of training image numbers, (steps, batch_size) int64 on the CPU.
 
-        How the steps are parted into calls changes no bit.
+        Returns the cost of each minibatch, taken before its update, (steps,), on any device. How the steps are parted
+        into calls changes no bit.
         """
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         """What the images so far came to, after each part of a fraction of a second; the last is the whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
-    """A training wants `Steps.train` of these batches, (steps, batch_size) int64 on the CPU."""
+class _Wish(Generic[T]):
+    """What a training wants done. Whoever computes grants it, and then asks the training to go on."""
+
+    _granted: T | None = None
+
+    def grant(self, found: T) -> None:
+        """It has been done, and this was found."""
+        self._granted = found
+
+    @property
+    def granted(self) -> T:
+        """What was found. Raises ValueError if nothing has been done."""
+        if self._granted is None:
+            raise ValueError(f"a training was asked to go on, but its {type(self).__name__} was not granted")
+        return self._granted
+
+
+@dataclass(eq=False)
+class Train(_Wish[Tensor]):
+    """Wants what `Steps.train` gives for these batches, (steps, batch_size) int64 on the CPU."""
 
     batches: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluate:
-    """A training wants what `Steps.evaluate` gives for these images; that is to be sent to it."""
+@dataclass(eq=False)
+class Evaluate(_Wish[Iterator[Evaluation]]):
+    """Wants what `Steps.evaluate` gives for these images."""
 
     images: Images
 
 
-Training = Generator[Report | Train | Evaluate, Iterator[Evaluation] | None, None]
+@dataclass(eq=False)
+class Diagnose(_Wish[Mapping[str, float]]):
+    """Wants the `diagnosis_metrics` of the network as it is now, found on `diagnosed_images`."""
+
+
+Training = Generator[Report | Train | Evaluate | Diagnose, None, None]
 
 
 def learning_rate(spec: MnistSpec) -> float:
@@ -85,21 +108,16 @@ def train_epochs(
         resume: where to go on; at the beginning if None.
         report_interval: seconds between two reports.
     """
-    wishes = training(spec, images, steps, resume=resume, report_interval=report_interval)
-    answer: Iterator[Evaluation] | None = None
-    while True:
-        try:
-            wish = wishes.send(answer)
-        except StopIteration:
-            return
-        answer = None
-        match wish:
+    for said in training(spec, images, steps, resume=resume, report_interval=report_interval):
+        match said:
             case Train(batches):
-                steps.train(batches)
+                said.grant(steps.train(batches))
             case Evaluate(wanted):
-                answer = steps.evaluate(wanted)
-            case report:
-                yield report
+                said.grant(steps.evaluate(wanted))
+            case Diagnose():
+                said.grant(diagnosis(steps.network, diagnosed_images(images), spec))
+            case Report():
+                yield said
 
 
 def training(
@@ -123,27 +141,28 @@ def training(
     """
     course = _Course(spec, images, state, resume, report_interval, calls_per_report)
     for epoch in range(len(course.points), spec.epochs):
-        mean_cost = yield from course.train_epoch(epoch)
-        trained = course.report(Curve(epoch))
-        test = yield from course.evaluate(images.test, trained)
-        validation = yield from course.evaluate(images.validation, trained)
-        point = {
-            "cost": mean_cost,
-            "test_cost": test.cost,
-            "correct": float(test.correct),
-            "accuracy": test.correct / len(images.test),
-            "validation_accuracy": validation.correct / len(images.validation),
-        }
         try:
+            mean_cost = yield from course.train_epoch(epoch)
+            test = yield from course.evaluate(images.test)
+            validation = yield from course.evaluate(images.validation)
+            yield (wish := Diagnose())
+            point = {
+                "cost": mean_cost,
+                "test_cost": test.cost,
+                "correct": float(test.correct),
+                "accuracy": test.correct / len(images.test),
+                "validation_accuracy": validation.correct / len(images.validation),
+                **wish.granted,
+            }
             ensure_finite(point, where=f"after epoch {epoch}")
         except Diverged:
-            yield trained
+            yield replace(course.report(Curve(epoch)), snapshot=None)  # from there nobody should go on
             raise
         curve = Curve(epoch)
         curve.append(point)
         course.end_epoch(point)
         if epoch + 1 == spec.epochs or _should_stop(spec, course.points):
-            yield Report(course.step, epoch + 1, curve, course.result())
+            yield course.last_report(curve)
             return
         yield course.report(curve)
 
@@ -167,59 +186,64 @@ class _Course:
         self._seconds_a_call = report_interval / calls_per_report
         self._started = self._reported = perf_counter()
         self._state = state
+        self._costs = StepCosts(spec.steps_per_epoch)
+        self._metrics = metrics_of(spec)
         self._steps_a_call = 1
-        self.step = 0
+        self._step = 0
         self.points: list[dict[str, float]] = []
         if resume is not None:
             self._started -= resume.seconds
-            self.step = resume.step
-            restore(self._tensors(), resume)
+            self._step = resume.step
+            restore(self._parameters(), resume)
+            self._costs.resume(resume.step, resume.tensors)
             rows: list[list[float]] = resume.tensors["points"].tolist()
-            self.points = [dict(zip(MNIST_METRICS, row, strict=True)) for row in rows]
+            self.points = [dict(zip(self._metrics, row, strict=True)) for row in rows]
 
-    def train_epoch(self, epoch: int) -> Generator[Report | Train, Iterator[Evaluation] | None, float]:
+    def train_epoch(self, epoch: int) -> Generator[Report | Train, None, float]:
         """Train what is left of the epoch; returns the mean of its minibatches' costs, each taken before its update."""
         end = (epoch + 1) * self._spec.steps_per_epoch
-        while self.step < end:
-            behind = min(self.step + self._steps_a_call, end)
+        while self._step < end:
+            behind = min(self._step + self._steps_a_call, end)
             started = perf_counter()
-            yield Train(self._batches(self.step, behind))
-            self.step = behind
+            yield (wish := Train(self._batches(self._step, behind)))
+            self._step = behind
+            self._costs.add(wish.granted)
             ended = perf_counter()
             self._adapt(ended - started)
             if ended - self._reported >= self._report_interval:
-                ensure_finite({"cost": self._state.cost_sum.item()}, where=f"in epoch {epoch}, by step {self.step}")
+                self._costs.read()
                 yield self.report(Curve(epoch))
                 self._reported = perf_counter()
-        return self._state.cost_sum.item() / self._spec.steps_per_epoch
+        self._costs.read()
+        return self._costs.epoch_mean
 
-    def evaluate(
-        self, images: Images, meanwhile: Report
-    ) -> Generator[Report | Evaluate, Iterator[Evaluation] | None, Evaluation]:
-        """Evaluate; a wide network takes seconds, in which `meanwhile` is reported now and then."""
+    def evaluate(self, images: Images) -> Generator[Report | Evaluate, None, Evaluation]:
+        """Evaluate; a wide network takes seconds, in which is reported now and then that it still goes on."""
         self._reported = perf_counter()
-        parts = yield Evaluate(images)
-        if parts is None:
-            raise ValueError("an evaluation that was wanted has not been sent")
-        for so_far in parts:
+        yield (wish := Evaluate(images))
+        for so_far in wish.granted:
             evaluation = so_far
             if perf_counter() - self._reported >= self._report_interval:
-                yield meanwhile
+                yield self.report(Curve(len(self.points)))
                 self._reported = perf_counter()
         return evaluation
 
     def end_epoch(self, point: dict[str, float]) -> None:
         """Add the epoch's point, and begin the next."""
         self.points.append(point)
-        self._state.cost_sum.zero_()
+        self._costs.end_epoch()
         self._reported = perf_counter()
 
     def report(self, curve: Curve) -> Report:
         """How far the training is, and the curve's new points."""
-        # The sum is copied: it is set to zero when the epoch ends, and whoever computes may do that elsewhere.
-        tensors = {**self._tensors(), "cost_sum": self._state.cost_sum.clone()}
-        snapshot = partial(self._snapshot, self.step, len(self.points), self._seconds(), tensors)
-        return Report(self.step, len(self.points), curve, snapshot=snapshot)
+        tensors = {**self._parameters(), **self._costs.tensors()}
+        snapshot = partial(self._snapshot, self._step, len(self.points), self._seconds(), tensors)
+        return Report(self._step, len(self.points), curve, snapshot=snapshot, steps=self._costs.take_points())
+
+    def last_report(self, curve: Curve) -> Report:
+        """The same, and what the training came to."""
+        steps = self._costs.take_points(last=True)
+        return Report(self._step, len(self.points), curve, self.result(), steps=steps)
 
     def result(self) -> MnistResult:
         """What the training came to."""
@@ -254,12 +278,12 @@ class _Course:
         return perf_counter() - self._started
 
     def _snapshot(self, step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor]) -> Snapshot:
-        rows = [[point[metric] for metric in MNIST_METRICS] for point in self.points[:epoch]]
-        points = torch.tensor(rows, dtype=torch.float64).reshape(epoch, len(MNIST_METRICS))
+        rows = [[point[metric] for metric in self._metrics] for point in self.points[:epoch]]
+        points = torch.tensor(rows, dtype=torch.float64).reshape(epoch, len(self._metrics))
         return copied(step, epoch, seconds, {**tensors, "points": points})
 
-    def _tensors(self) -> Mapping[str, Tensor]:
-        named = {"cost_sum": self._state.cost_sum}
+    def _parameters(self) -> Mapping[str, Tensor]:
+        named: dict[str, Tensor] = {}
         for number, (weights, biases) in enumerate(self._state.network, start=1):
             named |= {f"weights.{number}": weights, f"biases.{number}": biases}
         return named

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curves import NEURON_METRICS, Curve
+from jobs.curves import NEURON_METRICS, Curve, may_be_infinite
 from jobs.errors import Diverged
 from jobs.job import NeuronResult
 from jobs.spec import NeuronSpec
@@ -35,6 +35,8 @@ _WIDTH = 64
 _MOST_LANES = 4096
 # Numbers of a tensor that figures are computed for in one go: less than torch would part between threads.
 _FIGURES_AT_ONCE = 16_384
+# Places of the metrics that are finite in every sound training.
+_NEVER_INFINITE = [place for place, metric in enumerate(NEURON_METRICS) if not may_be_infinite(metric)]
 # Points of all lanes together in one chunk, at most: 24 MiB of figures.
 _MOST_POINTS = 1 << 19
 
@@ -181,7 +183,7 @@ class _Program:
             self._descend(rows[made], rows[made + 1])
             made += 1
         figures = self._figures(made)
-        unsound = (~torch.isfinite(figures)).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        unsound = (~torch.isfinite(figures[:, _NEVER_INFINITE])).flatten(1).any(dim=1).nonzero().flatten().tolist()
         chunk = _Chunk(figures, rows[made].cpu().clone(), frozenset(unsound), perf_counter())
         rows[0].copy_(rows[made])
         for place, lane in self._live():
@@ -247,6 +249,7 @@ class _Program:
             states = self._states[start : min(start + at_once, count)]
             z = self._logits(states)
             outputs = torch.sigmoid(z)
+            sigmoid_prime = outputs * torch.sigmoid(-z)
             quadratic, cross_entropy = (costs(z, self._targets, loss=loss) for loss in ("quadratic", "cross_entropy"))
             part = (
                 torch.where(self._is_quadratic, quadratic, cross_entropy),
@@ -254,7 +257,8 @@ class _Program:
                 states[:, 0],
                 states[:, 1],
                 self._delta(outputs) * self._inputs[0],
-                outputs * torch.sigmoid(-z),
+                sigmoid_prime,
+                1 / sigmoid_prime,
             )
             for metric, values in zip(figures, part, strict=True):
                 metric[start : start + len(values)] = values

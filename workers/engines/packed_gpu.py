@@ -23,10 +23,11 @@ from torch import Tensor
 
 from jobs.errors import JobFailure
 from jobs.spec import MnistSpec
-from workers.engines.mnist import Evaluate, Train, Training, training
+from workers.engines.mnist import Diagnose, Evaluate, Train, Training, training
 from workers.engines.packed_networks import Evaluator, Networks
 from workers.engines.packed_products import ProductTrainer
 from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
+from workers.experiments.diagnosis import diagnosed_images
 from workers.experiments.mlp import Evaluation, ImageSets, Network
 
 NAME = "packed_gpu"
@@ -101,12 +102,12 @@ class _Lane(Iterator[Report]):
 
     def __init__(self, pack: "_Pack", place: int, course: Training) -> None:
         self.place = place
-        self.wish: Train | Evaluate | None = None
+        self.wish: Train | Evaluate | Diagnose | None = None
         self._pack = pack
         self._course = course
         self._waiting: deque[Report] = deque()
         self._failure: Exception | None = None
-        self.go_on(None)
+        self.go_on()
         pack.enter(self)
 
     def __next__(self) -> Report:
@@ -125,14 +126,12 @@ class _Lane(Iterator[Report]):
         self._waiting.clear()
         self._course.close()
 
-    def go_on(self, answer: Iterator[Evaluation] | None) -> None:
-        """Its wish has been granted, and `answer` is what an evaluation gave: find out what it wants next."""
+    def go_on(self) -> None:
+        """Its wish has been granted: find out what it wants next."""
         self.wish = None
         try:
-            said = self._course.send(answer)
-            while isinstance(said, Report):
+            while isinstance(said := next(self._course), Report):
                 self._wait(said)
-                said = next(self._course)
         except StopIteration:
             return
         except JobFailure as failure:
@@ -150,8 +149,11 @@ class _Lane(Iterator[Report]):
 
 
 class _Trainer(Protocol):
-    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> None:
-        """One step of the network of each lane for each row of its batches; no lane's bits depend on another's."""
+    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        """One step of the network of each lane for each row of its batches; no lane's bits depend on another's.
+
+        Returns the costs of each lane's steps, (steps,) float64, on the device: whoever looks waits for them.
+        """
 
 
 class _Pack:
@@ -161,7 +163,8 @@ class _Pack:
         layers, batch_size = specs[0].layers, specs[0].batch_size
         self.networks = Networks.at_their_start(specs, device)
         self._trainer = _trainer(layers, batch_size, images)
-        self._evaluate = Evaluator(layers, device)
+        self._evaluator = Evaluator(layers, device)
+        self._diagnosed = diagnosed_images(images)
         self._lanes: list[weakref.ref[_Lane]] = []
         self._device = device
         self._launched: torch.cuda.Event | None = None
@@ -171,38 +174,46 @@ class _Pack:
         self._lanes.append(weakref.ref(lane))
 
     def advance(self) -> None:
-        """Give every lane what it wants, once: one launch for all that train, one evaluation for all that ask for it.
+        """Give every lane what it wants, once: in one call for all that want the same.
 
         If that fails, it may be tried again: nothing has changed.
         """
-        wishes = [(lane, lane.wish) for lane in (known() for known in self._lanes) if lane is not None]
-        trained = [(lane, wish) for lane, wish in wishes if isinstance(wish, Train)]
-        evaluated = [(lane, wish) for lane, wish in wishes if isinstance(wish, Evaluate)]
-        found = self._evaluations(evaluated)
-        if trained:
-            self._train([lane.place for lane, _ in trained], [wish.batches for _, wish in trained])
-        for lane, _ in trained:
-            lane.go_on(None)
-        for (lane, _), evaluation in zip(evaluated, found, strict=True):
-            lane.go_on(iter([evaluation]))
+        lanes = [lane for lane in (known() for known in self._lanes) if lane is not None]
+        trained = [(lane, lane.wish) for lane in lanes if isinstance(lane.wish, Train)]
+        evaluated = [(lane, lane.wish) for lane in lanes if isinstance(lane.wish, Evaluate)]
+        diagnosed = [(lane, lane.wish) for lane in lanes if isinstance(lane.wish, Diagnose)]
+        evaluations = self._evaluations(evaluated)
+        diagnoses = self._evaluator.diagnoses(self.networks, [lane.place for lane, _ in diagnosed], self._diagnosed)
+        costs = self._train([lane.place for lane, _ in trained], [wish.batches for _, wish in trained])
+        for (_, training_wish), taken in zip(trained, costs, strict=True):
+            training_wish.grant(taken)
+        for lane, evaluation_wish in evaluated:
+            evaluation_wish.grant(iter([evaluations[lane.place]]))
+        for (_, diagnosis_wish), figures in zip(diagnosed, diagnoses, strict=True):
+            diagnosis_wish.grant(figures)
+        for lane, _ in (*trained, *evaluated, *diagnosed):
+            lane.go_on()
 
-    def _train(self, places: Sequence[int], batches: Sequence[Tensor]) -> None:
+    def _train(self, places: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        if not places:
+            return []
         # The launch before this one may run while the batches of this one are made, but no more than one waits.
         if self._launched is not None:
             self._launched.synchronize()
         networks = self.networks.copy()  # snapshots still look at the old ones
-        self._trainer.train(networks, places, batches)
+        costs = self._trainer.train(networks, places, batches)
         self.networks = networks
         if self._device.type == "cuda":
             self._launched = torch.cuda.current_stream(self._device).record_event()
+        return costs
 
-    def _evaluations(self, wishes: Sequence[tuple[_Lane, Evaluate]]) -> list[Evaluation]:
-        """For each of these lanes how it does on the images that it names."""
+    def _evaluations(self, wishes: Sequence[tuple[_Lane, Evaluate]]) -> dict[int, Evaluation]:
+        """By place how each lane does on the images that its wish names."""
         found: dict[int, Evaluation] = {}
         for images in {id(wish.images): wish.images for _, wish in wishes}.values():
             places = [lane.place for lane, wish in wishes if wish.images is images]
-            found |= dict(zip(places, self._evaluate(self.networks, places, images), strict=True))
-        return [found[lane.place] for lane, _ in wishes]
+            found |= dict(zip(places, self._evaluator.evaluations(self.networks, places, images), strict=True))
+        return found
 
 
 class _Place:
@@ -215,10 +226,6 @@ class _Place:
     @property
     def network(self) -> Network:
         return self._pack.networks.lane(self._place)
-
-    @property
-    def cost_sum(self) -> Tensor:
-        return self._pack.networks.cost_sums[self._place]
 
 
 def _trainer(layers: tuple[int, ...], batch_size: int, images: ImageSets) -> _Trainer:

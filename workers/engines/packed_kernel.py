@@ -45,10 +45,10 @@ class KernelTrainer:
         self._images = images
         self._constants = constants(widths, batch_size)
 
-    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> None:
+    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
         """One step of the network of each lane for each row of its batches (steps, batch_size), int64 on the CPU.
 
-        The lanes may take different numbers of steps.
+        The lanes may take different numbers of steps. Returns the cost of each, before its update, (steps,) float64.
         """
         counts = torch.tensor([len(rows) for rows in batches])
         plan = torch.stack([torch.tensor(lanes), counts.cumsum(0) - counts, counts])
@@ -56,6 +56,7 @@ class KernelTrainer:
         numbers = torch.cat([*(rows.flatten() for rows in batches), counts.new_zeros(2)])
         # Two tensors: a kernel is compiled for the alignment of what it is given, and that is so the same always.
         plan, numbers = (given.to(torch.int32).to(self._images.pixels.device) for given in (plan, numbers))
+        costs = torch.empty(int(counts.sum()), dtype=torch.float64, device=plan.device)
         # Triton launches on the current device.
         with torch.cuda.device_of(plan):  # type: ignore[no-untyped-call]
             train_networks[(len(lanes),)](
@@ -67,13 +68,14 @@ class KernelTrainer:
                 networks.biases[0],
                 networks.weights[1],
                 networks.biases[1],
-                networks.cost_sums,
+                costs,
                 networks.factors,
                 networks.scales,
                 networks.quadratic,
                 **self._constants,
                 **OPTIONS,
             )
+        return torch.split(costs, counts.tolist())
 
 
 def constants(widths: Sequence[int], batch_size: int) -> dict[str, int]:
@@ -94,12 +96,12 @@ def train_networks(
     batches,  # (steps of all programs, BATCH) int32: numbers of images
     pixels,  # (images, 784) float32
     labels,  # (images,) int64
-    weights_1,  # this and all below: for each lane, as `Networks` has it
+    weights_1,  # of all lanes, as `Networks` has them
     biases_1,
     weights_2,
     biases_2,
-    cost_sums,
-    factors,
+    costs,  # (steps of all programs,) float64
+    factors,  # this and all below: one number for each lane
     scales,
     quadratic,
     BATCH: tl.constexpr,  # images of a batch
@@ -112,12 +114,13 @@ def train_networks(
     program = tl.program_id(0)
     programs = tl.num_programs(0)
     lane = tl.load(plan + program).to(tl.int64)
-    batches += tl.load(plan + programs + program) * BATCH
+    first = tl.load(plan + programs + program)
+    batches += first * BATCH
+    costs += first
     steps = tl.load(plan + 2 * programs + program)
     factor = tl.load(factors + lane)
     scale = tl.load(scales + lane) / BATCH
     is_quadratic = tl.load(quadratic + lane) == 1
-    cost_sum = tl.load(cost_sums + lane)
 
     hidden = tl.arange(0, HIDDEN)
     outputs = tl.arange(0, OUTPUTS)
@@ -151,7 +154,7 @@ def train_networks(
         images = tl.load(batches + rows, mask=rows < BATCH, other=0)
         y = tl.where(tl.load(labels + images)[:, None] == outputs[None, :], 1.0, 0.0)
         cost = tl.where(is_quadratic, 0.5 * (a2 - y) * (a2 - y), _cross_entropy(z2, y))
-        cost_sum += tl.sum(tl.sum(tl.where(is_real, cost, 0.0), 1), 0).to(tl.float64) * scale
+        tl.store(costs, tl.sum(tl.sum(tl.where(is_real, cost, 0.0), 1), 0).to(tl.float64) * scale)
 
         # δ here is −η ∂C/∂z. It is zero in the padding, as are the activations there, so that nothing there learns.
         delta_2 = tl.where(is_quadratic, (a2 - y) * a2 * (1.0 - a2), a2 - y) * factor
@@ -168,6 +171,7 @@ def train_networks(
             w1_2 += again_2[:, None] * delta[None, :]
             w1_3 += again_3[:, None] * delta[None, :]
         batches += BATCH
+        costs += 1
 
     tl.store(main, w1_0)
     tl.store(main + _MAIN * HIDDEN, w1_1)
@@ -176,7 +180,6 @@ def train_networks(
     tl.store(biases_1 + lane * HIDDEN + hidden, b1)
     tl.store(second, w2)
     tl.store(biases_2 + lane * OUTPUTS + outputs, b2)
-    tl.store(cost_sums + lane, cost_sum)
 
 
 @triton.jit

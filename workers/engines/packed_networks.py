@@ -4,7 +4,7 @@ Widths are rounded up to multiples of 16 with zeros, which training leaves zero:
 and a kernel can take whole blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from jobs.spec import DIGITS, MnistSpec
 from workers.engines.mnist import learning_rate
+from workers.experiments.diagnosis import Stack, diagnoses
 from workers.experiments.inits import initial_layers
 from workers.experiments.mlp import Evaluation, Images, Network
 
@@ -49,16 +50,16 @@ def networks_together(layers: Sequence[int]) -> int:
 class Networks:
     """Networks of one shape: all that training changes, and what each of them is trained with; on one device.
 
-    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32, widths padded; `cost_sums` (lanes,) float64.
-    `scales` (lanes,) float64 are what a sum over the outputs is multiplied by to give the cost of a sample, 1 or 1/10;
-    `factors` (lanes,) float32, −η · scale / batch size, turn the derivative of an output's cost into an update.
-    `quadratic` (lanes,) int32 is 1 where that is the loss, and 0 for cross-entropy.
+    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32, widths padded. `rates` (lanes,) float64 are
+    the learning rates, `scales` (lanes,) float64 what a sum over the outputs is multiplied by to give the cost of a
+    sample, 1 or 1/10; `factors` (lanes,) float32, −η · scale / batch size, turn the derivative of an output's cost into
+    an update. `quadratic` (lanes,) int32 is 1 where that is the loss, and 0 for cross-entropy.
     """
 
     widths: tuple[int, ...]
     weights: Sequence[Tensor]
     biases: Sequence[Tensor]
-    cost_sums: Tensor
+    rates: Tensor
     factors: Tensor
     scales: Tensor
     quadratic: Tensor
@@ -76,7 +77,8 @@ class Networks:
         rates = torch.tensor([learning_rate(spec) for spec in specs], dtype=torch.float64)
         scales = [1 / DIGITS if spec.reduction == "mean_outputs" else 1.0 for spec in specs]
         networks.scales.copy_(torch.tensor(scales, dtype=torch.float64))
-        networks.factors.copy_(-rates.to(device) * networks.scales / specs[0].batch_size)
+        networks.rates.copy_(rates)
+        networks.factors.copy_(-networks.rates * networks.scales / specs[0].batch_size)
         networks.quadratic.copy_(torch.tensor([spec.loss == "quadratic" for spec in specs]))
         return networks
 
@@ -101,13 +103,24 @@ class Networks:
             for weights, biases, (n_in, n_out) in zip(self.weights, self.biases, pairwise(self.widths), strict=True)
         ]
 
+    def stack(self) -> Stack:
+        """All of them without the padding; views."""
+        sizes = list(pairwise(self.widths))
+        return Stack(
+            [weights[:, :n_in, :n_out] for weights, (n_in, n_out) in zip(self.weights, sizes, strict=True)],
+            [biases[..., :n_out] for biases, (_, n_out) in zip(self.biases, sizes, strict=True)],
+            self.quadratic == 1,
+            self.scales,
+            self.rates,
+        )
+
     def copy(self) -> Self:
         """The same, of which what training changes can be changed without changing this."""
         return type(self)(
             self.widths,
             [weights.clone() for weights in self.weights],
             [biases.clone() for biases in self.biases],
-            self.cost_sums.clone(),
+            self.rates,
             self.factors,
             self.scales,
             self.quadratic,
@@ -120,7 +133,7 @@ class Networks:
 
     def store(self, target: Self, lanes: Tensor) -> None:
         """Bring what training has changed at the first places here back to where `load` took it from."""
-        changed = 2 * len(self.weights) + 1
+        changed = len(self.weights) + len(self.biases)
         for mine, others in self._pairs(target)[:changed]:
             others[lanes] = mine[: len(lanes)]
 
@@ -128,31 +141,43 @@ class Networks:
         return list(zip(self._tensors(), other._tensors(), strict=True))
 
     def _tensors(self) -> list[Tensor]:
-        return [*self.weights, *self.biases, self.cost_sums, self.factors, self.scales, self.quadratic]
+        return [*self.weights, *self.biases, self.rates, self.factors, self.scales, self.quadratic]
 
 
 class Evaluator:
-    """Finds out how networks do, many in one call."""
+    """Finds out how networks do, and how well they can learn, many in one call."""
 
     def __init__(self, widths: tuple[int, ...], device: torch.device) -> None:
         self._room = Networks.zeros(widths, networks_together(widths), device)
 
-    def __call__(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Evaluation]:
+    def evaluations(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Evaluation]:
         """For each of these lanes what the reference's evaluation gives, but for rounding."""
         found: list[Evaluation] = []
-        together = len(self._room.cost_sums)
-        for start in range(0, len(lanes), together):
-            some = torch.tensor(lanes[start : start + together], device=images.labels.device)
-            self._room.load(networks, some)
+        for count in self._loads(networks, lanes):
             correct, totals = self._evaluate(images)
-            pairs = list(zip(correct.tolist(), totals.tolist(), strict=True))[: len(some)]
+            pairs = list(zip(correct.tolist(), totals.tolist(), strict=True))[:count]
             found += [Evaluation(right, total / len(images)) for right, total in pairs]
         return found
+
+    def diagnoses(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Mapping[str, float]]:
+        """For each of these lanes the figures of workers/experiments/diagnosis.py."""
+        found: list[Mapping[str, float]] = []
+        for count in self._loads(networks, lanes):
+            found += diagnoses(self._room.stack(), images)[:count]
+        return found
+
+    def _loads(self, networks: Networks, lanes: Sequence[int]) -> Iterator[int]:
+        """Load the networks of these lanes, as many as there is room for at a time; gives how many they are."""
+        together = len(self._room.scales)
+        for start in range(0, len(lanes), together):
+            some = torch.tensor(lanes[start : start + together], device=self._room.scales.device)
+            self._room.load(networks, some)
+            yield len(some)
 
     def _evaluate(self, images: Images) -> tuple[Tensor, Tensor]:
         """Images read correctly, and the costs of all images together, of every network here."""
         room = self._room
-        correct, totals = torch.zeros_like(room.quadratic, dtype=torch.int64), torch.zeros_like(room.cost_sums)
+        correct, totals = torch.zeros_like(room.quadratic, dtype=torch.int64), torch.zeros_like(room.scales)
         for start in range(0, len(images), _EVALUATED_AT_ONCE):
             part = slice(start, start + _EVALUATED_AT_ONCE)
             pixels, labels, targets = images.pixels[part], images.labels[part], images.targets[part]

@@ -26,34 +26,43 @@ class ProductTrainer:
         together = networks_together(widths)
         self._room = Networks.zeros(widths, together, self._device)
         self._batches = torch.zeros(_STEPS_AT_ONCE, together, batch_size, dtype=torch.int64, device=self._device)
+        self._costs = torch.zeros(_STEPS_AT_ONCE, together, dtype=torch.float64, device=self._device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._take_step = self._recorded() if self._device.type == "cuda" else self._step
 
-    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> None:
+    def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
         """One step of the network of each lane for each row of its batches (steps, batch_size), int64 on the CPU.
 
-        The lanes may take different numbers of steps.
+        The lanes may take different numbers of steps. Returns the cost of each, before its update, (steps,) float64.
         """
-        together = len(self._room.cost_sums)
+        costs: list[list[Tensor]] = [[] for _ in lanes]
+        together = len(self._room.scales)
         for start in range(0, len(lanes), together):
-            group = list(zip(lanes, batches, strict=True))[start : start + together]
+            group = list(range(start, min(start + together, len(lanes))))
             done = 0
             while group:
-                end = min(len(rows) for _, rows in group)
-                self._train(networks, [lane for lane, _ in group], [rows[done:end] for _, rows in group])
+                end = min(len(batches[each]) for each in group)
+                part = [batches[each][done:end] for each in group]
+                taken = self._train(networks, [lanes[each] for each in group], part)
+                for each, column in zip(group, taken, strict=True):
+                    costs[each].append(column)
                 done = end
-                group = [(lane, rows) for lane, rows in group if len(rows) > done]
+                group = [each for each in group if len(batches[each]) > done]
+        return [torch.cat(columns) for columns in costs]
 
-    def _train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> None:
+    def _train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
         """Train no more networks than there is room for, all for the same number of steps."""
         places = torch.tensor(lanes, device=self._device)
         self._room.load(networks, places)
+        costs = []
         for part in torch.split(torch.stack(list(batches), dim=1), _STEPS_AT_ONCE):
             self._batches[: len(part), : len(lanes)] = part.to(self._device)
             self._at.zero_()
             for _ in range(len(part)):
                 self._take_step()
+            costs.append(self._costs[: len(part), : len(lanes)].clone())
         self._room.store(networks, places)
+        return torch.cat(costs).unbind(dim=1)
 
     def _step(self) -> None:
         """One step of every network here, with the batches that `_at` points to; then it points to the next.
@@ -65,7 +74,7 @@ class ProductTrainer:
         *inputs, z = forward(room, self._images.pixels[batch])
         z, y = z[..., :DIGITS], self._images.targets[batch]
         total = costs(z, y, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
-        room.cost_sums.add_(total * room.scales / len(batch[0]))
+        self._costs.index_copy_(0, self._at, (total * room.scales / len(batch[0]))[None])
         a = z.sigmoid()
         slope = torch.where(room.quadratic[:, None, None] == 1, a * (1 - a), torch.ones_like(a))
         delta = torch.zeros_like(room.biases[-1]).repeat(1, len(batch[0]), 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from jobs.curves import Curve
+from jobs.curves import Curve, may_be_infinite
 from jobs.errors import Diverged
 from jobs.job import MnistResult, NeuronResult
 
@@ -45,9 +45,9 @@ class Report:
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:
-    """Raise Diverged, naming figure and place, unless all are finite."""
+    """Raise Diverged, naming figure and place, unless all are finite, or infinite where that is an ordinary value."""
     for name, value in figures.items():
-        if not math.isfinite(value):
+        if not math.isfinite(value) and (math.isnan(value) or not may_be_infinite(name)):
             raise Diverged(f"{name} was no longer finite ({value}) {where}")
 
 

@@ -37,6 +37,10 @@ class Images:
         scaled = torch.tensor(pixels, dtype=torch.float32, device=device).div_(255)
         return cls(scaled, digits, F.one_hot(digits, DIGITS).to(torch.float32))
 
+    def first(self, count: int) -> Self:
+        """The first so many of them; not copied."""
+        return type(self)(self.pixels[:count], self.labels[:count], self.targets[:count])
+
     def __len__(self) -> int:
         return len(self.labels)
 

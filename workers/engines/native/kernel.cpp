@@ -175,8 +175,8 @@ struct alignas(64) OneHot {
 };
 constexpr OneHot kOneHot;
 
-double train(const Network& network, float* memory, const Images& images, const std::int64_t* order, std::int64_t steps,
-             int batch_size, float learning_rate, double cost_sum, float* scratch) {
+void train(const Network& network, float* memory, const Images& images, const std::int64_t* order, std::int64_t steps,
+           int batch_size, float learning_rate, double* costs, float* scratch) {
   const Parameters parameters = parted(network, memory);
   Memory free{scratch};
   Rooms rooms = parted(network, images, batch_size, free);
@@ -202,7 +202,7 @@ double train(const Network& network, float* memory, const Images& images, const 
                                   load(kOneHot.rows[images.labels[order[s]]]), delta);
       store(rooms.delta[last] + s * kLanes, delta * valid_scale);
     }
-    cost_sum += static_cast<double>(total(cost, outputs)) * scale;
+    costs[step] = static_cast<double>(total(cost, outputs)) * scale;
 
     // All deltas first: they go by the weights before the update.
     for (int l = last; l > 0; --l) {
@@ -231,7 +231,6 @@ double train(const Network& network, float* memory, const Images& images, const 
   }
   passage.forwarded = nullptr;
   pass(parameters.first, passage);
-  return cost_sum;
 }
 
 Evaluation evaluate(const Network& network, float* memory, const Images& images, std::int64_t first, std::int64_t last,

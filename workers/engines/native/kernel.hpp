@@ -58,9 +58,9 @@ struct Kernel {
   void (*save)(const Network&, const float* parameters, const Plain* layers);
   // Floats of scratch memory that the two functions below need for batches of this size.
   std::size_t (*scratch)(const Network&, const Images&, int batch_size);
-  // One step for each batch_size numbers of `order`. Returns cost_sum plus the cost of each batch before its update.
-  double (*train)(const Network&, float* parameters, const Images&, const std::int64_t* order, std::int64_t steps,
-                  int batch_size, float learning_rate, double cost_sum, float* scratch);
+  // One step for each batch_size numbers of `order`; `costs` are those of each batch before its update.
+  void (*train)(const Network&, float* parameters, const Images&, const std::int64_t* order, std::int64_t steps,
+                int batch_size, float learning_rate, double* costs, float* scratch);
   // Images first <= i < last; needs scratch for batches of kEvaluated.
   Evaluation (*evaluate)(const Network&, float* parameters, const Images&, std::int64_t first, std::int64_t last,
                          float* scratch);

@@ -164,17 +164,18 @@ class TrainedNetwork {
 
   void save(Layers layers) { kernel_.save(network_, parameters(), plain(layers).data()); }
 
-  double train(const SparseImages& images, Array<const std::int64_t, nb::ndim<2>> batches, float learning_rate,
-               double cost_sum) {
+  void train(const SparseImages& images, Array<const std::int64_t, nb::ndim<2>> batches, float learning_rate,
+             Array<double, nb::ndim<1>> costs) {
     const Images view = fitting(images);
     const std::int64_t steps = static_cast<std::int64_t>(batches.shape(0));
     const int batch_size = static_cast<int>(batches.shape(1));
+    if (costs.shape(0) != batches.shape(0)) throw std::invalid_argument("there must be as many costs as steps");
     for (std::size_t i = 0; i < batches.size(); ++i)
       if (batches.data()[i] < 0 || batches.data()[i] >= images.size()) throw nb::index_error("no such image");
     float* scratch = scratch_.at_least(kernel_.scratch(network_, view, batch_size));
     nb::gil_scoped_release release;
-    return kernel_.train(network_, parameters(), view, batches.data(), steps, batch_size, learning_rate, cost_sum,
-                         scratch);
+    kernel_.train(network_, parameters(), view, batches.data(), steps, batch_size, learning_rate, costs.data(),
+                  scratch);
   }
 
   std::pair<std::int64_t, double> evaluate(const SparseImages& images, std::int64_t first, std::int64_t last) {
@@ -233,6 +234,6 @@ NB_MODULE(_fused, m) {
            "mean_outputs"_a, "isa"_a)
       .def("load", &TrainedNetwork::load, "layers"_a)
       .def("save", &TrainedNetwork::save, "layers"_a)
-      .def("train", &TrainedNetwork::train, "images"_a, "batches"_a, "learning_rate"_a, "cost_sum"_a)
+      .def("train", &TrainedNetwork::train, "images"_a, "batches"_a, "learning_rate"_a, "costs"_a)
       .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a);
 }
