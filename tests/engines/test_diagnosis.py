@@ -147,6 +147,8 @@ def test_after_each_epoch_every_engine_records_the_diagnosis_of_its_network(trai
     tensors = next(each for each in reports if len(each.curve)).snapshot().tensors
     network = [(tensors[f"weights.{layer}"], tensors[f"biases.{layer}"]) for layer in (1, 2)]
 
+    assert reports[0].start == pytest.approx(found(given, images), rel=1e-5)
+    assert all(each.start is None for each in reports[1:])
     assert set(diagnosis_metrics(given)) < set(curve.series)
     assert all(len(values) == 2 for values in curve.series.values())
     assert all(math.isfinite(value) for values in curve.series.values() for value in values)

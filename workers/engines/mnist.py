@@ -140,6 +140,9 @@ def training(
         calls_per_report: wishes to train in this time, at least, once a training has found out how fast it gets on.
     """
     course = _Course(spec, images, state, resume, report_interval, calls_per_report)
+    if resume is None:
+        yield (wish := Diagnose())
+        course.start = wish.granted
     for epoch in range(len(course.points), spec.epochs):
         try:
             mean_cost = yield from course.train_epoch(epoch)
@@ -191,6 +194,8 @@ class _Course:
         self._steps_a_call = 1
         self._step = 0
         self.points: list[dict[str, float]] = []
+        # The network's diagnosis before any update, until it is reported.
+        self.start: Mapping[str, float] | None = None
         if resume is not None:
             self._started -= resume.seconds
             self._step = resume.step
@@ -235,15 +240,18 @@ class _Course:
         self._reported = perf_counter()
 
     def report(self, curve: Curve) -> Report:
-        """How far the training is, and the curve's new points."""
+        """How far the training is, and what is new."""
         tensors = {**self._parameters(), **self._costs.tensors()}
         snapshot = partial(self._snapshot, self._step, len(self.points), self._seconds(), tensors)
-        return Report(self._step, len(self.points), curve, snapshot=snapshot, steps=self._costs.take_points())
+        return replace(self._news(self._costs.take_points()), curve=curve, snapshot=snapshot)
 
     def last_report(self, curve: Curve) -> Report:
         """The same, and what the training came to."""
-        steps = self._costs.take_points(last=True)
-        return Report(self._step, len(self.points), curve, self.result(), steps=steps)
+        return replace(self._news(self._costs.take_points(last=True)), curve=curve, result=self.result())
+
+    def _news(self, steps: Curve) -> Report:
+        start, self.start = self.start, None
+        return Report(self._step, len(self.points), Curve(), steps=steps, start=start)
 
     def result(self) -> MnistResult:
         """What the training came to."""

@@ -33,7 +33,8 @@ class Report:
     """Steps and epochs done so far, the curve's points since the last report, and in the last report the result.
 
     `steps` has STEP_METRICS of MNIST, x = k for the steps from k · STEPS_A_POINT on; the last point of a training may
-    stand for fewer. `snapshot` gives the state at this moment; only until the engine is asked for its next report.
+    stand for fewer. `start`, in the first report, has the `diagnosis_metrics` of MNIST before any update. `snapshot`
+    gives the state at this moment; only until the engine is asked for its next report.
     """
 
     step: int
@@ -42,6 +43,7 @@ class Report:
     result: NeuronResult | MnistResult | None = None
     snapshot: Callable[[], Snapshot] | None = None
     steps: Curve = field(default_factory=Curve)
+    start: Mapping[str, float] | None = None
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:
