@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve import operations, sweeps
+from costcurve import diagnoses, operations, sweeps
 from costcurve.answers import Job
 from costcurve.exchange import Outcome, Remote, Steps
 
@@ -55,6 +55,8 @@ class _Operations:
     curve_csv = Operation(operations.curve_csv)
     plot = Operation(operations.plot)
     transcript = Operation(operations.transcript)
+    diagnosis = Operation(diagnoses.diagnosis)
+    compare_diagnosis = Operation(diagnoses.compare_diagnosis)
     pause = Operation(operations.pause)
     resume = Operation(operations.resume)
     cancel = Operation(operations.cancel)

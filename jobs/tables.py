@@ -208,3 +208,12 @@ curve_runs = Table(
     Column("metrics", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+# The diagnosis of a network before its first update; a neuron's is the first point of its curve.
+network_starts = Table(
+    "network_starts",
+    metadata,
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+    Column("metrics", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

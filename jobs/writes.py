@@ -1,5 +1,6 @@
 """What a worker writes down about a job that it has in hand: how far it is, and what becomes of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.curves import Curve
@@ -30,6 +31,7 @@ class Write:
 
     `progress` is None where there is none to tell, `curve` has the points since the last write, `checkpoint` names the
     file that holds exactly this state, if one was written, and `turn` what happens to the job now, if anything.
+    `start`, once, has the figures of its network before the first update.
     """
 
     claim: Claim
@@ -37,3 +39,4 @@ class Write:
     curve: Curve = field(default_factory=Curve)
     checkpoint: str | None = None
     turn: Turn | None = None
+    start: Mapping[str, float] | None = None

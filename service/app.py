@@ -10,7 +10,7 @@ from jobs.database import Database
 from jobs.store import JobStore
 from service.limits import BodyLimit, WithoutZeros
 from service.problems import describe_problems, handle_errors
-from service.routes import curves, jobs, plots, service, sweeps
+from service.routes import curves, diagnosis, jobs, plots, service, sweeps
 
 
 class CostCurve(FastAPI):
@@ -37,7 +37,7 @@ def create_app(database: Database) -> FastAPI:
     app.add_middleware(WithoutZeros)
     handle_errors(app)
     app.include_router(service.health)
-    for router in (service.router, jobs.router, sweeps.router, curves.router, plots.router):
+    for router in (service.router, jobs.router, sweeps.router, curves.router, plots.router, diagnosis.router):
         app.include_router(router, prefix="/v1")
     patch_fastapi(app)  # /docs, from files of its own: the page works without the internet
     return app

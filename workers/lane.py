@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 
 import torch
@@ -181,8 +181,8 @@ class Lane:
     def _write(self, *, checkpoint: bool = False, turn: Turn | None = None) -> Write:
         """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
         name = self._save() if checkpoint else None
-        progress, curve = self._recorder.take()
-        return Write(self.claim, progress, curve, checkpoint=name, turn=turn)
+        progress, curve, start = self._recorder.take()
+        return Write(self.claim, progress, curve, checkpoint=name, turn=turn, start=start)
 
     def _save(self) -> str | None:
         """Write a checkpoint; None when there is nothing to keep, or no place for it."""
@@ -214,6 +214,7 @@ class _Recorder:
         self._step = self._epoch = 0
         self._seconds_before = 0.0
         self._curve = Curve()
+        self._start: Mapping[str, float] | None = None
 
     def resume(self, snapshot: Snapshot) -> None:
         """The training goes on from there."""
@@ -226,6 +227,7 @@ class _Recorder:
     def add(self, report: Report) -> None:
         self._step, self._epoch = report.step, report.epoch
         self._curve = Curve.joined((self._curve, report.curve))
+        self._start = report.start or self._start
 
     @property
     def elapsed(self) -> float:
@@ -237,10 +239,11 @@ class _Recorder:
         """Seconds since something was taken."""
         return monotonic() - self._taken
 
-    def take(self) -> tuple[Progress, Curve]:
-        """The progress, and the points since the last call."""
+    def take(self) -> tuple[Progress, Curve, Mapping[str, float] | None]:
+        """The progress, the points since the last call, and where the training started, once."""
         steps = self._spec.total_steps
         eta = self.elapsed / self._step * (steps - self._step) if self._step else None
         curve, self._curve = self._curve, Curve()
+        start, self._start = self._start, None
         self._taken = monotonic()
-        return Progress(self._epoch, self._spec.epochs, self._step, steps, eta), curve
+        return Progress(self._epoch, self._spec.epochs, self._step, steps, eta), curve, start

@@ -11,6 +11,7 @@ from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
 from costcurve.cli.curves import curve, transcript
 from costcurve.cli.demo import demo
+from costcurve.cli.diagnosis import diagnose
 from costcurve.cli.exits import MEANINGS
 from costcurve.cli.looking import events, list_jobs, presets, show, workers
 from costcurve.cli.machine import serve, up, work
@@ -45,7 +46,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "update": update,
         "delete": delete,
     },
-    "Results": {"curve": curve, "transcript": transcript},
+    "Results": {"curve": curve, "transcript": transcript, "diagnose": diagnose},
     "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
 }
 

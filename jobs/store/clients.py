@@ -16,6 +16,7 @@ from jobs.job import Event, Job, WorkerInfo
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
 from jobs.rows import event_of, job_of, waiting
+from jobs.starts import Start, read_start
 from jobs.store.base import OnDatabase, sought
 from jobs.store.sweeps import forget_if_empty
 from jobs.submission import Clone, JobChanges, Submission
@@ -195,6 +196,11 @@ class ForClients(OnDatabase):
         with self._database.read() as tx:
             row = self._row(tx, job_id)
             return read_curve(tx, row, metrics=metrics, first=first, last=last, limit=limit)
+
+    def start(self, job_id: str) -> Start | None:
+        """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""
+        with self._database.read() as tx:
+            return read_start(tx, self._row(tx, job_id).pk)
 
     def workers(self) -> Sequence[WorkerInfo]:
         """Every worker that is alive."""

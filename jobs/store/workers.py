@@ -18,6 +18,7 @@ from jobs.lifecycle import JobStatus
 from jobs.queue import is_running
 from jobs.rows import claim_of, spec_of
 from jobs.settings import LEASE_SECONDS
+from jobs.starts import start_columns, write_starts
 from jobs.store.base import OnDatabase
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, change_all, event, make, moved, write_events
@@ -128,7 +129,7 @@ class ForWorkers(OnDatabase):
         """
         # Encoded before anything is locked.
         points = [run_of(write.claim.job_pk, write.curve) if len(write.curve) else None for write in writes]
-        runs, firsts, changes, moves, happened = [], {}, [], [], []
+        runs, starts, firsts, changes, moves, happened = [], [], {}, [], [], []
         with self._database.write() as tx:
             own = self._own(tx, [write.claim for write in writes])
             now = self._now(tx)
@@ -137,6 +138,8 @@ class ForWorkers(OnDatabase):
                     continue
                 if run is not None:
                     runs.append(run)
+                if write.start is not None:
+                    starts.append(start_columns(row.pk, write.start))
                 if isinstance(write.turn, Restart):
                     firsts[row.pk] = 0
                     cause = Cause(write.claim.worker_id, now, write.turn.why)
@@ -148,6 +151,7 @@ class ForWorkers(OnDatabase):
                     changes.append((row.pk, columns_of(write)))
             cut(tx, firsts)
             write_runs(tx, runs)
+            write_starts(tx, starts)
             change_all(tx, changes)
             write_events(tx, happened)
             make(tx, moves)

@@ -3,6 +3,7 @@
 Names as in Nielsen, Neural Networks and Deep Learning, ch. 2: z the weighted input of a unit, a = σ(z), δ = ∂C/∂z.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -76,80 +77,78 @@ def diagnoses(stack: Stack, images: Images) -> Sequence[Mapping[str, float]]:
     """
     at_once = max(_MOST_NUMBERS // max(weights.shape[2] for weights in stack.weights) // len(stack.rates), 1)
     parts = zip(torch.split(images.pixels, at_once), torch.split(images.targets, at_once), strict=True)
-    sums = reduce(_Sums.plus, (_sums(stack, pixels, targets) for pixels, targets in parts))
-    count, found = len(images), {}
-    for layer, weights in enumerate(stack.weights):
-        units = weights.shape[2]
-        norm = _norm(sums.gradients[layer]) / count
-        found[f"saturated_fraction.{layer + 1}"] = sums.saturated[layer] / (units * count)
-        found[f"mean_sigmoid_prime.{layer + 1}"] = sums.sigmoid_prime[layer] / (units * count)
-        found[f"gradient_norm.{layer + 1}"] = norm
-        found[f"update_ratio.{layer + 1}"] = _ratio(stack.rates * norm, _norm(weights))
-    for layer, (weights, biases) in enumerate(zip(stack.weights[:-1], stack.biases[:-1], strict=True), start=1):
-        found[f"distinct_units.{layer}"] = _distinct_units(weights, biases).double()
-    for loss, total in sums.deltas.items():
-        found[f"output_delta.{loss}"] = total / (DIGITS * count)
-        found[f"output_gradient_norm.{loss}"] = _norm(sums.output_gradients[loss]) / count
-    found["slowdown_factor"] = _ratio(sums.deltas["cross_entropy"], sums.deltas["quadratic"])
-    columns = torch.stack(list(found.values())).cpu()  # from the device in one go
-    return [dict(zip(found, column, strict=True)) for column in columns.T.tolist()]
+    sums = reduce(_plus, (_sums(stack, pixels, targets) for pixels, targets in parts))
+    found = {name: _norm(total) if total.dim() == 3 else total for name, total in sums.items()}
+    for layer, (weights, biases) in enumerate(zip(stack.weights, stack.biases, strict=True), start=1):
+        found[f"weights.{layer}"] = _norm(weights)
+        if layer < len(stack.weights):
+            found[f"distinct.{layer}"] = _distinct_units(weights, biases)
+    found |= {"is_quadratic": stack.is_quadratic, "scale": stack.scales, "rate": stack.rates}
+    # All at once from the device; and there are few enough of them for plain numbers.
+    columns = torch.stack([column.double() for column in found.values()]).T.tolist()
+    widths = [weights.shape[2] for weights in stack.weights]
+    return [_figures(dict(zip(found, column, strict=True)), widths, len(images)) for column in columns]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Sums over images: for each layer of σ′(z), of how many are saturated, of ∂C/∂W; at the output by loss, too.
+def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> Mapping[str, float]:
+    """The figures of one network from its sums and norms, over so many images."""
+    figures, output = {}, len(widths)
+    gradients = {layer: found[f"gradient.{layer}"] / count for layer in range(1, output)}
+    output_gradients = {loss: found[f"gradient.{loss}"] / count for loss in ("quadratic", "cross_entropy")}
+    gradients[output] = output_gradients["quadratic" if found["is_quadratic"] else "cross_entropy"]
+    for layer, width in enumerate(widths, start=1):
+        norm = found["scale"] * gradients[layer]
+        figures[f"saturated_fraction.{layer}"] = found[f"saturated.{layer}"] / (width * count)
+        figures[f"mean_sigmoid_prime.{layer}"] = found[f"sigmoid_prime.{layer}"] / (width * count)
+        figures[f"gradient_norm.{layer}"] = norm
+        figures[f"update_ratio.{layer}"] = _ratio(found["rate"] * norm, found[f"weights.{layer}"])
+    for layer in range(1, output):
+        figures[f"distinct_units.{layer}"] = found[f"distinct.{layer}"]
+    for loss, norm in output_gradients.items():
+        figures[f"output_delta.{loss}"] = found[f"delta.{loss}"] / (DIGITS * count)
+        figures[f"output_gradient_norm.{loss}"] = norm
+    figures["slowdown_factor"] = _ratio(found["delta.cross_entropy"], found["delta.quadratic"])
+    return figures
 
-    Sums of numbers are (lanes,) float64, gradients (lanes, n_out, n_in) float32.
+
+def _sums(stack: Stack, pixels: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Of one part of the images, for each layer: how many are saturated, σ′(z), and ∂C/∂W; of the output by loss.
+
+    Numbers are (lanes,), gradients (lanes, n_out, n_in), of a cost that is summed over outputs and over images.
+    Activations here are (lanes, units, samples): for few units that is the faster way.
     """
-
-    saturated: list[Tensor]
-    sigmoid_prime: list[Tensor]
-    gradients: list[Tensor]
-    deltas: dict[str, Tensor]
-    output_gradients: dict[str, Tensor]
-
-    def plus(self, other: "_Sums") -> "_Sums":
-        """The sums of both."""
-        return _Sums(
-            [one + more for one, more in zip(self.saturated, other.saturated, strict=True)],
-            [one + more for one, more in zip(self.sigmoid_prime, other.sigmoid_prime, strict=True)],
-            [one + more for one, more in zip(self.gradients, other.gradients, strict=True)],
-            {loss: one + other.deltas[loss] for loss, one in self.deltas.items()},
-            {loss: one + other.output_gradients[loss] for loss, one in self.output_gradients.items()},
-        )
-
-
-def _sums(stack: Stack, pixels: Tensor, targets: Tensor) -> _Sums:
-    """Of one part of the images. Activations here are (lanes, units, samples): for few units that is the faster way."""
-    inputs: list[Tensor] = [pixels.mT.expand(len(stack.rates), -1, -1)]
-    logits: list[Tensor] = []
-    for weights, biases in zip(stack.weights, stack.biases, strict=True):
-        if logits:
-            inputs.append(torch.sigmoid(logits[-1]))
-        logits.append(torch.baddbmm(biases.mT, weights.mT, inputs[-1]))
-    slopes = [torch.sigmoid(z) * torch.sigmoid(-z) for z in logits]
-    deltas = _output_deltas(logits[-1], targets.mT)
-    own = torch.where(stack.is_quadratic[:, None, None], deltas["quadratic"], deltas["cross_entropy"])
-    delta = (own * stack.scales[:, None, None]).float()
-    gradients = [delta @ inputs[-1].mT]
-    for layer in reversed(range(len(inputs) - 1)):
-        delta = (stack.weights[layer + 1] @ delta) * slopes[layer]
-        gradients.insert(0, delta @ inputs[layer].mT)
-    return _Sums(
-        [(slope < SATURATED_BELOW).float().sum(dim=(1, 2)).double() for slope in slopes],
-        [slope.sum(dim=(1, 2)).double() for slope in slopes],
-        gradients,
-        {loss: delta.abs().sum(dim=(1, 2)) for loss, delta in deltas.items()},
-        {loss: delta.float() @ inputs[-1].mT for loss, delta in deltas.items()},
-    )
+    output, a = len(stack.weights), pixels.mT.expand(len(stack.rates), -1, -1)
+    inputs, slopes = [a], []
+    for weights, biases in zip(stack.weights[:-1], stack.biases[:-1], strict=True):
+        a = torch.sigmoid_(torch.baddbmm(biases.mT, weights.mT, a))
+        inputs.append(a)
+        slopes.append(a * (1 - a))
+    deltas, slope = _output_deltas(torch.baddbmm(stack.biases[-1].mT, stack.weights[-1].mT, a), targets.mT)
+    slopes.append(slope)
+    found = {}
+    for layer, slope in enumerate(slopes, start=1):
+        found[f"saturated.{layer}"] = (slope < SATURATED_BELOW).count_nonzero(dim=(1, 2))
+        found[f"sigmoid_prime.{layer}"] = slope.sum(dim=(1, 2))
+    for loss, each in deltas.items():
+        found[f"delta.{loss}"] = each.abs().sum(dim=(1, 2))
+        found[f"gradient.{loss}"] = each.float() @ inputs[-1].mT
+    delta = torch.where(stack.is_quadratic[:, None, None], deltas["quadratic"], deltas["cross_entropy"]).float()
+    for layer in range(output - 1, 0, -1):
+        delta = (stack.weights[layer] @ delta) * slopes[layer - 1]
+        found[f"gradient.{layer}"] = delta @ inputs[layer - 1].mT
+    return found
 
 
-def _output_deltas(z: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """δ of each loss for one-hot targets, (lanes, outputs, samples) float64: exact where σ(z) rounds to 0 or 1."""
+def _plus(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: total + other[name] for name, total in one.items()}
+
+
+def _output_deltas(z: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """δ of each loss for one-hot targets, and σ′(z): (lanes, outputs, samples) float64, exact where σ(z) is 0 or 1."""
     z = z.double()
     a, rest = torch.sigmoid(z), torch.sigmoid(-z)
-    off = torch.where(y == 1, -rest, a)
-    return {"quadratic": off * (a * rest), "cross_entropy": off}
+    slope, off = a * rest, torch.where(y == 1, -rest, a)
+    return {"quadratic": off * slope, "cross_entropy": off}, slope
 
 
 def _distinct_units(weights: Tensor, biases: Tensor) -> Tensor:
@@ -170,6 +169,8 @@ def _norm(matrices: Tensor) -> Tensor:
     return norms
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+def _ratio(numerator: float, denominator: float) -> float:
     """Infinite where only the denominator is 0; nothing in relation to nothing is 0."""
-    return torch.where(numerator == 0, torch.zeros_like(numerator), numerator / denominator)
+    if denominator == 0:
+        return math.inf if numerator else 0.0
+    return numerator / denominator

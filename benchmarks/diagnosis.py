@@ -1,0 +1,103 @@
+"""What the diagnosis of a network costs, and which figures sound and slow trainings show: what its thresholds go by."""
+
+import argparse
+from collections.abc import Mapping
+from statistics import median
+from time import perf_counter
+from unittest.mock import patch
+
+import record
+import torch
+from engines import compiled, load_images, mnist
+
+from jobs.curves import Curve, diagnosis_metrics
+from jobs.diagnosis.course import NetworkCourse, is_stuck
+from jobs.diagnosis.mnist import diagnose_network
+from jobs.presets import PRESETS
+from jobs.spec import MnistSpec
+from workers.engines import fused_cpu
+from workers.experiments.mlp import ImageSets
+
+SHOWN = ("slowdown_factor", "output_delta.cross_entropy", "mean_sigmoid_prime.1", "update_ratio.1", "update_ratio.2")
+
+
+def main() -> None:
+    """Time the default job with and without its diagnosis, train many others, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    images = load_images()
+    text = [*cost(images, options.repeats), "", *figures(images, options.seeds)]
+    record.write("diagnosis", "The diagnosis of a network: what it costs, and what it sees", text)
+
+
+def cost(images: ImageSets, repeats: int) -> list[str]:
+    """The default job, and the same with figures that are there at once."""
+    spec = mnist(epochs=30)
+    at_once = dict.fromkeys(diagnosis_metrics(spec), 1.0)
+    whole, without = [], []
+    for _ in range(repeats):
+        whole.append(seconds(spec, images))
+        with patch("workers.engines.mnist.diagnosis", lambda *_: at_once):
+            without.append(seconds(spec, images))
+    share = 1 - median(without) / median(whole)
+    return [
+        f"The default job, 30 epochs with {fused_cpu.NAME} ({compiled()}), one thread, median of {repeats} runs, "
+        f"interleaved: {median(whole):.3f} s with its 31 diagnoses, {median(without):.3f} s without. "
+        f"**{share:.1%}** of it is diagnosis, {1000 * (median(whole) - median(without)) / 31:.2f} ms each.",
+    ]
+
+
+def figures(images: ImageSets, seeds: int) -> list[str]:
+    """What sound and slow trainings show."""
+    specs = {name: preset.spec for name, preset in PRESETS.items() if isinstance(preset.spec, MnistSpec)}
+    specs |= {f"quadratic, seed {seed}": mnist(loss="quadratic", epochs=30, seed=seed) for seed in range(1, seeds)}
+    specs |= {
+        "quadratic, seed 9": mnist(loss="quadratic", epochs=30, seed=9),
+        "quadratic, 100 hidden units, seed 1": mnist(loss="quadratic", epochs=30, layers=[784, 100, 10], seed=1),
+        "cross-entropy, three hidden layers": mnist(epochs=10, layers=[784, 30, 30, 30, 10]),
+        "cross-entropy, hidden std 3": mnist(epochs=10, init={"scheme": "normal", "std": [3.0, 1.0]}),
+        "cross-entropy, learning rate 0.01": mnist(epochs=10, learning_rate=0.01),
+        "zeros": mnist(epochs=10, init="zeros"),
+    }
+    rows = [[name, *row(course_of(spec, images))] for name, spec in specs.items()]
+    header = ["training", "best", "epochs stuck", *(f"{name}: start; least … most" for name in SHOWN), "findings"]
+    return record.table(header, rows)
+
+
+def row(course: NetworkCourse) -> list[str]:
+    """What is shown of a training."""
+    stuck = course.longest(is_stuck)
+    shown = []
+    for metric in SHOWN:
+        values = sorted(point[metric] for point in course.points)
+        start = course.start[metric] if course.start is not None else float("nan")
+        shown.append(f"{start:.3g}; {values[0]:.3g} … {values[-1]:.3g}")
+    found = ", ".join(f"`{finding.code}`" for finding in diagnose_network(course).findings)
+    return [
+        f"{max(course.accuracies):.2%}",
+        "none" if stuck is None else f"{stuck.first} … {stuck.last}",
+        *shown,
+        found or "none",
+    ]
+
+
+def course_of(spec: MnistSpec, images: ImageSets) -> NetworkCourse:
+    """Train it with the compiled engine."""
+    reports = list(fused_cpu.train_mnist(spec, images))
+    start: Mapping[str, float] | None = reports[0].start
+    return NetworkCourse.of(spec, start, Curve.joined(each.curve for each in reports), is_over=True)
+
+
+def seconds(spec: MnistSpec, images: ImageSets) -> float:
+    """Train it."""
+    started = perf_counter()
+    for _report in fused_cpu.train_mnist(spec, images):
+        pass
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

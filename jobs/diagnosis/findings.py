@@ -1,0 +1,60 @@
+"""What a diagnosis consists of."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["info", "warning", "error"]
+Code = Literal[
+    "output_saturated_quadratic",
+    "hidden_layer_slow",
+    "plateau",
+    "symmetric_init",
+    "diverged",
+    "saturated_but_learning",
+    "loss_makes_no_difference",
+    "loss_makes_the_difference",
+    "learning_rate_not_comparable",
+]
+_ORDER: Sequence[Severity] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that explains how a training went.
+
+    `headline` says it in one sentence, `explanation` why, in words; `evidence` has the figures, `cure` the fields of a
+    spec that would test the explanation, if there is one.
+    """
+
+    code: Code
+    severity: Severity
+    headline: str
+    explanation: str
+    evidence: Mapping[str, Any]
+    cure: Mapping[str, Any] | None = None
+
+    @property
+    def statement(self) -> str:
+        """The whole of it in words."""
+        return f"{self.headline} {self.explanation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings, the gravest first, and what they come to in a sentence or two."""
+
+    summary: str
+    findings: Sequence[Finding]
+
+
+def diagnosis_of(findings: Iterable[Finding], *, otherwise: str) -> Diagnosis:
+    """The diagnosis of these findings; `otherwise` is its summary if there are none."""
+    ordered = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+    gravest = [finding for finding in ordered if finding.severity != "info"] or ordered
+    return Diagnosis(" ".join(finding.headline for finding in gravest) or otherwise, ordered)
+
+
+def figure(value: float) -> str:
+    """A figure for a sentence: three digits, and no more zeros than it needs."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

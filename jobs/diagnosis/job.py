@@ -1,0 +1,66 @@
+"""The diagnosis of one job, from what is recorded of it."""
+
+from collections.abc import Iterable, Iterator
+
+from jobs.alterations import altered
+from jobs.curves import Curve, metrics_of
+from jobs.diagnosis.course import NetworkCourse, Point
+from jobs.diagnosis.findings import Diagnosis, Finding, diagnosis_of
+from jobs.diagnosis.mnist import diagnose_network
+from jobs.diagnosis.neuron import NEURON_DIAGNOSED, diagnose_neuron
+from jobs.errors import Diverged
+from jobs.job import Job
+from jobs.spec import AnySpec, MnistSpec, NeuronSpec
+
+_NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
+
+
+def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...]:
+    """The metrics of the curve that its diagnosis reads."""
+    return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else metrics_of(spec)
+
+
+def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
+    """Why a job's training goes, or went, as it does.
+
+    Args:
+        job: the job, in whatever state it is.
+        start: the figures of its network before the first update; None for a neuron, and if they are not recorded.
+        runs: its whole curve, with `metrics_diagnosed`; a neuron's in as many runs as one likes, an epoch's in any.
+    """
+    if isinstance(job.spec, NeuronSpec):
+        found = diagnose_neuron(job.spec, runs)
+    else:
+        curve = Curve.joined(runs)
+        if len(curve) and not curve.series["slowdown_factor"]:
+            found = Diagnosis(_NOT_RECORDED, ())
+        else:
+            found = diagnose_network(course_of(job, job.spec, start, curve))
+    diverged = list(_diverged(job))
+    return diagnosis_of([*diverged, *found.findings], otherwise=found.summary) if diverged else found
+
+
+def course_of(job: Job, spec: MnistSpec, start: Point | None, curve: Curve) -> NetworkCourse:
+    """How the training of a network went."""
+    return NetworkCourse.of(spec, start, curve, is_over=job.is_terminal)
+
+
+def _diverged(job: Job) -> Iterator[Finding]:
+    if job.error is None or job.error.code != Diverged.code:
+        return
+    rate = job.spec.learning_rate
+    yield Finding(
+        "diverged",
+        "error",
+        f"The training diverged: {job.error.message}.",
+        f"Updates were too large for it to come back from them. The learning rate is {rate:g} (effectively "
+        f"{job.spec.effective_learning_rate:g}); a tenth of it is the first thing to try.",
+        {
+            "message": job.error.message,
+            "step": job.progress.step,
+            "epoch": job.progress.epoch,
+            "learning_rate": rate,
+            "effective_learning_rate": job.spec.effective_learning_rate,
+        },
+        altered(job.spec, learning_rate=rate / 10),
+    )
