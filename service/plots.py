@@ -1,45 +1,22 @@
 """Curves as SVG and PNG. The same curves always give the same bytes."""
 
-import io
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jobs.job import Job
 from jobs.spec import AnySpec, NeuronSpec
+from service.drawing import Canvas, Format, logarithmic, picture, style
+from service.labels import label_of, x_label_of
 
-Format = Literal["svg", "png"]
-MEDIA_TYPES: Mapping[Format, str] = {"svg": "image/svg+xml", "png": "image/png"}
-
-# What each metric's axis says, with its unit.
-_LABELS = {
-    "cost": "cost",
-    "test_cost": "cost on the test images",
-    "correct": "test images read correctly (of 10,000)",
-    "accuracy": "accuracy on the test images (%)",
-    "validation_accuracy": "accuracy on the validation images (%)",
-    "output": "output a",
-    "weight": "weight w",
-    "bias": "bias b",
-    "gradient": "gradient ∂C/∂w",
-    "sigmoid_prime": "σ′(z)",
-}
-_PERCENT = {"accuracy", "validation_accuracy"}
-_COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
 _DERIVED = {"effective_learning_rate"}
-_STYLES = ("-", "--", ":", "-.")
-
-# matplotlib's fonts and text layout are shared by all threads and made for one.
-_drawing = threading.Lock()
+# A curve of no more points shows each of them.
+_FEW_POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +31,34 @@ def draw(
     lines: Sequence[Line], *, metrics: Sequence[str], file_format: Format, log: bool = False, title: str | None = None
 ) -> bytes:
     """Plot each metric on axes of its own, all jobs on each of them; one legend that names only what differs."""
-    with _drawing, mpl.rc_context({"svg.hashsalt": "costcurve", "axes.grid": True, "grid.alpha": 0.3}):
-        figure = Figure(figsize=(8, 1.2 + 3.4 * len(metrics)), layout="constrained")
-        # A client's text is text: a dollar sign in it begins no formula.
-        figure.suptitle((title or _title(lines)).replace("$", r"\$"), wrap=True)
-        panels = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
-        names = _names([line.job for line in lines])
-        for axes, metric in zip(panels, metrics, strict=True):
-            _panel(axes, metric, lines, names)
+    names = _names([line.job for line in lines]) if len(lines) > 1 else []
+
+    def paint(canvas: Canvas) -> None:
+        for axes, metric in zip(canvas.panels, metrics, strict=True):
+            handles = _panel(axes, metric, lines)
             if log:
-                axes.set_yscale("log", nonpositive="mask")
-            if len(lines) > 1:
-                axes.legend()
-        neuron = isinstance(lines[0].job.spec, NeuronSpec)
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        panels[-1].set_xlabel("updates made" if neuron else "finished epochs, counted from 0")
-        picture = io.BytesIO()
-        metadata = {"Date": None} if file_format == "svg" else {"Software": None}
-        figure.savefig(picture, format=file_format, dpi=120, metadata=metadata)
-    return picture.getvalue()
+                logarithmic(axes)
+        canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        canvas.panels[-1].set_xlabel(x_label_of(lines[0].job.spec))
+        if names:
+            canvas.legend(handles, names)
+
+    return picture(title or _title(lines), len(metrics), paint, file_format=file_format, names=names)
 
 
-def _panel(axes: Axes, metric: str, lines: Sequence[Line], names: Sequence[str]) -> None:
-    label = _LABELS[metric]
-    units = {_COST_UNITS[line.job.spec.loss] for line in lines}
-    if metric in {"cost", "test_cost"}:
-        label += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
-    scale = 100.0 if metric in _PERCENT else 1.0
+def _panel(axes: Axes, metric: str, lines: Sequence[Line]) -> list[Any]:
+    label = label_of(metric, [line.job.spec.loss for line in lines])
+    text, scale = label.text, label.scale
     if max((abs(value) for line in lines for _, value in line.points[metric]), default=0.0) > _LARGEST_DRAWN:
-        scale, label = 1 / _LARGEST_DRAWN, f"{label}, in units of {_LARGEST_DRAWN:g}"
-    axes.set_ylabel(label)
-    for line, name, style in zip(lines, names, cycle(_STYLES), strict=False):
+        text, scale = f"{text}, in units of {_LARGEST_DRAWN:g}", 1 / _LARGEST_DRAWN
+    axes.set_ylabel(text)
+    handles = []
+    for number, line in enumerate(lines):
         points = line.points[metric]
-        marker = "o" if len(points) <= 60 else ""
-        axes.plot(
-            [x for x, _ in points],
-            [value * scale for _, value in points],
-            style,
-            marker=marker,
-            markersize=3,
-            label=name,
-        )
+        marker = "o" if len(points) <= _FEW_POINTS else ""
+        shown = [value * scale for _, value in points]
+        handles += axes.plot([x for x, _ in points], shown, marker=marker, **style(number))
+    return handles
 
 
 def _title(lines: Sequence[Line]) -> str:

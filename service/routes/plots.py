@@ -14,7 +14,8 @@ from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, Text
 from service.dependencies import Store
-from service.plots import MEDIA_TYPES, Format, Line, draw
+from service.drawing import MEDIA_TYPES, Format
+from service.plots import Line, draw
 from service.problems import documents
 from service.routes.curves import MetricsParameter, runs_of
 
