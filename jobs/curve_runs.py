@@ -4,63 +4,114 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select
 
-from jobs.curves import Curve, decode, encode, metrics_of
+from jobs.curves import STEPS_A_POINT, Curve, Granularity, decode, encode, metrics_of
 from jobs.errors import UnknownMetric
 from jobs.rows import spec_of
-from jobs.tables import curve_runs
+from jobs.spec import AnySpec, NeuronSpec
+from jobs.tables import curve_runs, step_runs
 from jobs.validation import FieldError
+
+RUNS: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
+_BEYOND = 1 << 31  # every x
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePage:
-    """A stretch of a job's curve, how many points the whole range has, and the x to ask for next."""
+    """A stretch of a job's curve, its points `stride` apart.
+
+    Point number k of a curve is at x = k · stride; `curve.start` and `curve.end` are such numbers. `total_points` is
+    how many points the whole range has, `next_from` the x to ask for next, `known` all metrics that the job records.
+    """
 
     curve: Curve
+    stride: int
     total_points: int
-    next_from: int
+    known: tuple[str, ...]
+
+    @property
+    def x(self) -> range:
+        """Where the points are."""
+        return range(self.curve.start * self.stride, self.curve.end * self.stride, self.stride)
+
+    @property
+    def next_from(self) -> int:
+        """The x behind the last point; where there is none, where it was looked for."""
+        return self.curve.end * self.stride
+
+
+def stride_of(spec: AnySpec, granularity: Granularity) -> int:
+    """How far apart the points of such a curve are: by epochs 1, by steps STEPS_A_POINT; a neuron's epoch is a step."""
+    return 1 if granularity == "epoch" or isinstance(spec, NeuronSpec) else STEPS_A_POINT
 
 
 def read_curve(
-    tx: Connection, row: Row[Any], *, metrics: tuple[str, ...] | None, first: int, last: int | None, limit: int
+    tx: Connection,
+    row: Row[Any],
+    granularity: Granularity,
+    *,
+    metrics: Sequence[str] | None,
+    first: int,
+    last: int | None,
+    limit: int,
 ) -> CurvePage:
     """At most `limit` points of a job with first <= x <= last. Raises UnknownMetric."""
-    known = metrics_of(spec_of(row))
+    spec = spec_of(row)
+    table = RUNS["epoch" if isinstance(spec, NeuronSpec) else granularity]
+    known = _known_metrics(tx, row.pk, spec, granularity, table)
     if unknown := [metric for metric in metrics or () if metric not in known]:
         message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
         raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
-    recorded = tx.scalar(select(func.max(curve_runs.c.last_x)).where(curve_runs.c.job_pk == row.pk))
-    final = min(last if last is not None else (1 << 31) - 1, recorded if recorded is not None else -1)
-    end = min(final, first + limit - 1)
+    stride = stride_of(spec, granularity)
+    start = -(-first // stride)
+    recorded = tx.scalar(select(func.max(table.c.last_x)).where(table.c.job_pk == row.pk))
+    final = min(last // stride if last is not None else _BEYOND, recorded if recorded is not None else -1)
+    end = min(final, start + limit - 1)
     runs = tx.execute(
-        select(curve_runs)
-        .where(curve_runs.c.job_pk == row.pk, curve_runs.c.last_x >= first, curve_runs.c.first_x <= end)
-        .order_by(curve_runs.c.first_x)
+        select(table)
+        .where(table.c.job_pk == row.pk, table.c.last_x >= start, table.c.first_x <= end)
+        .order_by(table.c.first_x)
     ).all()
-    curve = Curve.joined(
-        decode(run.data, start=run.first_x, metrics=run.metrics.split(",")).between(first, end) for run in runs
+    wanted = metrics or known
+    points = Curve.joined(
+        decode(run.data, start=run.first_x, metrics=run.metrics.split(",")).between(start, end).only(wanted)
+        for run in runs
     )
-    found = curve if len(curve) else Curve(first)
-    return CurvePage(found.only(metrics or known), total_points=max(final + 1 - first, 0), next_from=found.end)
+    found = points if len(points) else Curve(start).only(wanted)
+    return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
 
 
-def run_of(job_pk: int, curve: Curve) -> dict[str, Any]:
-    """The columns of a run of points."""
+def _known_metrics(
+    tx: Connection, job_pk: int, spec: AnySpec, granularity: Granularity, table: Table
+) -> tuple[str, ...]:
+    """What the job has recorded, which may be less than a newer version of this program would; or what it is to."""
+    documented = metrics_of(spec, granularity)
+    sets = tx.scalars(select(table.c.metrics).where(table.c.job_pk == job_pk).distinct()).all()
+    recorded = dict.fromkeys(name for metrics in sorted(sets) for name in metrics.split(","))
+    inherited = [name for name in recorded if name not in documented]
+    return (*(name for name in documented if name in recorded), *inherited) if recorded else documented
+
+
+def run_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
+    """The columns of a run of points; None if there are none."""
+    if not len(curve):
+        return None
     metrics, data = ",".join(curve.series), encode(curve)
     return {"job_pk": job_pk, "first_x": curve.start, "last_x": curve.end - 1, "metrics": metrics, "data": data}
 
 
-def write_runs(tx: Connection, runs: Sequence[dict[str, Any]]) -> None:
+def write_runs(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
     """Add points to some jobs' curves."""
     # A worker whose connection broke at the commit cannot know, and writes the same points once more.
-    cut(tx, {run["job_pk"]: run["first_x"] for run in runs})
+    cut(tx, granularity, {run["job_pk"]: run["first_x"] for run in runs})
     if runs:
-        tx.execute(insert(curve_runs), runs)
+        tx.execute(insert(RUNS[granularity]), runs)
 
 
-def cut(tx: Connection, firsts: Mapping[int, int]) -> None:
-    """Drop the runs that start at x = `first` or later, of the curves of jobs given by their pk."""
+def cut(tx: Connection, granularity: Granularity, firsts: Mapping[int, int]) -> None:
+    """Drop the runs that start at point number `first` or later, of the curves of jobs given by their pk."""
     if firsts:
-        later = curve_runs.c.job_pk == bindparam("cut_pk"), curve_runs.c.first_x >= bindparam("cut_x")
-        tx.execute(delete(curve_runs).where(*later), [{"cut_pk": pk, "cut_x": first} for pk, first in firsts.items()])
+        table = RUNS[granularity]
+        later = table.c.job_pk == bindparam("cut_pk"), table.c.first_x >= bindparam("cut_x")
+        tx.execute(delete(table).where(*later), [{"cut_pk": pk, "cut_x": first} for pk, first in firsts.items()])

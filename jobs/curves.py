@@ -1,5 +1,6 @@
 """Curves as columns: which metrics each experiment records, and how a run of points is stored as bytes."""
 
+import math
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,8 +77,9 @@ class Curve:
         return Curve(self.start + low, {name: values[low:high] for name, values in self.series.items()})
 
     def only(self, metrics: Sequence[str]) -> "Curve":
-        """The same points with these metrics, in this order."""
-        return Curve(self.start, {name: self.series.get(name, []) for name in metrics})
+        """The same points with these metrics, in this order; NaN where one was not recorded."""
+        length = len(self)
+        return Curve(self.start, {name: self.series.get(name, [math.nan] * length) for name in metrics})
 
     @classmethod
     def joined(cls, runs: Iterable["Curve"]) -> "Curve":

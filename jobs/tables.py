@@ -198,16 +198,23 @@ events = Table(
     Column("why", Text, nullable=False),
 )
 
-# A curve is stored in the runs of points in which it was reported, not a row a point.
-curve_runs = Table(
-    "curve_runs",
-    metadata,
-    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
-    Column("first_x", Integer, primary_key=True),
-    Column("last_x", Integer, nullable=False),
-    Column("metrics", Text, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-)
+
+def _runs(name: str) -> Table:
+    """Curves, stored in the runs of points in which they were reported, not a row a point."""
+    return Table(
+        name,
+        metadata,
+        Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+        Column("first_x", Integer, primary_key=True),
+        Column("last_x", Integer, nullable=False),
+        Column("metrics", Text, nullable=False),
+        Column("data", LargeBinary, nullable=False),
+    )
+
+
+# A point for each epoch; and, of networks, one for each hundred steps.
+curve_runs = _runs("curve_runs")
+step_runs = _runs("step_runs")
 
 # The diagnosis of a network before its first update; a neuron's is the first point of its curve.
 network_starts = Table(

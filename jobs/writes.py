@@ -29,9 +29,10 @@ Turn = NeuronResult | MnistResult | Failure | HandBack | Request | Restart
 class Write:
     """With its claim as the fence: all of it is written, or nothing.
 
-    `progress` is None where there is none to tell, `curve` has the points since the last write, `checkpoint` names the
-    file that holds exactly this state, if one was written, and `turn` what happens to the job now, if anything.
-    `start`, once, has the figures of its network before the first update.
+    `progress` is None where there is none to tell, `curve` and `steps` have the points since the last write, one for
+    each epoch and one for each STEPS_A_POINT steps, `checkpoint` names the file that holds exactly this state, if one
+    was written, and `turn` what happens to the job now, if anything. `start`, once, has the figures of its network
+    before the first update.
     """
 
     claim: Claim
@@ -39,4 +40,5 @@ class Write:
     curve: Curve = field(default_factory=Curve)
     checkpoint: str | None = None
     turn: Turn | None = None
+    steps: Curve = field(default_factory=Curve)
     start: Mapping[str, float] | None = None

@@ -8,9 +8,23 @@ from fastapi_swagger import patch_fastapi
 
 from jobs.database import Database
 from jobs.store import JobStore
+from service.caching import Pictures
 from service.limits import BodyLimit, WithoutZeros
 from service.problems import describe_problems, handle_errors
-from service.routes import curves, diagnosis, jobs, plots, service, sweeps
+from service.routes import comparisons, curves, diagnosis, jobs, plots, service, sweeps
+
+# How much of what was drawn is kept: some hundred plots.
+PICTURE_BYTES = 16 << 20
+
+_ROUTERS = (
+    service.router,
+    jobs.router,
+    sweeps.router,
+    curves.router,
+    comparisons.router,
+    plots.router,
+    diagnosis.router,
+)
 
 
 class CostCurve(FastAPI):
@@ -33,11 +47,12 @@ def create_app(database: Database) -> FastAPI:
     )
     app.state.database = database
     app.state.store = JobStore(database)
+    app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)
     app.add_middleware(BodyLimit)
     app.add_middleware(WithoutZeros)
     handle_errors(app)
     app.include_router(service.health)
-    for router in (service.router, jobs.router, sweeps.router, curves.router, plots.router, diagnosis.router):
+    for router in _ROUTERS:
         app.include_router(router, prefix="/v1")
     patch_fastapi(app)  # /docs, from files of its own: the page works without the internet
     return app

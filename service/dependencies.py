@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from jobs.database import Database
 from jobs.store import JobStore
+from service.caching import Pictures
 
 
 def _store(request: Request) -> JobStore:
@@ -18,5 +19,11 @@ def _database(request: Request) -> Database:
     return database
 
 
+def _pictures(request: Request) -> Pictures:
+    pictures: Pictures = request.app.state.pictures
+    return pictures
+
+
 Store = Annotated[JobStore, Depends(_store)]
 OpenDatabase = Annotated[Database, Depends(_database)]
+DrawnPictures = Annotated[Pictures, Depends(_pictures)]

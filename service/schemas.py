@@ -6,7 +6,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.curve_runs import CurvePage
 from jobs.estimate import estimate, warnings
 from jobs.job import Event, ExecProfile, Result, WorkerInfo
 from jobs.lifecycle import JobStatus
@@ -203,30 +202,6 @@ class ValidationOut(_Out):
             estimated_seconds=round(expected.seconds, 3),
             estimated_memory_bytes=expected.memory_bytes,
             warnings=[WarningOut.model_validate(warning) for warning in warnings(submission.spec)],
-        )
-
-
-class CurveOut(_Out):
-    """A stretch of a curve, as columns. Ask for `from={next_from}` next time to get only what is new."""
-
-    job_id: str
-    granularity: Literal["epoch"]
-    x: list[int]
-    series: dict[str, list[float]]
-    total_points: int
-    sampled: bool
-    next_from: int
-
-    @classmethod
-    def of(cls, job_id: str, page: CurvePage) -> Self:
-        return cls(
-            job_id=job_id,
-            granularity="epoch",
-            x=list(range(page.curve.start, page.curve.end)),
-            series=page.curve.series,
-            total_points=page.total_points,
-            sampled=False,
-            next_from=page.next_from,
         )
 
 

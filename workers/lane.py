@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from time import monotonic
 
 import torch
@@ -181,8 +182,7 @@ class Lane:
     def _write(self, *, checkpoint: bool = False, turn: Turn | None = None) -> Write:
         """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
         name = self._save() if checkpoint else None
-        progress, curve, start = self._recorder.take()
-        return Write(self.claim, progress, curve, checkpoint=name, turn=turn, start=start)
+        return replace(self._recorder.take(), checkpoint=name, turn=turn)
 
     def _save(self) -> str | None:
         """Write a checkpoint; None when there is nothing to keep, or no place for it."""
@@ -209,11 +209,11 @@ class _Recorder:
     """What a training has reported and nobody has written yet."""
 
     def __init__(self, claim: Claim) -> None:
-        self._spec = claim.spec
+        self._claim, self._spec = claim, claim.spec
         self._started = self._taken = monotonic()
         self._step = self._epoch = 0
         self._seconds_before = 0.0
-        self._curve = Curve()
+        self._curve = self._steps = Curve()
         self._start: Mapping[str, float] | None = None
 
     def resume(self, snapshot: Snapshot) -> None:
@@ -227,6 +227,7 @@ class _Recorder:
     def add(self, report: Report) -> None:
         self._step, self._epoch = report.step, report.epoch
         self._curve = Curve.joined((self._curve, report.curve))
+        self._steps = Curve.joined((self._steps, report.steps))
         self._start = report.start or self._start
 
     @property
@@ -239,11 +240,13 @@ class _Recorder:
         """Seconds since something was taken."""
         return monotonic() - self._taken
 
-    def take(self) -> tuple[Progress, Curve, Mapping[str, float] | None]:
-        """The progress, the points since the last call, and where the training started, once."""
+    def take(self) -> Write:
+        """The progress, and all that is new since the last call."""
         steps = self._spec.total_steps
         eta = self.elapsed / self._step * (steps - self._step) if self._step else None
-        curve, self._curve = self._curve, Curve()
-        start, self._start = self._start, None
+        progress = Progress(self._epoch, self._spec.epochs, self._step, steps, eta)
+        news = Write(self._claim, progress, self._curve, steps=self._steps, start=self._start)
+        self._curve = self._steps = Curve()
+        self._start = None
         self._taken = monotonic()
-        return Progress(self._epoch, self._spec.epochs, self._step, steps, eta), curve, start
+        return news

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from jobs.alterations import altered
-from jobs.curves import Curve, metrics_of
+from jobs.curves import Curve
 from jobs.diagnosis.course import NetworkCourse, Point
 from jobs.diagnosis.findings import Diagnosis, Finding, diagnosis_of
 from jobs.diagnosis.mnist import diagnose_network
@@ -15,9 +15,9 @@ from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 _NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
 
 
-def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...]:
-    """The metrics of the curve that its diagnosis reads."""
-    return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else metrics_of(spec)
+def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
+    """The metrics of the curve that its diagnosis reads; None for all that are recorded."""
+    return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else None
 
 
 def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
@@ -32,7 +32,7 @@ def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
         found = diagnose_neuron(job.spec, runs)
     else:
         curve = Curve.joined(runs)
-        if len(curve) and not curve.series["slowdown_factor"]:
+        if len(curve) and "slowdown_factor" not in curve.series:
             found = Diagnosis(_NOT_RECORDED, ())
         else:
             found = diagnose_network(course_of(job, job.spec, start, curve))

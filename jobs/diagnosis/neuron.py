@@ -1,7 +1,7 @@
 """Why one sigmoid neuron learns as it does."""
 
 from collections.abc import Iterable, Iterator
-from math import sqrt
+from math import inf, sqrt
 
 from jobs.alterations import altered
 from jobs.curves import Curve
@@ -10,7 +10,7 @@ from jobs.diagnosis.thresholds import PEAK_SHARE, SLOWDOWN, WRONG_OUTPUT
 from jobs.spec import NeuronSpec
 
 # The metrics that a diagnosis reads.
-NEURON_DIAGNOSED = ("output", "slowdown_factor")
+NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 
 
 def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
@@ -71,7 +71,9 @@ def _quadratic_delta(output: float, target: float) -> float:
 
 def _points(runs: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
     for run in runs:
-        yield from zip(range(run.start, run.end), run.series["output"], run.series["slowdown_factor"], strict=True)
+        columns = zip(run.series["output"], run.series["sigmoid_prime"], strict=True)
+        for update, (output, slope) in enumerate(columns, start=run.start):
+            yield update, output, 1 / slope if slope else inf
 
 
 def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:

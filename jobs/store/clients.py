@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from jobs import idempotency, leases, queue
 from jobs.clones import cloned
 from jobs.curve_runs import CurvePage, read_curve
+from jobs.curves import Granularity
 from jobs.enqueue import enqueue, give_tags, job_values
 from jobs.errors import InvalidTransition, JobNotFound
 from jobs.job import Event, Job, WorkerInfo
@@ -87,6 +88,21 @@ class ForClients(OnDatabase):
         """The job as it stands. Raises JobNotFound."""
         with self._database.read() as tx:
             return self._job(tx, job_id)
+
+    def get_all(self, job_ids: Sequence[str]) -> tuple[Job, ...]:
+        """These jobs as they stand at one moment. Raises JobNotFound, naming the first that there is not."""
+        with self._database.read() as tx:
+            return self._seen(tx, [self._row(tx, job_id) for job_id in job_ids])
+
+    def versions(self, job_ids: Sequence[str]) -> Sequence[int]:
+        """How often each of these jobs has changed; whatever is recorded of a job counts. Raises JobNotFound."""
+        with self._database.read() as tx:
+            rows = tx.execute(select(jobs.c.id, jobs.c.version).where(jobs.c.id.in_(map(sought, job_ids))))
+            found = {row.id: row.version for row in rows}
+        for job_id in job_ids:
+            if job_id not in found:
+                raise JobNotFound(f"there is no job {job_id!a}")
+        return [found[job_id] for job_id in job_ids]
 
     def list(self, query: JobQuery) -> Page:
         """One page of jobs. Raises InvalidRequest for a cursor that is not this order's."""
@@ -182,7 +198,8 @@ class ForClients(OnDatabase):
         self,
         job_id: str,
         *,
-        metrics: tuple[str, ...] | None = None,
+        granularity: Granularity = "epoch",
+        metrics: Sequence[str] | None = None,
         first: int = 0,
         last: int | None = None,
         limit: int,
@@ -191,11 +208,11 @@ class ForClients(OnDatabase):
 
         Raises:
             JobNotFound: there is no such job.
-            UnknownMetric: the job's experiment does not record one of the metrics.
+            UnknownMetric: the job does not record one of the metrics.
         """
         with self._database.read() as tx:
             row = self._row(tx, job_id)
-            return read_curve(tx, row, metrics=metrics, first=first, last=last, limit=limit)
+            return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
 
     def start(self, job_id: str) -> Start | None:
         """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""

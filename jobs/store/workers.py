@@ -4,6 +4,7 @@ What a worker writes is fenced: it goes with a claim, and changes nothing (`Lane
 under exactly that claim. What it writes about many jobs goes in one transaction, in few statements.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from jobs import leases, queue
-from jobs.curve_runs import cut, run_of, write_runs
+from jobs.curve_runs import RUNS, cut, run_of, write_runs
+from jobs.curves import STEPS_A_POINT
 from jobs.errors import LaneLost, WorkerRetired
 from jobs.job import Choose, Claim, Request
 from jobs.lifecycle import JobStatus
@@ -95,7 +97,10 @@ class ForWorkers(OnDatabase):
         begun = [{"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now} for row in rows]
         made = tx.execute(insert(attempts).returning(attempts.c.job_pk, attempts.c.pk), begun)
         attempt_pks = {attempt.job_pk: attempt.pk for attempt in made}
-        cut(tx, {row.pk: row.checkpoint_epoch for row in rows if row.started_at is not None})
+        begun_before = [row for row in rows if row.started_at is not None]
+        cut(tx, "epoch", {row.pk: row.checkpoint_epoch for row in begun_before})
+        with_steps = [row for row in begun_before if row.experiment == "mnist"]
+        cut(tx, "step", {row.pk: row.checkpoint_step // STEPS_A_POINT for row in with_steps})
         moves, claims = [], []
         for row in rows:
             spec = spec_of(row)
@@ -128,16 +133,20 @@ class ForWorkers(OnDatabase):
             job is no longer this worker's, and nothing of it was written.
         """
         # Encoded before anything is locked.
-        points = [run_of(write.claim.job_pk, write.curve) if len(write.curve) else None for write in writes]
-        runs, starts, firsts, changes, moves, happened = [], [], {}, [], [], []
+        encoded = [
+            {"epoch": run_of(write.claim.job_pk, write.curve), "step": run_of(write.claim.job_pk, write.steps)}
+            for write in writes
+        ]
+        runs, starts, firsts, changes, moves, happened = defaultdict(list), [], {}, [], [], []
         with self._database.write() as tx:
             own = self._own(tx, [write.claim for write in writes])
             now = self._now(tx)
-            for write, row, run in zip(writes, own, points, strict=True):
+            for write, row, found in zip(writes, own, encoded, strict=True):
                 if row is None:
                     continue
-                if run is not None:
-                    runs.append(run)
+                for granularity, run in found.items():
+                    if run is not None:
+                        runs[granularity].append(run)
                 if write.start is not None:
                     starts.append(start_columns(row.pk, write.start))
                 if isinstance(write.turn, Restart):
@@ -149,8 +158,9 @@ class ForWorkers(OnDatabase):
                     moves.append(move)
                 else:
                     changes.append((row.pk, columns_of(write)))
-            cut(tx, firsts)
-            write_runs(tx, runs)
+            for granularity in RUNS:
+                cut(tx, granularity, firsts)
+                write_runs(tx, granularity, runs[granularity])
             write_starts(tx, starts)
             change_all(tx, changes)
             write_events(tx, happened)

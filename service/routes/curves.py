@@ -1,33 +1,42 @@
 """What a training came to, point by point: curves as JSON and CSV, and the transcript."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.curves import Curve, metrics_of
+from jobs.curves import Granularity
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
-from jobs.store import JobStore
+from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.csv import Csv, csv_of_pieces, csv_of_sample
 from service.dependencies import Store
 from service.problems import documents
-from service.schemas import CurveOut
+from service.reading import MAX_POINTS, Reading
+from service.results_schemas import CurveOut
 from service.transcript import transcript
 
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
 
-# One answer holds at most this many points; `next_from` leads on.
-MAX_POINTS = 100_000
 MAX_X = (1 << 31) - 1
+
+IfNoneMatch = Annotated[str | None, Header()]
+# What an answer says that has a tag.
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"ETag": {"schema": {"type": "string"}}}},
+    304: {"description": "Nothing has changed since the answer with the tag in If-None-Match."},
+}
 
 
 class MetricsParameter(BaseModel):
-    """Which metrics."""
+    """Which metrics, point by point of what."""
 
     model_config = ConfigDict(extra="forbid")
 
     metrics: str | None = Field(default=None, description="Names, separated by commas; all of them by default.")
+    granularity: Granularity = Field(
+        default="epoch", description="A point for each epoch, or for each hundred steps; the same for a neuron."
+    )
 
     def names(self) -> tuple[str, ...] | None:
         """The metrics that were asked for; None for all."""
@@ -35,62 +44,79 @@ class MetricsParameter(BaseModel):
 
 
 class CurveParameters(MetricsParameter):
-    """Which metrics, and from which x to which."""
+    """Which metrics, from which x to which, and by how many points."""
 
     first: int = Field(default=0, ge=0, le=MAX_X, alias="from")
-    last: int | None = Field(default=None, ge=0, le=MAX_X, alias="to")
-
-
-@router.get("/jobs/{job_id}/curve")
-def get_curve(job_id: str, parameters: Annotated[CurveParameters, Query()], store: Store) -> CurveOut:
-    """The curve from x = `from` to x = `to`; every value exactly as it was recorded."""
-    page = store.curve(
-        job_id, metrics=parameters.names(), first=parameters.first, last=parameters.last, limit=MAX_POINTS
+    last: int | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
+    max_points: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_POINTS,
+        description="If the range has more points, only those are answered that are the first, the last, or a metric's "
+        "lowest or highest in their stretch of it. At least two for each metric, and two.",
     )
-    return CurveOut.of(job_id, page)
 
 
-class Csv(PlainTextResponse):
-    """Comma-separated values, RFC 4180."""
-
-    media_type = "text/csv"
+@router.get("/jobs/{job_id}/curve", response_model=CurveOut, responses=TAGGED)
+def get_curve(
+    job_id: str,
+    parameters: Annotated[CurveParameters, Query()],
+    store: Store,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> CurveOut | Response:
+    """The curve from x = `from` to x = `to`; every value exactly as it was recorded."""
+    # Read before the curve: if that is newer, the tag is too old, and the next request gets an answer, not a 304.
+    etag = etag_of(job_id, store.versions([job_id]), parameters)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+    response.headers["ETag"], response.headers["Cache-Control"] = etag, CACHE_CONTROL
+    if parameters.max_points is not None:
+        reading = reading_of(store, [job_id], parameters)
+        return CurveOut.of_sample(job_id, parameters.granularity, reading, reading.sample(parameters.max_points))
+    page = store.curve(
+        job_id,
+        granularity=parameters.granularity,
+        metrics=parameters.names(),
+        first=parameters.first,
+        last=parameters.last,
+        limit=MAX_POINTS,
+    )
+    return CurveOut.of_page(job_id, parameters.granularity, page)
 
 
 @router.get("/jobs/{job_id}/curve.csv", response_class=Csv)
 def get_curve_csv(job_id: str, parameters: Annotated[CurveParameters, Query()], store: Store) -> Response:
     """The same as CSV, with a header, however long."""
-    metrics = parameters.names() or metrics_of(store.get(job_id).spec)
-    runs = runs_of(store, job_id, metrics, parameters.first, parameters.last)
-    return StreamingResponse(_csv(metrics, runs), media_type=Csv.media_type)
+    reading = reading_of(store, [job_id], parameters)
+    return csv_answer(reading, reading.metrics, parameters.max_points)
 
 
 @router.get("/jobs/{job_id}/transcript", response_class=PlainTextResponse)
 def get_transcript(job_id: str, store: Store) -> Response:
     """The lines that the article prints."""
     job = store.get(job_id)
-    runs = runs_of(store, job_id, metrics_of(job.spec))
+    runs = (run for [run] in Reading(store, [job_id]).pieces())
     return StreamingResponse(transcript(job, runs), media_type="text/plain")
 
 
-def runs_of(
-    store: JobStore, job_id: str, metrics: tuple[str, ...], first: int = 0, last: int | None = None
-) -> Iterator[Curve]:
-    """The range in runs of at most MAX_POINTS. The first is read at once, so that its errors still can be answered."""
-    page = store.curve(job_id, metrics=metrics, first=first, last=last, limit=MAX_POINTS)
-
-    def rest(page_start: int) -> Iterator[Curve]:
-        yield page.curve
-        while len(
-            following := store.curve(job_id, metrics=metrics, first=page_start, last=last, limit=MAX_POINTS).curve
-        ):
-            yield following
-            page_start = following.end
-
-    return rest(page.next_from)
+def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) -> Reading:
+    """What these parameters ask for, of these jobs."""
+    return Reading(
+        store,
+        job_ids,
+        granularity=parameters.granularity,
+        metrics=parameters.names(),
+        first=parameters.first,
+        last=parameters.last,
+    )
 
 
-def _csv(metrics: tuple[str, ...], runs: Iterator[Curve]) -> Iterator[str]:
-    yield ",".join(("x", *metrics)) + "\r\n"
-    for run in runs:
-        rows = zip(range(run.start, run.end), *run.series.values(), strict=True)
-        yield "".join(",".join(map(repr, row)) + "\r\n" for row in rows)
+def csv_answer(reading: Reading, names: tuple[str, ...], max_points: int | None) -> Response:
+    """What is read, as CSV; its columns behind x have these names."""
+    header = ("x", *names)
+    if max_points is None:
+        lines = csv_of_pieces(header, reading.pieces(), reading.metrics, stride=reading.stride)
+    else:
+        lines = csv_of_sample(header, reading.sample(max_points), stride=reading.stride)
+    return StreamingResponse(lines, media_type=Csv.media_type)

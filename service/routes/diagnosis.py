@@ -15,7 +15,7 @@ from jobs.store import JobStore
 from service.dependencies import Store
 from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
 from service.problems import documents
-from service.routes.curves import runs_of
+from service.reading import Reading
 
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, StoreUnavailable))
 
@@ -54,4 +54,5 @@ def _compared(store: JobStore, job_id: str) -> Compared:
 
 
 def _runs(store: JobStore, job: Job) -> Iterator[Curve]:
-    return runs_of(store, job.id, metrics_diagnosed(job.spec))
+    reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
+    return (run for [run] in reading.pieces())

@@ -19,6 +19,7 @@ from jobs.spec import Loss
 from jobs.store import Submitted
 from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
 from jobs.validation import bad_value
+from service.caching import is_known
 from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
 from service.dependencies import Store
 from service.limits import takes_json
@@ -113,9 +114,7 @@ def get_job(
     """The job as it stands. Its ETag is its version, in which its place in the queue does not count."""
     job = store.get(job_id)
     etag = f'"{job.version}"'
-    # Proxies that compress an answer make its tag a weak one; for If-None-Match both are alike (RFC 9110, 13.1.2).
-    known = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
-    if known & {etag, "*"}:
+    if is_known(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return job

@@ -1,76 +1,120 @@
 """Curves as pictures, one job's or several jobs' on the same axes."""
 
-from math import ceil
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from jobs.curves import metrics_of
-from jobs.envelope import envelopes
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
 from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, Text
-from service.dependencies import Store
+from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.dependencies import DrawnPictures, Store
 from service.drawing import MEDIA_TYPES, Format
-from service.plots import Line, draw
+from service.plots import Line, draw, with_bands
 from service.problems import documents
-from service.routes.curves import MetricsParameter, runs_of
+from service.reading import Reading
+from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
+from service.routes.curves import TAGGED, IfNoneMatch, MetricsParameter
 
 router = APIRouter(
     tags=["results"],
     default_response_class=Response,
     responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable)
-    | {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+    | TAGGED
+    | {200: TAGGED[200] | {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
 )
 
 
-# A plot is some hundred pixels wide: more than twice as many points, two a bucket, would not be seen.
-BUCKETS = 2000
+# A plot is some hundred pixels wide: more stretches, the lowest and the highest point of each, would not show.
+_STRETCHES = 2000
+_MOST_DIAGRAMS = 16
 
 
 class PlotParameters(MetricsParameter):
     """Which metrics, how drawn, under which title."""
 
-    metrics: str | None = Field(default="cost", description="Names, separated by commas: one diagram for each.")
+    metrics: str | None = Field(
+        default="cost", description=f"Names, separated by commas: one diagram for each, {_MOST_DIAGRAMS} at most."
+    )
     log: bool = False
     title: Annotated[Text, Field(max_length=200)] | None = None
 
 
-class ComparisonParameters(PlotParameters):
+class ComparisonPlotParameters(PlotParameters):
     """Which jobs, and how drawn."""
 
-    job: list[str] = Field(min_length=2, max_length=16)
+    job: list[str] = Field(min_length=2, max_length=MOST_JOBS)
+
+    _all_different = field_validator("job")(all_different)
 
 
 @router.get("/jobs/{job_id}/curve.{file_format}")
 def get_plot(
-    job_id: str, file_format: Format, parameters: Annotated[PlotParameters, Query()], store: Store
+    job_id: str,
+    file_format: Format,
+    parameters: Annotated[PlotParameters, Query()],
+    store: Store,
+    pictures: DrawnPictures,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The curve as a plot."""
-    return _plot([job_id], file_format, parameters, store)
+    """The curve as a plot; by steps their mean, with a band from the lowest to the highest."""
+    etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+    picture = pictures.get(etag, lambda: _drawn(store, [store.get(job_id)], file_format, parameters))
+    return _answer(picture, file_format, etag)
 
 
 @router.get("/compare.{file_format}")
-def get_comparison(file_format: Format, parameters: Annotated[ComparisonParameters, Query()], store: Store) -> Response:
+def get_comparison(
+    file_format: Format,
+    parameters: Annotated[ComparisonPlotParameters, Query()],
+    store: Store,
+    pictures: DrawnPictures,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """The curves of several jobs of one experiment on the same axes; the legend names what differs."""
-    return _plot(parameters.job, file_format, parameters, store)
+    etag = etag_of(file_format, store.versions(parameters.job), parameters)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+
+    def drawn() -> bytes:
+        return _drawn(store, of_one_experiment(store, parameters.job), file_format, parameters)
+
+    picture = pictures.get(etag, drawn)
+    return _answer(picture, file_format, etag)
 
 
-def _plot(job_ids: list[str], file_format: Format, parameters: PlotParameters, store: JobStore) -> Response:
-    jobs = [store.get(job_id) for job_id in dict.fromkeys(job_ids)]
-    if len({job.spec.experiment for job in jobs}) > 1:
-        message = "must all be of one experiment: a neuron's updates and MNIST's epochs share no axis"
-        raise InvalidRequest(f"the jobs {message}", errors=[FieldError("/query/job", message)])
-    metrics = parameters.names() or metrics_of(jobs[0].spec)
-    lines = [_line(store, job, metrics) for job in jobs]
-    picture = draw(lines, metrics=metrics, file_format=file_format, log=parameters.log, title=parameters.title)
-    return Response(picture, media_type=MEDIA_TYPES[file_format])
+def _answer(picture: bytes, file_format: Format, etag: str) -> Response:
+    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
+    return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
 
 
-def _line(store: JobStore, job: Job, metrics: tuple[str, ...]) -> Line:
-    total = store.curve(job.id, metrics=metrics, limit=1).total_points
-    width = max(ceil(total / BUCKETS), 1)
-    return Line(job, envelopes(runs_of(store, job.id, metrics), metrics, width=width))
+def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters: PlotParameters) -> bytes:
+    granularity = parameters.granularity
+    asked = Reading(store, [job.id for job in jobs], granularity=granularity, metrics=parameters.names())
+    if len(asked.metrics) > _MOST_DIAGRAMS:
+        message = f"must name at most {_MOST_DIAGRAMS}, as each gets a diagram; known: {', '.join(asked.metrics)}"
+        raise InvalidRequest(f"metrics {message}", errors=[FieldError("/query/metrics", message)])
+    return draw(
+        [_line(store, job, known, asked) for job, known in zip(jobs, asked.known, strict=True)],
+        metrics=asked.metrics,
+        granularity=granularity,
+        file_format=file_format,
+        log=parameters.log,
+        title=parameters.title,
+    )
+
+
+def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading) -> Line:
+    """What is drawn of one job: of a long curve the extremes of every stretch."""
+    metrics = [metric for metric in with_bands(asked.metrics) if metric in known]
+    if not metrics:
+        return Line(job, (), {})
+    reading = Reading(store, [job.id], granularity=asked.granularity, metrics=metrics)
+    sample = reading.sample(2 + 2 * len(metrics) * _STRETCHES)
+    return Line(job, [number * reading.stride for number in sample.x], sample.columns[0])

@@ -157,7 +157,7 @@ def test_the_curve_of_a_job_that_has_not_started_is_empty(http):
         ("GET", "/v1/jobs/job_0/curve?from=-1", 422, "invalid_request", "/query/from"),
         ("GET", "/v1/jobs/job_0/curve?to=1e3", 422, "invalid_request", "/query/to"),
         ("GET", "/v1/jobs/job_0/curve?from=99999999999999999999", 422, "invalid_request", "/query/from"),
-        ("GET", "/v1/jobs/job_0/curve?granularity=step", 422, "invalid_request", "/query/granularity"),
+        ("GET", "/v1/jobs/job_0/curve?granularity=second", 422, "invalid_request", "/query/granularity"),
     ],
 )
 def test_every_error_is_a_problem_with_a_stable_code(http, method, path, status, code, pointer):

@@ -1,8 +1,10 @@
 """Workers for the store's tests."""
 
+from collections import Counter
 from itertools import count
 
 import pytest
+from sqlalchemy import event
 
 from tests.unit.reports import CPU, ENGINES, choose
 
@@ -46,3 +48,19 @@ def cost(store):
         return store.curve(job_id, metrics=("cost",), limit=10_000).curve.series["cost"]
 
     return cost
+
+
+@pytest.fixture
+def statements(store):
+    """How many statements reached the database so far, and how many transactions were begun."""
+    seen: Counter = Counter()
+
+    def begun(_connection: object) -> None:
+        seen["transactions"] += 1
+
+    def asked(*_: object) -> None:
+        seen["statements"] += 1
+
+    event.listen(store._database.engine, "begin", begun)
+    event.listen(store._database.engine, "before_cursor_execute", asked)
+    return seen

@@ -32,5 +32,10 @@ def progress(step: int) -> Progress:
     return Progress(epoch=step, epochs=300, step=step, steps=300, eta_seconds=1.5)
 
 
+def steps(start: int, *values: float) -> Curve:
+    """Points of a network's steps, the first for the steps from start · STEPS_A_POINT on."""
+    return Curve(start, {"cost": list(values), "cost_min": list(values), "cost_max": [2 * value for value in values]})
+
+
 def points(start: int, *values: float) -> Curve:
     return Curve(start, {"cost": list(values), "output": [-value for value in values]})

@@ -6,6 +6,8 @@ from typing import Any
 
 from jobs.errors import IdempotencyKeyReused, InvalidTransition, JobNotFound, LaneLost, SweepNotFound, WorkerRetired
 
+# Steps of an epoch: some epochs end within a point of the curve by steps.
+EPOCH_STEPS = 250
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -25,7 +27,7 @@ class Model:
                 raise IdempotencyKeyReused("")
             return True
         fresh = {"status": "queued", "attempt": 1, "crashes": 0, "solo": False, "events": 1, "lane": None}
-        place = {"epoch": 0, "step": 0, "curve": 0, "checkpoint": None, "worker": None, "request": None}
+        place = {"epoch": 0, "step": 0, "curve": 0, "steps": 0, "checkpoint": None, "worker": None, "request": None}
         own = {"shape": shape, "priority": priority, "born": self.now, "number": next(self.numbers), "sweep": None}
         self.jobs[job_id] = fresh | place | own
         if key is not None:
@@ -65,7 +67,14 @@ class Model:
         for job_id in pack:
             job = self.jobs[job_id]
             done = job["checkpoint"] or 0
-            job |= {"worker": worker, "lane": next(self.numbers), "epoch": done, "step": done, "curve": done}
+            job |= {
+                "worker": worker,
+                "lane": next(self.numbers),
+                "epoch": done,
+                "step": EPOCH_STEPS * done,
+                "curve": done,
+            }
+            job["steps"] = self.step_points(job)
             self.move(job, "running")
         return pack
 
@@ -82,13 +91,18 @@ class Model:
 
     def record(self, job: dict[str, Any], points: int, checkpoint: bool) -> str | None:
         done = job["curve"] + points
-        job |= {"curve": done, "epoch": done, "step": done}
+        job |= {"curve": done, "epoch": done, "step": EPOCH_STEPS * done}
+        job["steps"] = self.step_points(job)
         if checkpoint:
             job |= {"checkpoint": done, "crashes": 0}
         return job["request"]
 
+    def step_points(self, job: dict[str, Any]) -> int:
+        """A network's curve has a point for each hundred whole steps; a neuron has no second curve."""
+        return 0 if job["shape"][1] == "neuron" else job["step"] // 100
+
     def restart(self, job: dict[str, Any]) -> None:
-        job |= {"curve": 0, "epoch": 0, "step": 0, "checkpoint": None, "events": job["events"] + 1}
+        job |= {"curve": 0, "steps": 0, "epoch": 0, "step": 0, "checkpoint": None, "events": job["events"] + 1}
 
     def finish(self, job: dict[str, Any], epoch: int, step: int) -> None:
         job |= {"epoch": epoch, "step": step, "checkpoint": None}

@@ -1,7 +1,5 @@
 """From figures to findings: each has its epochs, its figures, and a cure that is a spec."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,9 +56,9 @@ def network(spec: dict, *epochs: dict, start: dict | None = None, is_over: bool 
 
 def neuron(spec: dict, *outputs: float) -> Diagnosis:
     given = NeuronSpec.model_validate({"experiment": "neuron", **spec})
-    slowdown = [1 / (a * (1 - a)) if 0 < a < 1 else math.inf for a in outputs]
+    slopes = [a * (1 - a) for a in outputs]
     halves = len(outputs) // 2
-    whole = Curve(0, {"output": list(outputs), "slowdown_factor": slowdown})
+    whole = Curve(0, {"output": list(outputs), "sigmoid_prime": slopes})
     return diagnose_neuron(given, [whole.between(0, halves - 1), whole.between(halves, len(outputs))])
 
 

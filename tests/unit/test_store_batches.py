@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from jobs.errors import LaneLost
 from jobs.job import Choice, Claim, ExecProfile, Failure, Request
@@ -12,23 +11,6 @@ from jobs.tables import attempts
 from jobs.writes import HandBack, Restart, Write
 from tests.unit.reports import CPU, ENGINES, RESULT, points, progress
 from tests.unit.writing import finish, hand_back
-
-
-@pytest.fixture
-def statements(store):
-    """How many statements reached the database so far, and how many transactions were begun."""
-    seen: Counter = Counter()
-
-    def begun(_connection: object) -> None:
-        seen["transactions"] += 1
-
-    def asked(*_: object) -> None:
-        seen["statements"] += 1
-
-    event.listen(store._database.engine, "begin", begun)
-    event.listen(store._database.engine, "before_cursor_execute", asked)
-    return seen
-
 
 PROFILE = ExecProfile(engine="autograd", device="cpu", instruction_set="avx2", threads=1, versions={"torch": "2"})
 

@@ -14,9 +14,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
-from jobs.curves import Curve
+from jobs.curves import STEPS_A_POINT, Curve, decode
 from jobs.errors import ApiError, LaneLost, WorkerRetired
 from jobs.job import Claim, Failure, Progress, Request
 from jobs.listing import JobQuery
@@ -24,10 +24,10 @@ from jobs.settings import LEASE_SECONDS
 from jobs.store import JobStore
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.sweeps import SweepSubmission
-from jobs.tables import metadata
+from jobs.tables import jobs, metadata, step_runs
 from jobs.writes import HandBack, Restart, Turn, Write
 from tests.unit.reports import ENGINES, RESULT, choose, mnist_result
-from tests.unit.store_model import ENDED, Model
+from tests.unit.store_model import ENDED, EPOCH_STEPS, Model
 
 STEPS = int(os.environ.get("STORE_MODEL_STEPS", "200"))
 STEPS_PER_STORY = 100
@@ -103,11 +103,23 @@ class Story(RuleBasedStateMachine):
             assert job.version > version if expected != before else job.version >= version
             if everything or job.version > version:
                 assert self.store.curve(job_id, limit=1000).total_points == expected["curve"]
+                assert self.recorded_steps(job_id) == list(range(expected["steps"]))
                 events = self.store.events(job_id)
                 assert (len(events), events[-1].to_status) == (expected["events"], expected["status"])
             self.seen[job_id] = (job.version, dict(expected))
         for sweep_id in self.sweeps:
             assert outcome(partial(self.counted, sweep_id)) == outcome(partial(self.expected_counts, sweep_id))
+
+    def recorded_steps(self, job_id: str) -> list[float]:
+        with self.store._database.read() as tx:
+            found = tx.execute(
+                select(step_runs.c.first_x, step_runs.c.metrics, step_runs.c.data)
+                .join(jobs, jobs.c.pk == step_runs.c.job_pk)
+                .where(jobs.c.id == job_id)
+                .order_by(step_runs.c.first_x)
+            )
+            runs = [decode(run.data, start=run.first_x, metrics=run.metrics.split(",")) for run in found]
+        return Curve.joined(runs).series.get("cost", [])
 
     def counted(self, sweep_id: str) -> dict[str, int]:
         return {status.value: count for status, count in self.store.sweep(sweep_id).counts.items() if count}
@@ -267,8 +279,11 @@ class Story(RuleBasedStateMachine):
         start = self.model.jobs[claim.job_id]["curve"] if claim.job_id in self.model.jobs else 0
         done = start + points
         curve = Curve(start, {"cost": [0.5] * points}) if points else Curve()
-        progress = Progress(epoch=done, epochs=300, step=done, steps=300, eta_seconds=None)
-        return Write(claim, progress, curve, file_name(done) if checkpoint else None)
+        progress = Progress(epoch=done, epochs=300, step=EPOCH_STEPS * done, steps=300 * EPOCH_STEPS, eta_seconds=None)
+        begun, ended = (EPOCH_STEPS * epochs // STEPS_A_POINT for epochs in (start, done))
+        numbers = list(map(float, range(begun, ended))) if claim.spec.experiment == "mnist" else []
+        steps = Curve(begun, {"cost": numbers}) if numbers else Curve()
+        return Write(claim, progress, curve, file_name(done) if checkpoint else None, steps=steps)
 
     def write(self, draw: Draw, made: Callable[[Claim], Write], *, lanes: list | None = None) -> None:
         """Write with one claim or a few, mostly such as hold still; sometimes with one of the latest that do not."""

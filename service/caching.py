@@ -1,0 +1,63 @@
+"""What need not be sent, read or drawn again: tags of what is answered, and a cache of pictures."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from starlette.responses import Response
+
+_PROGRAM = version("costcurve")
+# A browser or a proxy asks each time whether what it has still holds; answers belong to one client.
+CACHE_CONTROL = "private, no-cache"
+
+
+def etag_of(*parts: object) -> str:
+    """The tag of an answer that these decide; another version of this program may answer otherwise."""
+    return f'"{hashlib.sha256(repr((_PROGRAM, *parts)).encode()).hexdigest()[:32]}"'
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Whether the client says that it has what has this tag.
+
+    Proxies that compress an answer make its tag a weak one; for If-None-Match both are alike (RFC 9110, 13.1.2).
+    """
+    known = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+    return bool(known & {etag, "*"})
+
+
+def unchanged(etag: str) -> Response:
+    """304: the client has it."""
+    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
+
+
+class Pictures:
+    """Pictures that were drawn, the last used ones, up to so many bytes. Safe to use from many threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, draw: Callable[[], bytes]) -> bytes:
+        """The picture with this key, which says all that decides it; drawn if it is not there."""
+        with self._lock:
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+        picture = draw()  # meanwhile others are served, and may draw the same: the same bytes
+        with self._lock:
+            self._bytes += len(picture) - len(self._pictures.pop(key, b""))
+            self._pictures[key] = picture
+            while self._bytes > self._max_bytes:
+                _, oldest = self._pictures.popitem(last=False)
+                self._bytes -= len(oldest)
+        return picture
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """What is there, the longest unused first."""
+        with self._lock:
+            return list(self._pictures)

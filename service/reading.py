@@ -1,0 +1,132 @@
+"""Curves of one or more jobs, read piece by piece: however long they are, little of them is in memory."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from jobs.curve_runs import CurvePage
+from jobs.curves import Curve, Granularity
+from jobs.errors import InvalidRequest, UnknownMetric
+from jobs.sampling import Sample, fewest_points, sampled, whole
+from jobs.store import JobStore
+from jobs.validation import FieldError
+
+# Points that are read at once, of all jobs together; and at most in one answer. `next_from` leads on.
+MAX_POINTS = 100_000
+
+
+class Reading:
+    """A range of the curves of some jobs, side by side. What they record while it is read is not part of it."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        job_ids: Sequence[str],
+        *,
+        granularity: Granularity = "epoch",
+        metrics: Sequence[str] | None = None,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        """Find out what there is to read.
+
+        Args:
+            store: where the curves are.
+            job_ids: whose; all of one experiment.
+            granularity: a point an epoch, or one for each hundred steps.
+            metrics: which; those that all of the jobs record if None or empty.
+            first: the first x.
+            last: the last x, inclusive; None for the newest.
+
+        Raises:
+            JobNotFound: there is no such job.
+            UnknownMetric: none of the jobs records one of the metrics.
+        """
+        self._store = store
+        self._job_ids = job_ids
+        self.granularity = granularity
+        self._heads = [
+            store.curve(job_id, granularity=granularity, first=first, last=last, limit=1) for job_id in job_ids
+        ]
+        self.metrics = self._resolved(metrics)
+
+    def _resolved(self, metrics: Sequence[str] | None) -> tuple[str, ...]:
+        known = dict.fromkeys(metric for head in self._heads for metric in head.known)
+        if unknown := [metric for metric in metrics or () if metric not in known]:
+            message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
+            raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
+        return tuple(metrics or (metric for metric in known if all(metric in head.known for head in self._heads)))
+
+    @property
+    def known(self) -> list[tuple[str, ...]]:
+        """For each job the metrics that it records."""
+        return [head.known for head in self._heads]
+
+    @property
+    def stride(self) -> int:
+        """How far apart in x the points are."""
+        return self._heads[0].stride
+
+    @property
+    def start(self) -> int:
+        """The number of the range's first point: its x is `start` · `stride`."""
+        return self._heads[0].curve.start
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """For each job the number behind that of its last point in the range."""
+        return [self.start + head.total_points for head in self._heads]
+
+    @property
+    def total_points(self) -> int:
+        """How many x the range has at which there is a point of any job."""
+        return max(self.ends) - self.start
+
+    @property
+    def fewest_points(self) -> int:
+        """The smallest `max_points` that holds the ends, and the extremes of a single bucket."""
+        return fewest_points(curves=len(self._job_ids), metrics=len(self.metrics))
+
+    def pieces(self) -> Iterator[list[Curve]]:
+        """The range in runs, one of each job, side by side; empty where a job has no points."""
+        ends, start, end = list(self.ends), self.start, max(self.ends)
+        size = max(1, MAX_POINTS // len(self._job_ids))
+        while start < end:
+            stop = min(end, start + size)
+            runs = []
+            for i, (job_id, head) in enumerate(zip(self._job_ids, self._heads, strict=True)):
+                run = self._piece(job_id, head, start, min(stop, ends[i])) if start < ends[i] else Curve(start)
+                if run.end < min(stop, ends[i]):  # the job begins anew just now
+                    ends[i] = run.end
+                runs.append(run)
+            yield runs
+            start = stop
+
+    def _piece(self, job_id: str, head: CurvePage, start: int, stop: int) -> Curve:
+        metrics = [metric for metric in self.metrics if metric in head.known]
+        if not metrics:
+            return Curve(start)
+        return self._store.curve(
+            job_id,
+            granularity=self.granularity,
+            metrics=metrics,
+            first=start * self.stride,
+            last=(stop - 1) * self.stride,
+            limit=stop - start,
+        ).curve
+
+    def sample(self, max_points: int | None) -> Sample:
+        """At most so many points of the range; the whole if that is no more, or if None.
+
+        Raises:
+            InvalidRequest: so many points cannot show the ends and extremes of all that is asked for.
+        """
+        if max_points is not None and max_points < self.fewest_points:
+            message = (
+                f"must be at least {self.fewest_points} here: for each job and metric a lowest and a highest point, "
+                "and for each job the first and the last"
+            )
+            raise InvalidRequest(f"max_points {message}", errors=[FieldError("/query/max_points", message)])
+        if max_points is None or self.total_points <= max_points:
+            return whole(self.pieces(), self.metrics, curves=len(self._job_ids))
+        bounds = {"first": self.start, "last": max(self.ends) - 1}
+        return sampled(self.pieces(), self.metrics, curves=len(self._job_ids), points=max_points, **bounds)

@@ -1,0 +1,91 @@
+"""Several jobs side by side, as JSON and CSV."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import Field, field_validator
+
+from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from jobs.job import Job
+from jobs.store import JobStore
+from jobs.validation import FieldError, bad_value
+from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.csv import Csv
+from service.dependencies import Store
+from service.problems import documents
+from service.results_schemas import ComparisonOut, compared_curves
+from service.routes.curves import TAGGED, CurveParameters, IfNoneMatch, csv_answer, reading_of
+
+router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
+
+MOST_JOBS = 16
+# Points of a comparison, at most; and if nothing is said. Each stands for a value of every job and metric.
+_MAX_POINTS = 10_000
+_POINTS = 1_000
+
+
+def all_different(job_ids: list[str]) -> list[str]:
+    """The jobs; raises ValueError if one of them is named twice."""
+    if len(set(job_ids)) < len(job_ids):
+        raise bad_value("must name each job once")
+    return job_ids
+
+
+class ComparisonParameters(CurveParameters):
+    """Which jobs, and what of their curves."""
+
+    job: list[str] = Field(min_length=2, max_length=MOST_JOBS)
+    max_points: int | None = Field(
+        default=None,
+        ge=1,
+        le=_MAX_POINTS,
+        description=f"As for one curve; {_POINTS:,}, or as many as are needed, by default. At least two for each job "
+        "and metric, and two for each job.",
+    )
+
+    _all_different = field_validator("job")(all_different)
+
+
+class CsvComparisonParameters(ComparisonParameters):
+    """The same; without `max_points` all points."""
+
+    max_points: int | None = Field(default=None, ge=1, le=_MAX_POINTS, description="As for one curve; all by default.")
+
+
+@router.get("/compare", response_model=ComparisonOut, responses=TAGGED)
+def compare(
+    parameters: Annotated[ComparisonParameters, Query()],
+    store: Store,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> ComparisonOut | Response:
+    """In what the specs of the jobs differ, what they came to, and their curves on one axis if they share one."""
+    etag = etag_of(store.versions(parameters.job), parameters)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+    response.headers["ETag"], response.headers["Cache-Control"] = etag, CACHE_CONTROL
+    jobs = store.get_all(parameters.job)
+    if len({job.spec.experiment for job in jobs}) > 1:
+        return ComparisonOut.of(jobs, None)
+    reading = reading_of(store, parameters.job, parameters)
+    sample = reading.sample(parameters.max_points or max(_POINTS, reading.fewest_points))
+    return ComparisonOut.of(jobs, compared_curves(jobs, parameters.granularity, reading, sample))
+
+
+@router.get("/compare.csv", response_class=Csv)
+def compare_csv(parameters: Annotated[CsvComparisonParameters, Query()], store: Store) -> Response:
+    """The curves on one axis as CSV: x, and a column `{job_id}.{metric}` for each job and metric."""
+    of_one_experiment(store, parameters.job)
+    reading = reading_of(store, parameters.job, parameters)
+    names = tuple(f"{job_id}.{metric}" for job_id in parameters.job for metric in reading.metrics)
+    return csv_answer(reading, names, parameters.max_points)
+
+
+def of_one_experiment(store: JobStore, job_ids: list[str]) -> tuple[Job, ...]:
+    """The jobs. Raises InvalidRequest when their curves share no axis."""
+    jobs = store.get_all(job_ids)
+    if len({job.spec.experiment for job in jobs}) > 1:
+        message = "must all be of one experiment: a neuron's updates and MNIST's epochs share no axis"
+        raise InvalidRequest(f"the jobs {message}", errors=[FieldError("/query/job", message)])
+    return jobs
