@@ -9,7 +9,19 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
-from costcurve.answers import Curve, Event, Job, JobPage, Preset, Progress, Sweep, SweepPage, Validation, Worker
+from costcurve.answers import (
+    Comparison,
+    Curve,
+    Event,
+    Job,
+    JobPage,
+    Preset,
+    Progress,
+    Sweep,
+    SweepPage,
+    Validation,
+    Worker,
+)
 from costcurve.clients import AsyncClient, Client
 from costcurve.errors import (
     ApiError,
@@ -26,6 +38,7 @@ __all__ = [
     "AsyncClient",
     "BadField",
     "Client",
+    "Comparison",
     "CostCurveError",
     "Curve",
     "Event",

@@ -151,21 +151,67 @@ class WorkerList(_Answer):
 
 
 class Curve(_Answer):
-    """A curve as columns: `series[metric][i]` belongs to `x[i]`.
+    """A curve as columns: `series[metric][i]` belongs to `x[i]`, and is None where it is infinite or was not recorded.
 
-    mnist counts finished epochs, the first being 0; a neuron counts the updates made, 0 being before any.
+    mnist counts finished epochs, the first being 0, or steps (`granularity`); a neuron counts the updates made, 0 being
+    before any. `total_points` is how many points there are in the range that was asked for, `sampled` whether some of
+    them are left out, and `next_from` the x from which to ask for what is new.
     """
 
     job_id: str
+    granularity: str = "epoch"
     x: list[int]
-    series: dict[str, list[float]]
-
-
-class CurvePage(Curve):
-    """A stretch of a curve: of how many points in the range asked for, and the x at which the next stretch starts."""
-
+    series: dict[str, list[float | None]]
     total_points: int
+    sampled: bool = False
     next_from: int
+
+
+class ComparedJob(_Answer):
+    """One of the jobs that are compared."""
+
+    id: str
+    name: str | None = None
+    status: str
+    experiment: str
+
+
+class Difference(_Answer):
+    """A field of the spec that is not the same in all jobs: its value in each, by id; None where a job has none.
+
+    `derived`: it follows from other fields.
+    """
+
+    field: str
+    values: dict[str, Any]
+    derived: bool = False
+
+
+class ResultFigure(_Answer):
+    """A figure of the results in each job, by id; None where a job has none (yet)."""
+
+    field: str
+    values: dict[str, Any]
+
+
+class ComparedCurves(_Answer):
+    """Curves on one axis: `series[metric][job_id][i]` belongs to `x[i]`, and is None where the job has no point."""
+
+    granularity: str = "epoch"
+    x: list[int]
+    series: dict[str, dict[str, list[float | None]]]
+    total_points: int
+    sampled: bool
+    next_from: int
+
+
+class Comparison(_Answer):
+    """Some jobs side by side. `curves` is None for jobs of different experiments, which share no axis."""
+
+    jobs: list[ComparedJob]
+    differences: list[Difference]
+    results: list[ResultFigure]
+    curves: ComparedCurves | None = None
 
 
 class SpecWarning(_Answer):

@@ -98,6 +98,16 @@ def as_model(model: type[M]) -> Callable[[httpx.Response], M]:
     return lambda response: model.model_validate_json(response.content)
 
 
+def as_text(response: httpx.Response) -> str:
+    """A parser for plain text."""
+    return response.content.decode()
+
+
+def as_bytes(response: httpx.Response) -> bytes:
+    """A parser that takes anything as it is."""
+    return response.content
+
+
 def refusal(response: httpx.Response) -> ApiError:
     """The service's problem document as an error; or the bare status, if a proxy in between made the answer."""
     try:

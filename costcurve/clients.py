@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve import diagnoses, operations, sweeps
+from costcurve import diagnoses, operations, results, sweeps
 from costcurve.answers import Job
 from costcurve.exchange import Outcome, Remote, Steps
 
@@ -51,10 +51,12 @@ class _Operations:
     get = Operation(operations.get)
     list = Operation(operations.list_jobs)
     wait = Operation(operations.wait)
-    curve = Operation(operations.curve)
-    curve_csv = Operation(operations.curve_csv)
-    plot = Operation(operations.plot)
-    transcript = Operation(operations.transcript)
+    curve = Operation(results.curve)
+    curve_csv = Operation(results.curve_csv)
+    compare = Operation(results.compare)
+    compare_csv = Operation(results.compare_csv)
+    plot = Operation(results.plot)
+    transcript = Operation(results.transcript)
     diagnosis = Operation(diagnoses.diagnosis)
     compare_diagnosis = Operation(diagnoses.compare_diagnosis)
     pause = Operation(operations.pause)

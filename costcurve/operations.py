@@ -1,15 +1,13 @@
 # ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
 """What the client can do, each operation once, as steps (exchange.py). Their documentation is the client's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
 from uuid import uuid4
 
 import httpx
 
 from costcurve.answers import (
-    Curve,
-    CurvePage,
     Event,
     EventList,
     Job,
@@ -21,7 +19,7 @@ from costcurve.answers import (
     Worker,
     WorkerList,
 )
-from costcurve.calls import Call, Query, as_model, job_path
+from costcurve.calls import Call, as_bytes, as_model, job_path
 from costcurve.errors import CostCurveError, UnexpectedAnswer, WaitTimeout
 from costcurve.exchange import Remote, Steps
 from costcurve.waiting import until_ended
@@ -29,7 +27,6 @@ from jobs.errors import JobNotFound
 from jobs.spec import AnySpec
 
 AnyGivenSpec = Mapping[str, Any] | AnySpec
-Metrics = str | Iterable[str]
 
 
 class JobFields(TypedDict, total=False):
@@ -166,70 +163,6 @@ def wait(
     return until_ended(remote, look, timeout=timeout, poll=poll, on_update=on_update, too_late=WaitTimeout)
 
 
-def curve(
-    remote: Remote, /, job_id: str, metrics: Metrics | None = None, *, first: int | None = None, last: int | None = None
-) -> Steps[Curve]:
-    """The job's curve from x = first to x = last, every point, as far as it is trained.
-
-    Args:
-        job_id: the job.
-        metrics: names, or one text with commas between them; all metrics if None.
-        first: where to start; at the beginning if None.
-        last: where to end, inclusive; at the newest point if None.
-    """
-    query = {"metrics": _names(metrics), "from": first, "to": last}
-    call = Call("GET", job_path(job_id, "/curve"), as_model(CurvePage), query=query)
-    page = yield from remote.answer(call)
-    whole = Curve(job_id=page.job_id, x=page.x, series=page.series)
-    while len(page.x) < page.total_points:
-        query = {**query, "from": page.next_from}
-        page = yield from remote.answer(Call("GET", call.path, call.parse, query=query))
-        if not page.x:
-            break  # the job was handed back, and starts anew
-        whole.x.extend(page.x)
-        for metric, values in page.series.items():
-            whole.series[metric].extend(values)
-    return whole
-
-
-def curve_csv(remote: Remote, /, job_id: str, metrics: Metrics | None = None) -> Steps[str]:
-    """The whole curve as CSV, with a header."""
-    return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), _text, query={"metrics": _names(metrics)}))
-
-
-def plot(
-    remote: Remote,
-    /,
-    job_ids: str | Sequence[str],
-    *,
-    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
-    metrics: Metrics | None = None,
-    log: bool = False,
-    title: str | None = None,
-) -> Steps[bytes]:
-    """A picture of the curves of one job, or of several jobs (2 to 16, of one experiment) on the same axes.
-
-    Args:
-        job_ids: the job, or the jobs.
-        format: `svg` or `png`.
-        metrics: what to draw, a diagram for each; the cost if None.
-        log: whether the values stand on a logarithmic axis.
-        title: stands above; made from the specs if None.
-    """
-    jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
-    query: Query = {"metrics": _names(metrics), "log": log, "title": title}
-    if len(jobs) == 1:
-        path = job_path(jobs[0], f"/curve.{format}")
-    else:
-        path, query = f"/v1/compare.{format}", {**query, "job": jobs}
-    return remote.answer(Call("GET", path, _bytes, query=query))
-
-
-def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
-    """The training line by line, as the article prints it."""
-    return remote.answer(Call("GET", job_path(job_id, "/transcript"), _text))
-
-
 def pause(remote: Remote, /, job_id: str) -> Steps[Job]:
     """Put the job aside: a queued one at once, a running one as soon as its worker hears of it. Twice is no error.
 
@@ -326,7 +259,7 @@ def version(remote: Remote, /) -> Steps[str]:
 def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
     """Whether the service answers within `timeout` seconds, and can reach its store. Asks once, and raises nothing."""
     try:
-        yield from remote.answer(Call("GET", "/readyz", _bytes, timeout=timeout), patience=0)
+        yield from remote.answer(Call("GET", "/readyz", as_bytes, timeout=timeout), patience=0)
     except CostCurveError:
         return False
     return True
@@ -344,21 +277,9 @@ def submission_body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, A
             return {**given, "spec": spec.model_dump(mode="json")}
 
 
-def _names(metrics: Metrics | None) -> str | None:
-    return metrics if metrics is None or isinstance(metrics, str) else ",".join(metrics)
-
-
 def _job_if_changed(response: httpx.Response) -> Job | None:
     return None if response.status_code == httpx.codes.NOT_MODIFIED else Job.model_validate_json(response.content)
 
 
 def _nothing(_response: httpx.Response) -> None:
     return None
-
-
-def _text(response: httpx.Response) -> str:
-    return response.content.decode()
-
-
-def _bytes(response: httpx.Response) -> bytes:
-    return response.content

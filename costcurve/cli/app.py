@@ -9,6 +9,7 @@ import typer
 from costcurve.cli import sweeps
 from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
+from costcurve.cli.comparing import compare
 from costcurve.cli.curves import curve, transcript
 from costcurve.cli.demo import demo
 from costcurve.cli.diagnosis import diagnose
@@ -46,7 +47,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "update": update,
         "delete": delete,
     },
-    "Results": {"curve": curve, "transcript": transcript, "diagnose": diagnose},
+    "Results": {"curve": curve, "compare": compare, "diagnose": diagnose, "transcript": transcript},
     "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
 }
 

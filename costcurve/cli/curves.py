@@ -3,7 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict, Unpack
 
 import typer
 
@@ -13,7 +13,27 @@ from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import figure
 from costcurve.cli.output import tell, write, write_json
 from costcurve.cli.sparkline import ASCII, BLOCKS, sparkline
+from costcurve.clients import Client
 from costcurve.errors import CostCurveError
+from costcurve.results import Granularity
+
+GranularityOption = Annotated[
+    Granularity, typer.Option(help="A point for each epoch, or the cost of each hundred steps.")
+]
+MaxPointsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of more points, only ends and extremes. Default: every point.", show_default=False),
+]
+
+
+class Drawn(TypedDict):
+    """How a plot is drawn."""
+
+    metrics: str | None
+    granularity: Granularity
+    log: bool
+    title: str | None
+
 
 _FORMATS: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
 
@@ -28,6 +48,8 @@ def curve(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a plot to this .svg or .png; of several jobs, one plot.")
     ] = None,
+    granularity: GranularityOption = "epoch",
+    max_points: MaxPointsOption = None,
     log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
 ) -> None:
@@ -36,16 +58,23 @@ def curve(
         raise typer.BadParameter("goes with --plot", param_hint="--title")
     if plot is None and len(job_ids) > 1:
         raise typer.BadParameter("several jobs go with --plot FILE", param_hint="JOB")
+    if plot is not None and max_points is not None:
+        raise typer.BadParameter("does not go with --plot, which shows every extreme anyway", param_hint="--max-points")
     if csv and (service.as_json or plot is not None):
         raise typer.BadParameter("goes neither with --json nor with --plot", param_hint="--csv")
     if plot is not None:
-        _plot(job_ids, plot, service, metrics=metrics, log=log, title=title)
+        with service.client() as client:
+            save_plot(client, job_ids, plot, metrics=metrics, granularity=granularity, log=log, title=title)
+        if service.as_json:
+            write_json({"file": str(plot)})
+        else:
+            tell(f"wrote {plot}")
         return
     with service.client() as client:
         if csv:
-            write(client.curve_csv(job_ids[0], metrics))
+            write(client.curve_csv(job_ids[0], metrics, granularity=granularity, max_points=max_points))
             return
-        points = client.curve(job_ids[0], metrics)
+        points = client.curve(job_ids[0], metrics, granularity=granularity, max_points=max_points)
     if service.as_json:
         write_json(points)
     else:
@@ -71,19 +100,12 @@ def save(picture: bytes, file: Path) -> None:
         raise CostCurveError(f"cannot write {file}: {error.strerror}") from error
 
 
-def _plot(
-    job_ids: list[str], file: Path, service: ServiceOptions, *, metrics: str | None, log: bool, title: str | None
-) -> None:
+def save_plot(client: Client, job_ids: list[str], file: Path, **drawn: Unpack[Drawn]) -> None:
+    """Write a plot of the jobs to a .svg or .png file. Raises CostCurveError."""
     file_format = _FORMATS.get(file.suffix.lower())
     if file_format is None:
         raise typer.BadParameter(f"{file} must end in .svg or .png", param_hint="--plot")
-    with service.client() as client:
-        picture = client.plot(job_ids, format=file_format, metrics=metrics, log=log, title=title)
-    save(picture, file)
-    if service.as_json:
-        write_json({"file": str(file)})
-    else:
-        tell(f"wrote {file}")
+    save(client.plot(job_ids, format=file_format, **drawn), file)
 
 
 def _sparklines(points: Curve, *, log: bool) -> None:
@@ -94,7 +116,11 @@ def _sparklines(points: Curve, *, log: bool) -> None:
     margin = max(map(len, points.series))
     width = max(shutil.get_terminal_size().columns - margin - 1, 10)
     write(f"x = {points.x[0]} … {points.x[-1]}\n" if _can_print("…") else f"x = {points.x[0]} to {points.x[-1]}\n")
-    for metric, values in points.series.items():
+    for metric, column in points.series.items():
+        values = [value for value in column if value is not None]
+        if not values:
+            write(f"{metric:{margin}} no finite value\n")
+            continue
         write(f"{metric:{margin}} {sparkline(values, width, log=log, levels=levels)}\n")
         ends = {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
         write(" " * margin + "".join(f" {name} {figure(metric, value)}" for name, value in ends.items()) + "\n")

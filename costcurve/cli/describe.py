@@ -109,14 +109,17 @@ def _sweep_rows(sweep: Sweep) -> Iterator[tuple[str, str]]:
     if sweep.preset is not None:
         yield "preset", sweep.preset
     for key, value in sweep.spec.items():
-        yield key, _value_text(key, value)
+        yield key, value_text(key, value)
     for key, values in sweep.grid.items():
-        yield f"{key} (swept)", "; ".join(_value_text(key, value) for value in values)
+        yield f"{key} (swept)", "; ".join(value_text(key, value) for value in values)
     yield "cells", f"{sweep.cells:,}, each {sweep.repeats:,} times" if sweep.repeats > 1 else f"{sweep.cells:,}"
     yield "created", local_time(sweep.created_at)
 
 
-def _value_text(key: str, value: object) -> str:
+def value_text(key: str, value: object) -> str:
+    """The value of a field of a spec, in a few characters; nothing for None."""
+    if value is None:
+        return ""
     return init_text(value) if key == "init" else _compact(value)
 
 
@@ -139,7 +142,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
         yield "pinned", "kept, however old it becomes"
     for key, value in job.spec.items():
         if value is not None:
-            yield key, _value_text(key, value)
+            yield key, value_text(key, value)
     if job.queue_position is not None:
         yield "place in the queue", f"{job.queue_position:,}"
     progress = job.progress

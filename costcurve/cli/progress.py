@@ -46,7 +46,7 @@ def latest_figures(client: Client, job: Job) -> Figures:
     if job.progress.epoch == 0:
         return {}
     curve = client.curve(job.id, ("cost", "output" if neuron else "accuracy"), first=newest, last=newest)
-    return {metric: values[0] for metric, values in curve.series.items() if values}
+    return {metric: values[0] for metric, values in curve.series.items() if values and values[0] is not None}
 
 
 class Bars:

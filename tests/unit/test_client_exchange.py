@@ -10,7 +10,7 @@ from inspect import signature
 import httpx
 import pytest
 
-from costcurve import ApiError, AsyncClient, Client, ServiceUnreachable, UnexpectedAnswer, WaitTimeout
+from costcurve import ApiError, AsyncClient, Client, ServiceUnreachable, UnexpectedAnswer, WaitTimeout, results
 from costcurve import operations as ops
 from costcurve.calls import Call, job_path, refusal
 from costcurve.exchange import PATIENCE_WITH_A_KNOWN_SERVICE, PATIENCE_WITH_A_STRANGER, Pause, Remote
@@ -247,7 +247,7 @@ def test_a_long_curve_is_fetched_page_after_page():
 
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
-    curve = run(remote, clock, ops.curve(remote, "job_1", ["cost"]), network)
+    curve = run(remote, clock, results.curve(remote, "job_1", ["cost"]), network)
     assert (curve.x, curve.series) == ([0, 1, 2], {"cost": [4.0, 3.0, 2.0]})
 
 
