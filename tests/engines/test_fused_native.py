@@ -55,14 +55,16 @@ def test_the_cost_of_any_images_is_what_exact_numbers_give(isa, sizes, count, in
     labels = torch.arange(count) % sizes[-1]
     trained = network(sizes, isa)
     trained.load(layers)
-    correct, cost = trained.evaluate(_fused.SparseImages(pixels, labels), 0, count)
+    logits = torch.empty(count, sizes[-1])
+    correct, cost = trained.evaluate(_fused.SparseImages(pixels, labels), 0, count, logits)
 
     outputs = pixels.double()
     for weights, biases in layers:
         outputs = torch.sigmoid(outputs @ weights.double() + biases.double())
     targets = torch.nn.functional.one_hot(labels, sizes[-1]).double()
     assert cost == pytest.approx(0.5 * ((outputs - targets) ** 2).sum().item(), rel=1e-4, abs=1e-4)
-    assert 0 <= correct <= count
+    assert correct == (logits.argmax(dim=1) == labels).sum()
+    torch.testing.assert_close(logits.sigmoid().double(), outputs, rtol=1e-4, atol=1e-5)
 
 
 @instruction_sets
@@ -117,7 +119,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
     images = _fused.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
     trained = network([20, 5, 3])
     trained.load(parameters([20, 5, 3]))
-    before = trained.evaluate(images, 0, 3)
+    logits = torch.zeros(3, 3)
+    before = trained.evaluate(images, 0, 3, logits)
     for layers in (parameters([20, 5]), parameters([20, 6, 3]), parameters([21, 5, 3])):
         with pytest.raises(ValueError, match=r"number of layers|sizes"):
             trained.load(layers)
@@ -127,7 +130,12 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
     with pytest.raises(ValueError, match="as many costs as steps"):
         trained.train(images, torch.tensor([[0, 1]]), 1.0, torch.zeros(2, dtype=torch.float64))
     with pytest.raises(IndexError):
-        trained.evaluate(images, 0, 4)
+        trained.evaluate(images, 0, 4, torch.zeros(4, 3))
     with pytest.raises(ValueError, match="another width"):
-        trained.evaluate(_fused.SparseImages(torch.zeros(1, 19), torch.tensor([0])), 0, 1)
-    assert trained.evaluate(images, 0, 3) == before
+        trained.evaluate(_fused.SparseImages(torch.zeros(1, 19), torch.tensor([0])), 0, 1, torch.zeros(1, 3))
+    for shape in ((2, 3), (3, 2)):
+        with pytest.raises(ValueError, match="a logit for each output of each image"):
+            trained.evaluate(images, 0, 3, torch.zeros(shape))
+    again = torch.zeros(3, 3)
+    assert trained.evaluate(images, 0, 3, again) == before
+    assert torch.equal(again, logits)

@@ -55,5 +55,12 @@ class TrainedNetwork:
             ValueError: there are more or fewer costs than steps.
         """
 
-    def evaluate(self, images: SparseImages, first: int, last: int) -> tuple[int, float]:
-        """Of the images first <= i < last: how many are read correctly, and the sum of their costs."""
+    def evaluate(self, images: SparseImages, first: int, last: int, logits: Tensor) -> tuple[int, float]:
+        """Of the images first <= i < last: how many are read correctly, and the sum of their costs.
+
+        `logits`, (last - first, outputs) float32, is filled with what the digits were read from.
+
+        Raises:
+            IndexError: there are no such images.
+            ValueError: `logits` has another shape.
+        """

@@ -100,15 +100,15 @@ class _Steps:
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         if not self._is_finite():
             # As the reference has it, where an infinite weight meets a pixel that is zero.
-            yield Evaluation(0, math.nan)
+            yield Evaluation(0, math.nan, torch.full_like(images.targets, math.nan))
             return
-        sparse, correct, cost = _sparse(images), 0, 0.0
+        sparse, correct, cost, logits = _sparse(images), 0, 0.0, torch.empty_like(images.targets)
         for start in range(0, len(images), _EVALUATED_AT_ONCE):
             end = min(start + _EVALUATED_AT_ONCE, len(images))
             self._load()
-            part_correct, part_cost = self._native.evaluate(sparse, start, end)
+            part_correct, part_cost = self._native.evaluate(sparse, start, end, logits[start:end])
             correct, cost = correct + part_correct, cost + part_cost
-            yield Evaluation(correct, cost / end)
+            yield Evaluation(correct, cost / end, logits[:end])
 
     def _is_finite(self) -> bool:
         return all(bool(part.isfinite().all()) for layer in self.network for part in layer)

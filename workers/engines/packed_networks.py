@@ -154,9 +154,9 @@ class Evaluator:
         """For each of these lanes what the reference's evaluation gives, but for rounding."""
         found: list[Evaluation] = []
         for count in self._loads(networks, lanes):
-            correct, totals = self._evaluate(images)
-            pairs = list(zip(correct.tolist(), totals.tolist(), strict=True))[:count]
-            found += [Evaluation(right, total / len(images)) for right, total in pairs]
+            correct, totals, logits = self._evaluate(images)
+            triples = list(zip(correct.tolist(), totals.tolist(), logits, strict=True))[:count]
+            found += [Evaluation(right, total / len(images), z) for right, total, z in triples]
         return found
 
     def diagnoses(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Mapping[str, float]]:
@@ -174,17 +174,18 @@ class Evaluator:
             self._room.load(networks, some)
             yield len(some)
 
-    def _evaluate(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Images read correctly, and the costs of all images together, of every network here."""
+    def _evaluate(self, images: Images) -> tuple[Tensor, Tensor, Tensor]:
+        """Images read correctly, the costs of all images together, and the logits, of every network here."""
         room = self._room
+        logits = images.targets.new_empty((len(room.scales), *images.targets.shape))
         correct, totals = torch.zeros_like(room.quadratic, dtype=torch.int64), torch.zeros_like(room.scales)
         for start in range(0, len(images), _EVALUATED_AT_ONCE):
             part = slice(start, start + _EVALUATED_AT_ONCE)
             pixels, labels, targets = images.pixels[part], images.labels[part], images.targets[part]
-            z = forward(room, pixels.expand(len(correct), -1, -1))[-1][..., :DIGITS]
+            z = logits[:, part] = forward(room, pixels.expand(len(correct), -1, -1))[-1][..., :DIGITS]
             correct += (z.argmax(dim=2) == labels).sum(dim=1)
             totals += costs(z, targets, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
-        return correct, totals * room.scales
+        return correct, totals * room.scales, logits
 
 
 def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:

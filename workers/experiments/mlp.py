@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -56,10 +56,11 @@ class ImageSets:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Images read correctly, and the mean cost of one image."""
+    """Images read correctly, the mean cost of one image, and the logits by which they were read, (n, 10) float32."""
 
     correct: int
     cost: float
+    logits: Tensor = field(compare=False)
 
 
 def initial_network(spec: MnistSpec, device: torch.device) -> Network:
@@ -85,14 +86,16 @@ def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iter
     """
     correct = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
     total = torch.zeros((), dtype=torch.float64, device=images.pixels.device)
+    found = torch.empty_like(images.targets)
     for start in range(0, len(images), _EVALUATED_AT_ONCE):
         part = slice(start, start + _EVALUATED_AT_ONCE)
         with torch.no_grad():
-            z = logits(network, images.pixels[part])
+            z = found[part] = logits(network, images.pixels[part])
             # σ is monotonic, so the largest logit is the largest output; outputs that round to 1 would tie.
             correct += (z.argmax(dim=1) == images.labels[part]).sum()
             total += len(z) * cost(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
-        yield Evaluation(int(correct), float(total) / min(part.stop, len(images)))
+        behind = min(part.stop, len(images))
+        yield Evaluation(int(correct), float(total) / behind, found[:behind])
 
 
 def weights_sha256(network: Network) -> str:

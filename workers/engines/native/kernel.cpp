@@ -234,7 +234,7 @@ void train(const Network& network, float* memory, const Images& images, const st
 }
 
 Evaluation evaluate(const Network& network, float* memory, const Images& images, std::int64_t first, std::int64_t last,
-                    float* scratch) {
+                    float* found_logits, float* scratch) {
   const Parameters parameters = parted(network, memory);
   Memory free{scratch};
   Rooms rooms = parted(network, images, kEvaluated, free);
@@ -258,6 +258,8 @@ Evaluation evaluate(const Network& network, float* memory, const Images& images,
       for (int j = 1; j < outputs; ++j)
         if (z[j] > z[best]) best = j;
       found.correct += best == label;
+      float* row = found_logits + (start - first + s) * outputs;
+      for (int j = 0; j < outputs; ++j) row[j] = z[j];
     }
     found.cost += total(cost, outputs);
   }

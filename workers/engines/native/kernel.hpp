@@ -61,9 +61,9 @@ struct Kernel {
   // One step for each batch_size numbers of `order`; `costs` are those of each batch before its update.
   void (*train)(const Network&, float* parameters, const Images&, const std::int64_t* order, std::int64_t steps,
                 int batch_size, float learning_rate, double* costs, float* scratch);
-  // Images first <= i < last; needs scratch for batches of kEvaluated.
+  // Images first <= i < last, and the logits of each, row by row; needs scratch for batches of kEvaluated.
   Evaluation (*evaluate)(const Network&, float* parameters, const Images&, std::int64_t first, std::int64_t last,
-                         float* scratch);
+                         float* logits, float* scratch);
 };
 
 constexpr int kEvaluated = 32;

@@ -178,12 +178,16 @@ class TrainedNetwork {
                   scratch);
   }
 
-  std::pair<std::int64_t, double> evaluate(const SparseImages& images, std::int64_t first, std::int64_t last) {
+  std::pair<std::int64_t, double> evaluate(const SparseImages& images, std::int64_t first, std::int64_t last,
+                                           Array<float, nb::ndim<2>> logits) {
     const Images view = fitting(images);
     if (first < 0 || last < first || last > images.size()) throw nb::index_error("no such images");
+    if (logits.shape(0) != static_cast<std::size_t>(last - first) ||
+        logits.shape(1) != static_cast<std::size_t>(sizes_.back()))
+      throw std::invalid_argument("there must be a logit for each output of each image");
     float* scratch = scratch_.at_least(kernel_.scratch(network_, view, kEvaluated));
     nb::gil_scoped_release release;
-    const Evaluation found = kernel_.evaluate(network_, parameters(), view, first, last, scratch);
+    const Evaluation found = kernel_.evaluate(network_, parameters(), view, first, last, logits.data(), scratch);
     return {found.correct, found.cost};
   }
 
@@ -235,5 +239,5 @@ NB_MODULE(_fused, m) {
       .def("load", &TrainedNetwork::load, "layers"_a)
       .def("save", &TrainedNetwork::save, "layers"_a)
       .def("train", &TrainedNetwork::train, "images"_a, "batches"_a, "learning_rate"_a, "costs"_a)
-      .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a);
+      .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a, "logits"_a);
 }
