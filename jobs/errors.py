@@ -48,6 +48,12 @@ class SweepNotFound(ApiError):
     code, status, title = "sweep_not_found", 404, "No such sweep"
 
 
+class ModelNotFound(ApiError):
+    """The job has ended, and there is no model of it."""
+
+    code, status, title = "model_not_found", 404, "The job has no model"
+
+
 class MethodNotAllowed(ApiError):
     """The address exists, the method does not."""
 
@@ -58,6 +64,12 @@ class InvalidTransition(ApiError):
     """The job is in a state in which this cannot happen to it."""
 
     code, status, title = "invalid_transition", 409, "Not possible in the job's present state"
+
+
+class ModelNotReady(ApiError):
+    """The job has not ended, and so has no model yet."""
+
+    code, status, title = "model_not_ready", 409, "The job has no model yet"
 
 
 class BodyTooLarge(ApiError):
@@ -95,6 +107,12 @@ class UnknownMetric(ApiError):
     """A metric was asked for that this experiment does not record."""
 
     code, status, title = "unknown_metric", 422, "No such metric"
+
+
+class NoTestImages(ApiError):
+    """Something was asked that only a network has which reads images."""
+
+    code, status, title = "no_test_images", 422, "This job's model reads no images"
 
 
 class InternalError(ApiError):

@@ -224,3 +224,15 @@ network_starts = Table(
     Column("metrics", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+
+# A network whose training has ended, and how it reads the test images: looked at seldom, and large.
+models = Table(
+    "models",
+    metadata,
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+    Column("confusion", JSON, nullable=False),
+    Column("mistakes", JSON, nullable=False),
+    # Of each mistake, one after the other, deflated.
+    Column("mistaken_pixels", LargeBinary, nullable=False),
+    Column("file", LargeBinary, nullable=False),
+)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from jobs.curves import Curve
 from jobs.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
+from jobs.models import TrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Write:
     `progress` is None where there is none to tell, `curve` and `steps` have the points since the last write, one for
     each epoch and one for each STEPS_A_POINT steps, `checkpoint` names the file that holds exactly this state, if one
     was written, and `turn` what happens to the job now, if anything. `start`, once, has the figures of its network
-    before the first update.
+    before the first update; `model` is what to keep of a network whose training ended.
     """
 
     claim: Claim
@@ -42,3 +43,4 @@ class Write:
     turn: Turn | None = None
     steps: Curve = field(default_factory=Curve)
     start: Mapping[str, float] | None = None
+    model: TrainedModel | None = None

@@ -10,10 +10,12 @@ import torch
 
 from jobs.curves import Curve
 from jobs.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
-from jobs.job import Claim, Failure, Progress, Request
+from jobs.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
 from jobs.writes import HandBack, Restart, Turn, Write
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.report import Report, Snapshot
+from workers.experiments.reading import FinalNetwork
+from workers.models import model_of
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +170,7 @@ class Lane:
             self._report = next(self._reports)
             self._recorder.add(self._report)
             if self._report.result is not None:
-                return self._write(turn=self._report.result)
+                return self._write_result(self._report.result, self._report.final)
         if self._stop.is_set():
             reason = "handed back by a worker that was told to stop"
             return self._write(checkpoint=self._thrift.allows_last(), turn=HandBack(reason))
@@ -183,6 +185,13 @@ class Lane:
         """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
         name = self._save() if checkpoint else None
         return replace(self._recorder.take(), checkpoint=name, turn=turn)
+
+    def _write_result(self, result: NeuronResult | MnistResult, final: FinalNetwork | None) -> Write:
+        """The end of the training, and the network to keep, if it is one."""
+        write = self._write(turn=result)
+        if final is None or not isinstance(result, MnistResult):
+            return write
+        return replace(write, model=model_of(self.claim, result, final))
 
     def _save(self) -> str | None:
         """Write a checkpoint; None when there is nothing to keep, or no place for it."""

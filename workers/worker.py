@@ -26,8 +26,10 @@ from workers.patience import Patience
 IDLE_POLL = 0.05
 # Seconds between two looks at what else there is to do while a data set is loaded.
 LOOK_INTERVAL = 0.1
-# Jobs that are written about in one transaction: more would hold up others who want to write.
+# Jobs that are written about in one transaction, and bytes of models in it, before the last: more would hold up others
+# who want to write.
 WRITES_AT_ONCE = 256
+MODEL_BYTES_AT_ONCE = 4 << 20
 # Seconds between two looks for what dead workers left in the folder of the checkpoints.
 SWEEP_INTERVAL = 600.0
 
@@ -117,7 +119,8 @@ class Worker:
             self._lease.got_on()
         started, is_written = monotonic(), bool(writes)
         while writes:
-            part, writes = writes[:WRITES_AT_ONCE], writes[WRITES_AT_ONCE:]
+            count = _together([write for _, write in writes])
+            part, writes = writes[:count], writes[count:]
             answers = self._patiently(partial(self._store.write, [write for _, write in part]))
             self._lease.got_on()
             for (lane, write), answer in zip(part, answers, strict=True):
@@ -163,3 +166,13 @@ class Worker:
         if self._swept_at is None or monotonic() - self._swept_at > SWEEP_INTERVAL:
             self._patiently(partial(self._checkpoints.sweep, self._store.ended))
             self._swept_at = monotonic()
+
+
+def _together(writes: Sequence[Write]) -> int:
+    """How many of these, from the first on, go into one transaction."""
+    size = 0
+    for count, write in enumerate(writes[:WRITES_AT_ONCE]):
+        if size > MODEL_BYTES_AT_ONCE:
+            return count
+        size += len(write.model.file) if write.model is not None else 0
+    return min(len(writes), WRITES_AT_ONCE)

@@ -4,7 +4,6 @@ What a worker writes is fenced: it goes with a claim, and changes nothing (`Lane
 under exactly that claim. What it writes about many jobs goes in one transaction, in few statements.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,15 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from jobs import leases, queue
-from jobs.curve_runs import RUNS, cut, run_of, write_runs
+from jobs.curve_runs import RUNS, cut
 from jobs.curves import STEPS_A_POINT
 from jobs.errors import LaneLost, WorkerRetired
 from jobs.job import Choose, Claim, Request
+from jobs.kept import Kept, write_kept
 from jobs.lifecycle import JobStatus
 from jobs.queue import is_running
 from jobs.rows import claim_of, spec_of
 from jobs.settings import LEASE_SECONDS
-from jobs.starts import start_columns, write_starts
 from jobs.store.base import OnDatabase
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, change_all, event, make, moved, write_events
@@ -133,22 +132,15 @@ class ForWorkers(OnDatabase):
             job is no longer this worker's, and nothing of it was written.
         """
         # Encoded before anything is locked.
-        encoded = [
-            {"epoch": run_of(write.claim.job_pk, write.curve), "step": run_of(write.claim.job_pk, write.steps)}
-            for write in writes
-        ]
-        runs, starts, firsts, changes, moves, happened = defaultdict(list), [], {}, [], [], []
+        encoded = [Kept.of(write) for write in writes]
+        kept, firsts, changes, moves, happened = [], {}, [], [], []
         with self._database.write() as tx:
             own = self._own(tx, [write.claim for write in writes])
             now = self._now(tx)
-            for write, row, found in zip(writes, own, encoded, strict=True):
+            for write, row, news in zip(writes, own, encoded, strict=True):
                 if row is None:
                     continue
-                for granularity, run in found.items():
-                    if run is not None:
-                        runs[granularity].append(run)
-                if write.start is not None:
-                    starts.append(start_columns(row.pk, write.start))
+                kept.append(news)
                 if isinstance(write.turn, Restart):
                     firsts[row.pk] = 0
                     cause = Cause(write.claim.worker_id, now, write.turn.why)
@@ -160,8 +152,7 @@ class ForWorkers(OnDatabase):
                     changes.append((row.pk, columns_of(write)))
             for granularity in RUNS:
                 cut(tx, granularity, firsts)
-                write_runs(tx, granularity, runs[granularity])
-            write_starts(tx, starts)
+            write_kept(tx, kept)
             change_all(tx, changes)
             write_events(tx, happened)
             make(tx, moves)

@@ -22,7 +22,7 @@ from tests.engines.conftest import reference
 from tests.engines.test_agreement import distance, joined
 from workers.engines import packed_gpu
 from workers.engines.report import Report
-from workers.experiments.mlp import Images, ImageSets
+from workers.experiments.mlp import Images, ImageSets, weights_sha256
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
@@ -228,3 +228,16 @@ def test_the_kernel_compiles_for_an_h100_and_spills_nothing(tmp_path):
     assert "train_networks" in done.stdout
     assert "STACK:0" in done.stdout
     assert int(done.stdout.rpartition("shared bytes:")[2]) < 227 * 1024
+
+
+@by_kernel_and_by_products
+def test_each_lane_ends_with_a_network_of_its_own_to_keep(pack, few, shape):
+    specs = [spec(shape, seed=seed, epochs=1 + seed % 2) for seed in range(3)]
+    lasts = [list(lane)[-1] for lane in pack(*specs)]
+
+    for last in lasts:
+        assert weights_sha256(last.final.network) == last.result.weights_sha256
+        confusion = torch.tensor(last.final.confusion)
+        assert (confusion.sum(), confusion.diagonal().sum()) == (len(few.test), last.result.final_correct)
+        assert all(each.label == few.test.labels[each.image] != each.prediction for each in last.final.mistakes)
+    assert len({last.result.weights_sha256 for last in lasts}) == 3

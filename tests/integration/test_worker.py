@@ -2,17 +2,24 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load
 
-from jobs.errors import DatasetUnavailable
+from jobs.errors import DatasetUnavailable, InvalidTransition
 from jobs.lifecycle import JobStatus
+from jobs.models import TrainedModel
+from jobs.writes import Write
 from tests.processes import until
+from workers import worker
 from workers.checkpoints import Checkpoints
 from workers.engines import autograd
+from workers.experiments.mlp import weights_sha256
 from workers.lease import Lease
-from workers.worker import Worker
+from workers.worker import WRITES_AT_ONCE, Worker
 
 NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 20}
 
@@ -120,3 +127,39 @@ def test_what_goes_wrong_in_an_engine_fails_the_job_and_not_the_worker(bench, su
         assert bench.ended(submit(engine="autograd")).error.code == code
 
     assert bench.ended(submit()).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(("engine", "steps"), [("autograd", 2_000), ("auto", 50_000)])
+def test_a_network_is_kept_with_its_result_and_is_the_same_after_a_pause(bench, submit, engine, steps):
+    bench.may_load.set()
+    given = {**NETWORK, "epochs": 3, "steps_per_epoch": steps}
+    undisturbed = bench.ended(submit(given, engine=engine))
+    job = submit(given, engine=engine)
+    until(lambda: bench.store.get(job.id), lambda seen: seen.progress.step > 0)
+    bench.store.pause(job.id)
+    until(lambda: bench.store.get(job.id), lambda seen: seen.status in (JobStatus.PAUSED, JobStatus.SUCCEEDED))
+    with suppress(InvalidTransition):  # a fast machine may have ended it
+        bench.store.resume(job.id)
+    ended = bench.ended(job)
+
+    tensors = load(bench.store.model(job.id))
+    assert weights_sha256([(tensors[f"weights.{n}"], tensors[f"biases.{n}"]) for n in (1, 2)]) == (
+        ended.result.weights_sha256
+    )
+    confusion = bench.store.confusion(job.id)
+    assert sum(confusion[digit][digit] for digit in range(10)) == ended.result.final_correct
+    assert ended.result.weights_sha256 == undisturbed.result.weights_sha256
+    assert confusion == bench.store.confusion(undisturbed.id)
+    assert bench.store.mistakes(job.id) == bench.store.mistakes(undisturbed.id)
+
+
+def model_of_bytes(count: int) -> Write:
+    return Write(SimpleNamespace(), model=TrainedModel(b"0" * count, (), ()))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "together"),
+    [([0] * 10, 10), ([0] * 1000, WRITES_AT_ONCE), ([100_000] * 256, 42), ([20_000_000] * 2, 1), ([1, 20_000_000], 2)],
+)
+def test_models_are_written_so_many_at_a_time_that_others_can_write_too(sizes, together):
+    assert worker._together([model_of_bytes(size) for size in sizes]) == together

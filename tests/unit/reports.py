@@ -2,6 +2,7 @@
 
 from jobs.curves import Curve
 from jobs.job import Choice, Choose, MnistResult, NeuronResult, Progress
+from jobs.models import Mistake, TrainedModel
 
 ENGINES = ("auto", "autograd")
 CPU = {"auto": "cpu", "cpu": "cpu"}
@@ -39,3 +40,15 @@ def steps(start: int, *values: float) -> Curve:
 
 def points(start: int, *values: float) -> Curve:
     return Curve(start, {"cost": list(values), "output": [-value for value in values]})
+
+
+def model(file: bytes = b"weights") -> TrainedModel:
+    """Two mistakes among ten images."""
+    confusion = tuple(tuple(int(row == column) for column in range(10)) for row in range(10))
+    mistakes = [
+        Mistake(
+            image=7, label=2, prediction=7, cost=1 / 3, outputs=(0.1,) * 10, pixels=bytes(range(256)) * 3 + b"0" * 16
+        ),
+        Mistake(image=3, label=0, prediction=1, cost=0.25, outputs=(5e-324,) * 10, pixels=b"\xff" * 784),
+    ]
+    return TrainedModel(file, confusion, tuple(mistakes))

@@ -22,6 +22,7 @@ from workers.engines.step_costs import StepCosts
 from workers.experiments.diagnosis import diagnosed_images, diagnosis
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, weights_sha256
 from workers.experiments.randomness import SampleOrder
+from workers.experiments.reading import final_network
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ def training(
         curve.append(point)
         course.end_epoch(point)
         if epoch + 1 == spec.epochs or _should_stop(spec, course.points):
-            yield course.last_report(curve)
+            yield course.last_report(curve, test)
             return
         yield course.report(curve)
 
@@ -245,9 +246,10 @@ class _Course:
         snapshot = partial(self._snapshot, self._step, len(self.points), self._seconds(), tensors)
         return replace(self._news(self._costs.take_points()), curve=curve, snapshot=snapshot)
 
-    def last_report(self, curve: Curve) -> Report:
-        """The same, and what the training came to."""
-        return replace(self._news(self._costs.take_points(last=True)), curve=curve, result=self.result())
+    def last_report(self, curve: Curve, test: Evaluation) -> Report:
+        """The same, and what the training came to; `test` is the last evaluation of the network."""
+        final = final_network(self._state.network, self._images.test, test, loss=self._spec.loss)
+        return replace(self._news(self._costs.take_points(last=True)), curve=curve, result=self.result(), final=final)
 
     def _news(self, steps: Curve) -> Report:
         start, self.start = self.start, None

@@ -10,6 +10,7 @@ from torch import Tensor
 from jobs.curves import Curve, may_be_infinite
 from jobs.errors import Diverged
 from jobs.job import MnistResult, NeuronResult
+from workers.experiments.reading import FinalNetwork
 
 # Seconds of training between two reports.
 REPORT_INTERVAL = 0.15
@@ -32,6 +33,8 @@ class Snapshot:
 class Report:
     """Steps and epochs done so far, the curve's points since the last report, and in the last report the result.
 
+    Of MNIST it has the final network, too.
+
     `steps` has STEP_METRICS of MNIST, x = k for the steps from k · STEPS_A_POINT on; the last point of a training may
     stand for fewer. `start`, in the first report, has the `diagnosis_metrics` of MNIST before any update. `snapshot`
     gives the state at this moment; only until the engine is asked for its next report.
@@ -44,6 +47,7 @@ class Report:
     snapshot: Callable[[], Snapshot] | None = None
     steps: Curve = field(default_factory=Curve)
     start: Mapping[str, float] | None = None
+    final: FinalNetwork | None = None
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:

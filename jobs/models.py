@@ -1,0 +1,67 @@
+"""What is kept of a network whose training has ended: the model as a file, and how it reads the test images."""
+
+import json
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from jobs.job import ExecProfile, MnistResult, NeuronResult
+from jobs.spec import AnySpec, canonical_json
+
+FORMAT = "costcurve-model/1"
+
+# counts[true digit][digit that was read]
+Confusion: TypeAlias = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A test image that is read wrongly.
+
+    `image` is its number among the test images, from 0; `cost` is by the job's loss, summed over the ten `outputs`;
+    `pixels` are 28 · 28 bytes, row by row, 0 (paper) to 255 (ink).
+    """
+
+    image: int
+    label: int
+    prediction: int
+    cost: float
+    outputs: tuple[float, ...]
+    pixels: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A network as its training left it: a safetensors file, and how it reads the test images.
+
+    The file has W (n_in, n_out) and b (n_out,) of each layer as `weights.1`, `biases.1`, `weights.2` and so on, and the
+    `metadata` of its job. `mistakes` are those that cost most, the worst first.
+    """
+
+    file: bytes
+    confusion: Confusion
+    mistakes: tuple[Mistake, ...]
+
+
+def metadata(
+    job_id: str, spec: AnySpec, spec_hash: str, profile: ExecProfile | None, result: MnistResult | NeuronResult
+) -> dict[str, str]:
+    """What a model's file says of where it comes from: its job, how it was trained, and each figure of the result."""
+    return {
+        "format": FORMAT,
+        "job_id": job_id,
+        "spec": canonical_json(spec),
+        "spec_hash": spec_hash,
+        "exec_profile": profile.model_dump_json() if profile is not None else "unknown",
+        **{name: str(value) for name, value in result.model_dump().items()},
+    }
+
+
+def in_order(file: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order, so that the same model is the same bytes.
+
+    The library writes the metadata in an order that changes from call to call.
+    """
+    tensors_at = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:tensors_at]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors are aligned
+    return len(header).to_bytes(8, "little") + header + file[tensors_at:]
