@@ -214,6 +214,40 @@ class Comparison(_Answer):
     curves: ComparedCurves | None = None
 
 
+class Prediction(_Answer):
+    """For each image the digit that is read, and the ten outputs that say so."""
+
+    job_id: str
+    digits: list[int]
+    outputs: list[list[float]]
+
+
+class Confusion(_Answer):
+    """`counts[i][j]`: so many of the test images of digit `labels[i]` are read as `labels[j]`."""
+
+    job_id: str
+    labels: list[int]
+    counts: list[list[int]]
+    correct: int
+    total: int
+
+
+class Mistake(_Answer):
+    """A test image that is read wrongly; `image` is its number among the test images, from 0."""
+
+    image: int
+    label: int
+    prediction: int
+    cost: float
+    outputs: list[float]
+
+
+class MistakeList(_Answer):
+    """Test images that are read wrongly, the worst first."""
+
+    items: list[Mistake]
+
+
 class SpecWarning(_Answer):
     """Something legal in a spec that is rarely meant."""
 

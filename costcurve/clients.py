@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve import diagnoses, operations, results, sweeps
+from costcurve import diagnoses, models, operations, results, sweeps
 from costcurve.answers import Job
 from costcurve.exchange import Outcome, Remote, Steps
 
@@ -59,6 +59,11 @@ class _Operations:
     transcript = Operation(results.transcript)
     diagnosis = Operation(diagnoses.diagnosis)
     compare_diagnosis = Operation(diagnoses.compare_diagnosis)
+    model = Operation(models.model)
+    predict = Operation(models.predict)
+    confusion = Operation(models.confusion)
+    mistakes = Operation(models.mistakes)
+    model_plot = Operation(models.model_plot)
     pause = Operation(operations.pause)
     resume = Operation(operations.resume)
     cancel = Operation(operations.cancel)

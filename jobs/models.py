@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from jobs.errors import ModelNotFound, ModelNotReady
 from jobs.job import ExecProfile, MnistResult, NeuronResult
+from jobs.lifecycle import JobStatus
 from jobs.spec import AnySpec, canonical_json
 
 FORMAT = "costcurve-model/1"
@@ -42,6 +44,14 @@ class TrainedModel:
     mistakes: tuple[Mistake, ...]
 
 
+def ensure_succeeded(job_id: str, status: JobStatus) -> None:
+    """Raise ModelNotReady or ModelNotFound unless the job is one that can have a model."""
+    if not status.is_terminal:
+        raise ModelNotReady(f"{job_id} is {status}; it has a model once it has succeeded")
+    if status is not JobStatus.SUCCEEDED:
+        raise ModelNotFound(f"{job_id} is {status}; only a job that has succeeded has a model")
+
+
 def metadata(
     job_id: str, spec: AnySpec, spec_hash: str, profile: ExecProfile | None, result: MnistResult | NeuronResult
 ) -> dict[str, str]:
@@ -56,12 +66,23 @@ def metadata(
     }
 
 
+def metadata_of(file: bytes) -> dict[str, str]:
+    """What a safetensors file says of itself."""
+    said: dict[str, str] = json.loads(file[8 : _tensors_at(file)])["__metadata__"]
+    return said
+
+
 def in_order(file: bytes) -> bytes:
     """A safetensors file with its header in alphabetical order, so that the same model is the same bytes.
 
     The library writes the metadata in an order that changes from call to call.
     """
-    tensors_at = 8 + int.from_bytes(file[:8], "little")
-    header = json.dumps(json.loads(file[8:tensors_at]), sort_keys=True, separators=(",", ":")).encode()
+    start = _tensors_at(file)
+    header = json.dumps(json.loads(file[8:start]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors are aligned
-    return len(header).to_bytes(8, "little") + header + file[tensors_at:]
+    return len(header).to_bytes(8, "little") + header + file[start:]
+
+
+def _tensors_at(file: bytes) -> int:
+    # Source: https://github.com/huggingface/safetensors#format
+    return 8 + int.from_bytes(file[:8], "little")

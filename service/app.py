@@ -11,7 +11,7 @@ from jobs.store import JobStore
 from service.caching import Pictures
 from service.limits import BodyLimit, WithoutZeros
 from service.problems import describe_problems, handle_errors
-from service.routes import comparisons, curves, diagnosis, jobs, plots, service, sweeps
+from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweeps
 
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
@@ -24,6 +24,7 @@ _ROUTERS = (
     comparisons.router,
     plots.router,
     diagnosis.router,
+    models.router,
 )
 
 

@@ -5,8 +5,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Annotated
 
+from fastapi import Header
 from starlette.responses import Response
+
+IfNoneMatch = Annotated[str | None, Header()]
 
 _PROGRAM = version("costcurve")
 # A browser or a proxy asks each time whether what it has still holds; answers belong to one client.

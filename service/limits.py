@@ -1,5 +1,7 @@
 """Limits on what a request may send, checked before anything reads it."""
 
+import re
+
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -10,10 +12,13 @@ from jobs.validation import FieldError
 from service.problems import render
 
 MAX_BODY_BYTES = 1 << 20
+# What `predict` takes at the most: a thousand images with every digit of a float64, each up to 24 characters long.
+MAX_IMAGES_BYTES = 20 << 20
+_TAKES_IMAGES = re.compile(r"/v1/jobs/[^/]+/predict")
 
 
 class BodyLimit:
-    """ASGI middleware: a body over MAX_BODY_BYTES is refused, by its announced length or while it arrives."""
+    """ASGI middleware: a body over the limit is refused, by its announced length or while it arrives."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,9 +27,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = MAX_IMAGES_BYTES if _TAKES_IMAGES.fullmatch(scope["path"]) else MAX_BODY_BYTES
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-            await render(Request(scope), BodyTooLarge(_text()))(scope, receive, send)
+        if announced.isdecimal() and int(announced) > limit:
+            await render(Request(scope), BodyTooLarge(_text(limit)))(scope, receive, send)
             return
         received = 0
 
@@ -32,9 +38,9 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
+            if received > limit:
                 # The framework passes only its own exceptions on from the reading of a body.
-                raise HTTPException(413, _text())
+                raise HTTPException(413, _text(limit))
             return message
 
         await self._app(scope, counted, send)
@@ -64,5 +70,5 @@ def takes_json(request: Request) -> None:
         raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
 
 
-def _text() -> str:
-    return f"a body may have at most {MAX_BODY_BYTES:,} bytes"
+def _text(limit: int) -> str:
+    return f"a body may have at most {limit:,} bytes"

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from jobs.curves import Granularity
 from jobs.differences import differences
 from jobs.job import Job
-from jobs.spec import AnySpec, NeuronSpec
 from service.drawing import Canvas, Format, logarithmic, picture, style
 from service.labels import label_of, x_label_of
+from service.titles import title_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
@@ -93,16 +93,7 @@ def _finite(values: Sequence[float | None] | None, length: int) -> list[float]:
 def _title(lines: Sequence[Line]) -> str:
     if len(lines) > 1:
         return f"{len(lines)} jobs compared: {lines[0].job.spec.experiment}"
-    job = lines[0].job
-    return job.name or _summary(job.spec)
-
-
-def _summary(spec: AnySpec) -> str:
-    what = "One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST " + "-".join(map(str, spec.layers))
-    changed = {key: value for key, value in spec.init.model_dump().items() if key != "scheme"}
-    init = ", ".join(f"{key} {value}" for key, value in changed.items() if value != 0)
-    scheme = f"{spec.init.scheme} init" + (f" ({init})" if init else "")
-    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}"
+    return title_of(lines[0].job)
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:

@@ -16,6 +16,7 @@ from costcurve.cli.diagnosis import diagnose
 from costcurve.cli.exits import MEANINGS
 from costcurve.cli.looking import events, list_jobs, presets, show, workers
 from costcurve.cli.machine import serve, up, work
+from costcurve.cli.models import confusion, mistakes, model, predict
 from costcurve.cli.submitting import clone, submit, validate
 from costcurve.cli.watching import watch
 from costcurve.exchange import DEFAULT_URL
@@ -47,7 +48,16 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "update": update,
         "delete": delete,
     },
-    "Results": {"curve": curve, "compare": compare, "diagnose": diagnose, "transcript": transcript},
+    "Results": {
+        "curve": curve,
+        "compare": compare,
+        "diagnose": diagnose,
+        "transcript": transcript,
+        "model": model,
+        "predict": predict,
+        "confusion": confusion,
+        "mistakes": mistakes,
+    },
     "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
 }
 

@@ -65,10 +65,7 @@ def curve(
     if plot is not None:
         with service.client() as client:
             save_plot(client, job_ids, plot, metrics=metrics, granularity=granularity, log=log, title=title)
-        if service.as_json:
-            write_json({"file": str(plot)})
-        else:
-            tell(f"wrote {plot}")
+        wrote(plot, service)
         return
     with service.client() as client:
         if csv:
@@ -102,10 +99,23 @@ def save(picture: bytes, file: Path) -> None:
 
 def save_plot(client: Client, job_ids: list[str], file: Path, **drawn: Unpack[Drawn]) -> None:
     """Write a plot of the jobs to a .svg or .png file. Raises CostCurveError."""
+    save(client.plot(job_ids, format=plot_format(file), **drawn), file)
+
+
+def plot_format(file: Path) -> Literal["svg", "png"]:
+    """In which format a picture in this file is to be."""
     file_format = _FORMATS.get(file.suffix.lower())
     if file_format is None:
         raise typer.BadParameter(f"{file} must end in .svg or .png", param_hint="--plot")
-    save(client.plot(job_ids, format=file_format, **drawn), file)
+    return file_format
+
+
+def wrote(file: Path, service: ServiceOptions) -> None:
+    """Say that a file was written."""
+    if service.as_json:
+        write_json({"file": str(file)})
+    else:
+        tell(f"wrote {file}")
 
 
 def _sparklines(points: Curve, *, log: bool) -> None:

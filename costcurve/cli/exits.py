@@ -21,7 +21,7 @@ MEANINGS = {
     ExitCode.OK: "all is well",
     ExitCode.FAILED: "the job (or one of a sweep's) failed or was cancelled, or the service refused",
     ExitCode.USAGE: "wrong usage, or the service found the request not valid",
-    ExitCode.NOT_FOUND: "there is no such job or sweep",
+    ExitCode.NOT_FOUND: "there is no such job or sweep, or the job has no model",
     ExitCode.UNREACHABLE: "no service answers",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.BROKEN_PIPE: "whoever read the output has stopped reading",

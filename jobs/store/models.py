@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import Column, Row, select
 
-from jobs.errors import JobNotFound, ModelNotFound, ModelNotReady, NoTestImages
+from jobs.errors import JobNotFound, ModelNotFound, NoTestImages
 from jobs.lifecycle import JobStatus
 from jobs.model_rows import confusion_of, mistakes_of
-from jobs.models import Confusion, Mistake
+from jobs.models import Confusion, Mistake, ensure_succeeded
 from jobs.store.base import OnDatabase, sought
 from jobs.tables import jobs, models
 
@@ -41,10 +41,7 @@ class ForModels(OnDatabase):
             raise JobNotFound(f"there is no job {job_id!a}")
         if row.experiment != "mnist":
             raise NoTestImages(f"{job_id} trains a {row.experiment}, which reads no images")
-        if not JobStatus(row.status).is_terminal:
-            raise ModelNotReady(f"{job_id} is {row.status}; it has a model once it has succeeded")
-        if row.status != JobStatus.SUCCEEDED:
-            raise ModelNotFound(f"{job_id} is {row.status}; only a job that has succeeded has a model")
+        ensure_succeeded(job_id, JobStatus(row.status))
         if row.job_pk is None:
             raise ModelNotFound(f"{job_id} was trained by a version of CostCurve that kept no models; clone it")
         return row

@@ -10,12 +10,12 @@ from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMe
 from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, bad_value
-from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.csv import Csv
 from service.dependencies import Store
 from service.problems import documents
 from service.results_schemas import ComparisonOut, compared_curves
-from service.routes.curves import TAGGED, CurveParameters, IfNoneMatch, csv_answer, reading_of
+from service.routes.curves import TAGGED, CurveParameters, csv_answer, reading_of
 
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curves import Granularity
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
-from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.csv import Csv, csv_of_pieces, csv_of_sample
 from service.dependencies import Store
 from service.problems import documents
@@ -20,7 +20,6 @@ router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidReq
 
 MAX_X = (1 << 31) - 1
 
-IfNoneMatch = Annotated[str | None, Header()]
 # What an answer says that has a tag.
 TAGGED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"schema": {"type": "string"}}}},

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.errors import (
@@ -19,7 +19,7 @@ from jobs.spec import Loss
 from jobs.store import Submitted
 from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
 from jobs.validation import bad_value
-from service.caching import is_known
+from service.caching import IfNoneMatch, is_known
 from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
 from service.dependencies import Store
 from service.limits import takes_json
@@ -108,9 +108,7 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
         304: {"description": "The job's version is still the one in If-None-Match."},
     },
 )
-def get_job(
-    job_id: str, store: Store, response: Response, if_none_match: Annotated[str | None, Header()] = None
-) -> Job | Response:
+def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNoneMatch = None) -> Job | Response:
     """The job as it stands. Its ETag is its version, in which its place in the queue does not count."""
     job = store.get(job_id)
     etag = f'"{job.version}"'

@@ -11,14 +11,14 @@ from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMe
 from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, Text
-from service.caching import CACHE_CONTROL, etag_of, is_known, unchanged
+from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.dependencies import DrawnPictures, Store
 from service.drawing import MEDIA_TYPES, Format
 from service.plots import Line, draw, with_bands
 from service.problems import documents
 from service.reading import Reading
 from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
-from service.routes.curves import TAGGED, IfNoneMatch, MetricsParameter
+from service.routes.curves import TAGGED, MetricsParameter
 
 router = APIRouter(
     tags=["results"],

@@ -1,0 +1,81 @@
+# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
+"""What the client can do with a trained network, as steps (exchange.py)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from costcurve.answers import Confusion, Mistake, MistakeList, Prediction
+from costcurve.calls import Call, as_bytes, as_model, job_path
+from costcurve.exchange import Remote, Steps
+
+# Seconds that a service may take to read a thousand images with a network of five million weights.
+_PREDICTION_TIMEOUT = 120
+
+
+def model(
+    remote: Remote,
+    /,
+    job_id: str,
+    *,
+    format: Literal["safetensors", "onnx"] = "safetensors",  # noqa: A002 - the word everybody looks for
+) -> Steps[bytes]:
+    """The trained model as a file, of a job that has succeeded.
+
+    Args:
+        job_id: the job.
+        format: `safetensors`, or `onnx`.
+
+    Raises:
+        ApiError: status 409 while the job has not ended; status 404 if it has no model.
+    """
+    return remote.answer(Call("GET", job_path(job_id, "/model"), as_bytes, query={"format": format}))
+
+
+def predict(remote: Remote, /, job_id: str, images: Sequence[Iterable[float]]) -> Steps[Prediction]:
+    """Have the trained network read images.
+
+    Args:
+        job_id: the job, which must have succeeded, on MNIST.
+        images: 1 to 1,000 images, each 784 pixels row by row, 0 (paper) to 1 (ink). An array (n, 784) will do.
+
+    Raises:
+        ApiError: status 422, and `errors` names the first bad pixel of each image; otherwise as for `model`.
+    """
+    body = {"images": [[float(pixel) for pixel in image] for image in images]}
+    path = job_path(job_id, "/predict")
+    return remote.answer(Call("POST", path, as_model(Prediction), body=body, timeout=_PREDICTION_TIMEOUT))
+
+
+def confusion(remote: Remote, /, job_id: str) -> Steps[Confusion]:
+    """How often each digit of the test images is read as which.
+
+    Raises:
+        ApiError: status 422 if the job trains a neuron; otherwise as for `model`.
+    """
+    return remote.answer(Call("GET", job_path(job_id, "/confusion"), as_model(Confusion)))
+
+
+def mistakes(remote: Remote, /, job_id: str) -> Steps[list[Mistake]]:
+    """The test images that are read most wrongly, the worst first, 64 at most.
+
+    Raises:
+        ApiError: as for `confusion`.
+    """
+    listed = yield from remote.answer(Call("GET", job_path(job_id, "/mistakes"), as_model(MistakeList)))
+    return listed.items
+
+
+def model_plot(
+    remote: Remote,
+    /,
+    job_id: str,
+    what: Literal["confusion", "mistakes"],
+    *,
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+) -> Steps[bytes]:
+    """A picture of the confusion matrix, or of the test images that are read most wrongly.
+
+    Raises:
+        ApiError: as for `confusion`.
+    """
+    return remote.answer(Call("GET", job_path(job_id, f"/{what}.{format}"), as_bytes))

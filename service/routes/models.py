@@ -1,0 +1,111 @@
+"""What became of a trained network: the model itself, what it reads, and where it errs."""
+
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
+
+from jobs.errors import InvalidRequest, JobNotFound, ModelNotFound, ModelNotReady, NoTestImages, StoreUnavailable
+from jobs.spec import NeuronSpec
+from jobs.store import JobStore
+from service import confusions, mistakes
+from service.caching import IfNoneMatch, is_known
+from service.creation import BODY_ERRORS
+from service.dependencies import Store
+from service.drawing import MEDIA_TYPES, Format
+from service.limits import takes_json
+from service.model_schemas import ConfusionOut, MistakeList, PredictionIn, PredictionOut
+from service.networks import layers_of, logits, neuron_file, sigmoid
+from service.problems import documents
+
+_NO_MODEL = (JobNotFound, ModelNotFound, ModelNotReady)
+
+router = APIRouter(tags=["models"], responses=documents(*_NO_MODEL, InvalidRequest, StoreUnavailable))
+
+_NO_READER = documents(InvalidRequest, NoTestImages)
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}},
+}
+_BYTES = "application/octet-stream"
+_TEXT_HEADER = {"schema": {"type": "string"}}
+
+
+class ModelParameters(BaseModel):
+    """In which format."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["safetensors", "onnx"] = "safetensors"
+
+
+@router.get(
+    "/jobs/{job_id}/model",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {"ETag": _TEXT_HEADER, "Content-Disposition": _TEXT_HEADER},
+        },
+        304: {"description": "The model is still the one in If-None-Match."},
+    },
+)
+def get_model(
+    job_id: str, parameters: Annotated[ModelParameters, Query()], store: Store, if_none_match: IfNoneMatch = None
+) -> Response:
+    """The trained network as a file. Its ETag is its SHA-256."""
+    file = _file(store, job_id)
+    if parameters.format == "onnx":
+        from service.onnx_models import onnx_of  # takes a moment, which only who asks for it should wait
+
+        file = onnx_of(file)
+    etag = f'"{sha256(file).hexdigest()}"'
+    if is_known(etag, if_none_match):
+        return Response(status_code=304, headers={"ETag": etag})
+    disposition = f'attachment; filename="{job_id}.{parameters.format}"'
+    return Response(file, media_type=_BYTES, headers={"ETag": etag, "Content-Disposition": disposition})
+
+
+@router.post(
+    "/jobs/{job_id}/predict",
+    dependencies=[Depends(takes_json)],
+    responses=documents(*_NO_MODEL, *BODY_ERRORS) | _NO_READER,
+)
+def predict(job_id: str, body: PredictionIn, store: Store) -> PredictionOut:
+    """Have the trained network read images."""
+    z = logits(layers_of(store.model(job_id)), np.array(body.images, dtype=np.float32))
+    return PredictionOut(job_id=job_id, digits=z.argmax(axis=1).tolist(), outputs=sigmoid(z).tolist())
+
+
+@router.get("/jobs/{job_id}/confusion", responses=_NO_READER)
+def get_confusion(job_id: str, store: Store) -> ConfusionOut:
+    """How often each digit of the test images is read as which, by the network as its training ended."""
+    return ConfusionOut.of(job_id, store.confusion(job_id))
+
+
+@router.get("/jobs/{job_id}/confusion.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
+def get_confusion_picture(job_id: str, file_format: Format, store: Store) -> Response:
+    """The same as a picture."""
+    picture = confusions.draw(store.get(job_id), store.confusion(job_id), file_format=file_format)
+    return Response(picture, media_type=MEDIA_TYPES[file_format])
+
+
+@router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
+def list_mistakes(job_id: str, store: Store) -> MistakeList:
+    """Test images that are read wrongly, the worst first, 64 at most."""
+    return MistakeList.of(job_id, store.mistakes(job_id))
+
+
+@router.get("/jobs/{job_id}/mistakes.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
+def get_mistakes_picture(job_id: str, file_format: Format, store: Store) -> Response:
+    """The same as a picture: each image, what it is, and for what it is taken."""
+    picture = mistakes.draw(store.get(job_id), store.mistakes(job_id), file_format=file_format)
+    return Response(picture, media_type=MEDIA_TYPES[file_format])
+
+
+def _file(store: JobStore, job_id: str) -> bytes:
+    """The model's safetensors file; of a neuron it is made from its result."""
+    job = store.get(job_id)
+    return neuron_file(job) if isinstance(job.spec, NeuronSpec) else store.model(job_id)
