@@ -43,8 +43,8 @@ def draw(job: Job, mistakes: Sequence[Mistake], *, file_format: Format) -> bytes
 def _title(job: Job, mistakes: Sequence[Mistake]) -> str:
     if not mistakes:
         return f"{title_of(job)} – no test image is read wrongly"
-    which = "test image that is" if len(mistakes) == 1 else f"{len(mistakes)} test images that are"
-    return f"{title_of(job)} – the {which} read most wrongly, with the output for the digit that was read"
+    which = "test image" if len(mistakes) == 1 else f"{len(mistakes)} test images"
+    return f"{title_of(job)} – the {which} read most wrongly, and the output for the digit read"
 
 
 def _percent(output: float) -> str:
