@@ -17,7 +17,7 @@ from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
 from service.problems import documents
 from service.reading import Reading
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, StoreUnavailable))
+router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable))
 
 
 class ComparedParameters(BaseModel):
@@ -36,7 +36,7 @@ def get_diagnosis(job_id: str, store: Store) -> DiagnosisOut:
     return DiagnosisOut.of(job_id, diagnose(job, start, _runs(store, job)), start)
 
 
-@router.get("/compare/diagnosis", responses=documents(InvalidRequest))
+@router.get("/compare/diagnosis")
 def get_comparison_diagnosis(
     parameters: Annotated[ComparedParameters, Query()], store: Store
 ) -> ComparisonDiagnosisOut:
