@@ -1,5 +1,6 @@
 """The compiled code by itself: what it refuses, and that it reads any image and any network rightly."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -139,3 +140,42 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
     again = torch.zeros(3, 3)
     assert trained.evaluate(images, 0, 3, again) == before
     assert torch.equal(again, logits)
+
+
+@instruction_sets
+@pytest.mark.parametrize("width", [1, 7, 16, 30, 45, 100])
+def test_the_first_layer_alone_is_a_product_with_the_images_and_its_gradient_one_with_their_transpose(isa, width):
+    pixels, labels = pictures(75, 90, ink=0.3, seed=width), torch.zeros(75, dtype=torch.int64)
+    images, sizes = _fused.SparseImages(pixels, labels), [90, width, 3]
+    layers = parameters(sizes)
+    alone = _fused.TrainedNetwork(sizes, "quadratic", False, isa)
+    alone.load(layers)
+    deltas = torch.randn(60, width, generator=torch.Generator().manual_seed(1))
+    z, gradient = torch.full((60, width), math.nan), torch.full((90, width), math.nan)
+
+    alone.first_layer(images, 5, 65, z)
+    alone.first_gradient(images, 5, 65, deltas, gradient)
+
+    weights, biases = layers[0]
+    expected = pixels[5:65].double() @ weights.double() + biases
+    assert torch.allclose(z.double(), expected, rtol=1e-5, atol=1e-5)
+    expected = pixels[5:65].double().T @ deltas.double()
+    assert torch.allclose(gradient.double(), expected, rtol=1e-5, atol=1e-5)
+    kept = parameters(sizes, seed=1)
+    alone.save(kept)
+    assert torch.equal(kept[0][0], weights)
+
+
+def test_the_first_layer_alone_refuses_what_does_not_fit():
+    images = _fused.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
+    trained = network([20, 5, 3])
+    trained.load(parameters([20, 5, 3]))
+
+    for first, last in ((0, 4), (-1, 2), (2, 1)):
+        with pytest.raises(IndexError):
+            trained.first_layer(images, first, last, torch.zeros(max(last - first, 0), 5))
+    for z in (torch.zeros(2, 5), torch.zeros(3, 4)):
+        with pytest.raises(ValueError, match="a row of the first layer's width"):
+            trained.first_layer(images, 0, 3, z)
+    with pytest.raises(ValueError, match="shape of the first layer's weights"):
+        trained.first_gradient(images, 0, 3, torch.zeros(3, 5), torch.zeros(20, 6))

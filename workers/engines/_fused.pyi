@@ -64,3 +64,19 @@ class TrainedNetwork:
             IndexError: there are no such images.
             ValueError: `logits` has another shape.
         """
+
+    def first_layer(self, images: SparseImages, first: int, last: int, z: Tensor) -> None:
+        """The first layer's z of the images first <= i < last, into z (images, n_out) float32.
+
+        Raises:
+            IndexError: there are no such images.
+            ValueError: z has another shape.
+        """
+
+    def first_gradient(self, images: SparseImages, first: int, last: int, deltas: Tensor, gradient: Tensor) -> None:
+        """∂C/∂W of the first layer, (n_in, n_out), from these images' δ, (images, n_out), both float32; summed.
+
+        Raises:
+            IndexError: there are no such images.
+            ValueError: deltas or gradient have another shape.
+        """

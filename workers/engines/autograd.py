@@ -3,7 +3,7 @@
 This is the oracle, not the fast path: where another engine differs from it beyond rounding, this one is right.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from time import perf_counter
 
@@ -17,6 +17,7 @@ from jobs.job import NeuronResult
 from jobs.spec import MnistSpec, NeuronSpec
 from workers.engines.mnist import learning_rate, train_epochs
 from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite, restore
+from workers.experiments.diagnosis import diagnosis
 from workers.experiments.inits import initial_layers
 from workers.experiments.losses import cost
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, evaluate_in_parts, initial_network, logits
@@ -146,6 +147,9 @@ class _MnistSteps:
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         return evaluate_in_parts(self.network, images, self._spec)
+
+    def diagnose(self, images: Images) -> Mapping[str, float]:
+        return diagnosis(self.network, images, self._spec)
 
 
 @torch.no_grad()

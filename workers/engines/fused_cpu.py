@@ -6,16 +6,18 @@ the same start and the same batches as the reference engine, and differs from it
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from jobs.spec import MnistSpec
+from jobs.spec import PIXELS, MnistSpec
 from workers.engines.mnist import learning_rate, train_epochs
 from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
+from workers.experiments.diagnosis import diagnosis
 from workers.experiments.inits import initial_layers
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network
 
@@ -72,6 +74,7 @@ def train_mnist(
 
 class _Steps:
     def __init__(self, spec: MnistSpec, images: Images, instruction_set: str) -> None:
+        self._spec = spec
         self._images = _sparse(images)
         self._rate = learning_rate(spec)
         self._native = _fused.TrainedNetwork(spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set)
@@ -110,6 +113,12 @@ class _Steps:
             correct, cost = correct + part_correct, cost + part_cost
             yield Evaluation(correct, cost / end, logits[:end])
 
+    def diagnose(self, images: Images) -> Mapping[str, float]:
+        network = self.network
+        self._load()
+        first_layer = _InkAlone(self._native, self._images)
+        return diagnosis(network, images, self._spec, first_layer=first_layer)
+
     def _is_finite(self) -> bool:
         return all(bool(part.isfinite().all()) for layer in self.network for part in layer)
 
@@ -117,6 +126,24 @@ class _Steps:
         if not self._is_native_current:
             self._native.load(self._tensors)
             self._is_native_current = True
+
+
+@dataclass(frozen=True, slots=True)
+class _InkAlone:
+    """The first layer of a network's diagnosis, on the first training images, by their ink alone."""
+
+    native: "_fused.TrainedNetwork"
+    images: "_fused.SparseImages"
+
+    def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:  # noqa: ARG002 - it has them already
+        z = torch.empty(part.stop - part.start, weights.shape[2])
+        self.native.first_layer(self.images, part.start, part.stop, z)
+        return z.mT.unsqueeze(0)
+
+    def gradient(self, delta: Tensor, part: slice) -> Tensor:
+        gradient = torch.empty(PIXELS, delta.shape[1])
+        self.native.first_gradient(self.images, part.start, part.stop, delta[0].mT.contiguous(), gradient)
+        return gradient.mT.unsqueeze(0)
 
 
 def prepare(sets: ImageSets) -> None:

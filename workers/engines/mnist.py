@@ -19,7 +19,7 @@ from jobs.job import MnistResult
 from jobs.spec import MnistSpec
 from workers.engines.report import Report, Snapshot, copied, ensure_finite, restore
 from workers.engines.step_costs import StepCosts
-from workers.experiments.diagnosis import diagnosed_images, diagnosis
+from workers.experiments.diagnosis import diagnosed_images
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, weights_sha256
 from workers.experiments.randomness import SampleOrder
 from workers.experiments.reading import final_network
@@ -51,6 +51,9 @@ class Steps(State, Protocol):
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         """What the images so far came to, after each part of a fraction of a second; the last is the whole."""
+
+    def diagnose(self, images: Images) -> Mapping[str, float]:
+        """The `diagnosis_metrics` of the network on these images, the first ones to train on."""
 
 
 class _Wish(Generic[T]):
@@ -116,7 +119,7 @@ def train_epochs(
             case Evaluate(wanted):
                 said.grant(steps.evaluate(wanted))
             case Diagnose():
-                said.grant(diagnosis(steps.network, diagnosed_images(images), spec))
+                said.grant(steps.diagnose(diagnosed_images(images)))
             case Report():
                 yield said
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -46,8 +47,42 @@ def diagnosed_images(images: ImageSets) -> Images:
     return images.train.first(_DIAGNOSED)
 
 
-def diagnosis(network: Network, images: Images, spec: MnistSpec) -> Mapping[str, float]:
-    """The `diagnosis_metrics` of one network on these images, by name."""
+class FirstLayer(Protocol):
+    """The first layer's part in both passes, on some images. Tensors are (lanes, units, samples or inputs)."""
+
+    def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
+        """The z of this part of the images, for W (lanes, n_in, n_out) and b (lanes, 1, n_out)."""
+
+    def gradient(self, delta: Tensor, part: slice) -> Tensor:
+        """∂C/∂W, (lanes, n_out, n_in), by this part's δ."""
+
+
+@dataclass(frozen=True, slots=True)
+class DensePixels:
+    """The first layer as a product with all pixels, (n, 784)."""
+
+    pixels: Tensor
+
+    def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
+        """As FirstLayer has it."""
+        return torch.baddbmm(biases.mT, weights.mT, self.pixels[part].mT.expand(len(weights), -1, -1))
+
+    def gradient(self, delta: Tensor, part: slice) -> Tensor:
+        """As FirstLayer has it."""
+        return delta @ self.pixels[part]
+
+
+def diagnosis(
+    network: Network, images: Images, spec: MnistSpec, *, first_layer: FirstLayer | None = None
+) -> Mapping[str, float]:
+    """The `diagnosis_metrics` of one network on these images, by name.
+
+    Args:
+        network: the layers.
+        images: on the network's device.
+        spec: how it is trained.
+        first_layer: computes the network's first layer on these images; a dense product if None.
+    """
     device = images.labels.device
     stack = Stack(
         [weights.detach().unsqueeze(0) for weights, _ in network],
@@ -56,11 +91,11 @@ def diagnosis(network: Network, images: Images, spec: MnistSpec) -> Mapping[str,
         torch.tensor([1 / DIGITS if spec.reduction == "mean_outputs" else 1.0], dtype=torch.float64, device=device),
         torch.tensor([spec.learning_rate], dtype=torch.float64, device=device),
     )
-    return diagnoses(stack, images)[0]
+    return diagnoses(stack, images, first_layer=first_layer)[0]
 
 
 @torch.no_grad()
-def diagnoses(stack: Stack, images: Images) -> Sequence[Mapping[str, float]]:
+def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = None) -> Sequence[Mapping[str, float]]:
     """The same of each network of a stack.
 
     Per layer l, counted from 1, over all its units and all images:
@@ -76,8 +111,9 @@ def diagnoses(stack: Stack, images: Images) -> Sequence[Mapping[str, float]]:
         slowdown_factor: the mean |δ| of cross-entropy over that of the quadratic loss; infinite where that is 0.
     """
     at_once = max(_MOST_NUMBERS // max(weights.shape[2] for weights in stack.weights) // len(stack.rates), 1)
-    parts = zip(torch.split(images.pixels, at_once), torch.split(images.targets, at_once), strict=True)
-    sums = reduce(_plus, (_sums(stack, pixels, targets) for pixels, targets in parts))
+    parts = (slice(start, min(start + at_once, len(images))) for start in range(0, len(images), at_once))
+    first = first_layer or DensePixels(images.pixels)
+    sums = reduce(_plus, (_sums(stack, first, images.targets[part], part) for part in parts))
     found = {name: _norm(total) if total.dim() == 3 else total for name, total in sums.items()}
     for layer, (weights, biases) in enumerate(zip(stack.weights, stack.biases, strict=True), start=1):
         found[f"weights.{layer}"] = _norm(weights)
@@ -111,31 +147,37 @@ def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> M
     return figures
 
 
-def _sums(stack: Stack, pixels: Tensor, targets: Tensor) -> dict[str, Tensor]:
+def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -> dict[str, Tensor]:
     """Of one part of the images, for each layer: how many are saturated, σ′(z), and ∂C/∂W; of the output by loss.
 
     Numbers are (lanes,), gradients (lanes, n_out, n_in), of a cost that is summed over outputs and over images.
     Activations here are (lanes, units, samples): for few units that is the faster way.
     """
-    output, a = len(stack.weights), pixels.mT.expand(len(stack.rates), -1, -1)
-    inputs, slopes = [a], []
-    for weights, biases in zip(stack.weights[:-1], stack.biases[:-1], strict=True):
-        a = torch.sigmoid_(torch.baddbmm(biases.mT, weights.mT, a))
-        inputs.append(a)
+    z = first_layer.logits(stack.weights[0], stack.biases[0], part)
+    activations, slopes = [], []
+    for weights, biases in zip(stack.weights[1:], stack.biases[1:], strict=True):
+        a = torch.sigmoid(z)
+        activations.append(a)
         slopes.append(a * (1 - a))
-    deltas, slope = _output_deltas(torch.baddbmm(stack.biases[-1].mT, stack.weights[-1].mT, a), targets.mT)
+        z = torch.baddbmm(biases.mT, weights.mT, a)
+    deltas, slope = _output_deltas(z, targets.mT)
     slopes.append(slope)
     found = {}
     for layer, slope in enumerate(slopes, start=1):
         found[f"saturated.{layer}"] = (slope < SATURATED_BELOW).count_nonzero(dim=(1, 2))
         found[f"sigmoid_prime.{layer}"] = slope.sum(dim=(1, 2))
+
+    def gradient(layer: int, delta: Tensor) -> Tensor:
+        return delta @ activations[layer - 2].mT if layer > 1 else first_layer.gradient(delta, part)
+
+    output = len(stack.weights)
     for loss, each in deltas.items():
         found[f"delta.{loss}"] = each.abs().sum(dim=(1, 2))
-        found[f"gradient.{loss}"] = each.float() @ inputs[-1].mT
+        found[f"gradient.{loss}"] = gradient(output, each.float())
     delta = torch.where(stack.is_quadratic[:, None, None], deltas["quadratic"], deltas["cross_entropy"]).float()
     for layer in range(output - 1, 0, -1):
         delta = (stack.weights[layer] @ delta) * slopes[layer - 1]
-        found[f"gradient.{layer}"] = delta @ inputs[layer - 1].mT
+        found[f"gradient.{layer}"] = gradient(layer, delta)
     return found
 
 

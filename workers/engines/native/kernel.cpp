@@ -267,9 +267,63 @@ Evaluation evaluate(const Network& network, float* memory, const Images& images,
   return found;
 }
 
+// The first layer by itself: a batch of images, a row of its outputs' width for each, and room for weights.
+struct Alone {
+  Batch batch;
+  float* rows;  // (kEvaluated, padded(n_out))
+  FirstLayer layer;
+};
+
+Alone alone(const Network& network, const Images& images, float* scratch, std::size_t* taken = nullptr) {
+  Memory memory{scratch};
+  const std::size_t width = padded(network.sizes[1]);
+  Alone found;
+  found.batch = {reinterpret_cast<Sample*>(memory.floats(kEvaluated * sizeof(Sample) / sizeof(float))),
+                 memory.floats(kEvaluated * value_room(images))};
+  found.rows = memory.floats(kEvaluated * width);
+  found.layer = {memory.floats((network.sizes[0] + 1) * width), nullptr, network.sizes[0], network.sizes[1]};
+  if (taken != nullptr) *taken = memory.taken;
+  return found;
+}
+
+std::size_t first_layer_scratch(const Network& network, const Images& images) {
+  std::size_t taken;
+  alone(network, images, nullptr, &taken);
+  return taken;
+}
+
+void first_layer(const Network& network, float* memory, const Images& images, std::int64_t first, std::int64_t last,
+                 float* z, float* scratch) {
+  const FirstLayer layer = parted(network, memory).first;
+  Alone room = alone(network, images, scratch);
+  const int stride = padded(layer.n_out);
+  for (std::int64_t start = first; start < last; start += kEvaluated) {
+    const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
+    unpack(images, rows, room.batch, [start](int s) { return start + s; });
+    pass(layer, {nullptr, nullptr, &room.batch, room.rows, rows});
+    for (int s = 0; s < rows; ++s, z += layer.n_out) copy(z, room.rows + s * stride, layer.n_out);
+  }
+}
+
+void first_gradient(const Network& network, const Images& images, std::int64_t first, std::int64_t last,
+                    const float* deltas, float* gradient, float* scratch) {
+  Alone room = alone(network, images, scratch);
+  const int n_out = room.layer.n_out, stride = padded(n_out);
+  __builtin_memset(room.layer.panels, 0, sizeof(float) * (room.layer.n_in + 1) * stride);
+  __builtin_memset(room.rows, 0, sizeof(float) * kEvaluated * stride);  // the padding
+  for (std::int64_t start = first; start < last; start += kEvaluated) {
+    const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
+    unpack(images, rows, room.batch, [start](int s) { return start + s; });
+    for (int s = 0; s < rows; ++s, deltas += n_out) copy(room.rows + s * stride, deltas, n_out);
+    pass(room.layer, {&room.batch, room.rows, nullptr, nullptr, rows});
+  }
+  each_row(room.layer, gradient, [](const float* row, float* plain, int n) { copy(plain, row, n); });
+}
+
 }  // namespace
 
 extern const Kernel kernel;
-const Kernel kernel{FUSED_NAME, parameters, load, save, scratch, train, evaluate};
+const Kernel kernel{FUSED_NAME, parameters,          load,        save,          scratch, train,
+                    evaluate,   first_layer_scratch, first_layer, first_gradient};
 
 }  // namespace fused::FUSED_ISA

@@ -64,6 +64,13 @@ struct Kernel {
   // Images first <= i < last, and the logits of each, row by row; needs scratch for batches of kEvaluated.
   Evaluation (*evaluate)(const Network&, float* parameters, const Images&, std::int64_t first, std::int64_t last,
                          float* logits, float* scratch);
+  // The first layer alone, for images first <= i < last: their z (n_out,), row by row; and the gradient of W by what a
+  // sample's δ (n_out,) is, summed over them, (n_in, n_out). Both need scratch for first_layer_scratch.
+  std::size_t (*first_layer_scratch)(const Network&, const Images&);
+  void (*first_layer)(const Network&, float* parameters, const Images&, std::int64_t first, std::int64_t last, float* z,
+                      float* scratch);
+  void (*first_gradient)(const Network&, const Images&, std::int64_t first, std::int64_t last, const float* deltas,
+                         float* gradient, float* scratch);
 };
 
 constexpr int kEvaluated = 32;

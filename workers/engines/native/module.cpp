@@ -191,8 +191,33 @@ class TrainedNetwork {
     return {found.correct, found.cost};
   }
 
+  void first_layer(const SparseImages& images, std::int64_t first, std::int64_t last, Array<float, nb::ndim<2>> z) {
+    float* scratch = alone(images, first, last, z);
+    nb::gil_scoped_release release;
+    kernel_.first_layer(network_, parameters(), images.view(), first, last, z.data(), scratch);
+  }
+
+  void first_gradient(const SparseImages& images, std::int64_t first, std::int64_t last,
+                      Array<const float, nb::ndim<2>> deltas, Array<float, nb::ndim<2>> gradient) {
+    float* scratch = alone(images, first, last, deltas);
+    if (gradient.shape(0) != static_cast<std::size_t>(sizes_[0]) || gradient.shape(1) != deltas.shape(1))
+      throw std::invalid_argument("the gradient must have the shape of the first layer's weights");
+    nb::gil_scoped_release release;
+    kernel_.first_gradient(network_, images.view(), first, last, deltas.data(), gradient.data(), scratch);
+  }
+
  private:
   float* parameters() { return parameters_.at_least(0); }
+
+  // Scratch memory for these images and a row for each of the first layer's outputs; throws if they do not fit.
+  template <typename Rows>
+  float* alone(const SparseImages& images, std::int64_t first, std::int64_t last, const Rows& rows) {
+    const Images view = fitting(images);
+    if (first < 0 || last < first || last > images.size()) throw nb::index_error("no such images");
+    if (rows.shape(0) != static_cast<std::size_t>(last - first) || rows.shape(1) != static_cast<std::size_t>(sizes_[1]))
+      throw std::invalid_argument("there must be a row of the first layer's width for each image");
+    return scratch_.at_least(kernel_.first_layer_scratch(network_, view));
+  }
 
   Images fitting(const SparseImages& images) const {
     const Images view = images.view();
@@ -239,5 +264,8 @@ NB_MODULE(_fused, m) {
       .def("load", &TrainedNetwork::load, "layers"_a)
       .def("save", &TrainedNetwork::save, "layers"_a)
       .def("train", &TrainedNetwork::train, "images"_a, "batches"_a, "learning_rate"_a, "costs"_a)
-      .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a, "logits"_a);
+      .def("evaluate", &TrainedNetwork::evaluate, "images"_a, "first"_a, "last"_a, "logits"_a)
+      .def("first_layer", &TrainedNetwork::first_layer, "images"_a, "first"_a, "last"_a, "z"_a)
+      .def("first_gradient", &TrainedNetwork::first_gradient, "images"_a, "first"_a, "last"_a, "deltas"_a,
+           "gradient"_a);
 }
