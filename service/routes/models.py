@@ -1,5 +1,7 @@
 """What became of a trained network: the model itself, what it reads, and where it errs."""
 
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -9,25 +11,27 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
 from jobs.errors import InvalidRequest, JobNotFound, ModelNotFound, ModelNotReady, NoTestImages, StoreUnavailable
+from jobs.job import Job
 from jobs.spec import NeuronSpec
 from jobs.store import JobStore
 from service import confusions, mistakes
-from service.caching import IfNoneMatch, is_known
+from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.creation import BODY_ERRORS
-from service.dependencies import Store
+from service.dependencies import DrawnPictures, Store
 from service.drawing import MEDIA_TYPES, Format
 from service.limits import takes_json
 from service.model_schemas import ConfusionOut, MistakeList, PredictionIn, PredictionOut
 from service.networks import layers_of, logits, neuron_file, sigmoid
 from service.problems import documents
+from service.routes.curves import TAGGED
 
 _NO_MODEL = (JobNotFound, ModelNotFound, ModelNotReady)
 
 router = APIRouter(tags=["models"], responses=documents(*_NO_MODEL, InvalidRequest, StoreUnavailable))
 
 _NO_READER = documents(InvalidRequest, NoTestImages)
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}},
+_PICTURE: dict[int | str, dict[str, Any]] = TAGGED | {
+    200: TAGGED[200] | {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}},
 }
 _BYTES = "application/octet-stream"
 _TEXT_HEADER = {"schema": {"type": "string"}}
@@ -63,9 +67,10 @@ def get_model(
         file = onnx_of(file)
     etag = f'"{sha256(file).hexdigest()}"'
     if is_known(etag, if_none_match):
-        return Response(status_code=304, headers={"ETag": etag})
+        return unchanged(etag)
     disposition = f'attachment; filename="{job_id}.{parameters.format}"'
-    return Response(file, media_type=_BYTES, headers={"ETag": etag, "Content-Disposition": disposition})
+    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Content-Disposition": disposition}
+    return Response(file, media_type=_BYTES, headers=headers)
 
 
 @router.post(
@@ -86,10 +91,12 @@ def get_confusion(job_id: str, store: Store) -> ConfusionOut:
 
 
 @router.get("/jobs/{job_id}/confusion.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
-def get_confusion_picture(job_id: str, file_format: Format, store: Store) -> Response:
+def get_confusion_picture(
+    job_id: str, file_format: Format, store: Store, pictures: DrawnPictures, if_none_match: IfNoneMatch = None
+) -> Response:
     """The same as a picture."""
-    picture = confusions.draw(store.get(job_id), store.confusion(job_id), file_format=file_format)
-    return Response(picture, media_type=MEDIA_TYPES[file_format])
+    draw = partial(confusions.draw, confusion=store.confusion(job_id))
+    return _picture("confusion", store.get(job_id), file_format, draw, pictures, if_none_match)
 
 
 @router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
@@ -99,10 +106,28 @@ def list_mistakes(job_id: str, store: Store) -> MistakeList:
 
 
 @router.get("/jobs/{job_id}/mistakes.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
-def get_mistakes_picture(job_id: str, file_format: Format, store: Store) -> Response:
+def get_mistakes_picture(
+    job_id: str, file_format: Format, store: Store, pictures: DrawnPictures, if_none_match: IfNoneMatch = None
+) -> Response:
     """The same as a picture: each image, what it is, and for what it is taken."""
-    picture = mistakes.draw(store.get(job_id), store.mistakes(job_id), file_format=file_format)
-    return Response(picture, media_type=MEDIA_TYPES[file_format])
+    draw = partial(mistakes.draw, mistakes=store.mistakes(job_id))
+    return _picture("mistakes", store.get(job_id), file_format, draw, pictures, if_none_match)
+
+
+def _picture(
+    what: str,
+    job: Job,
+    file_format: Format,
+    draw: Callable[..., bytes],
+    pictures: DrawnPictures,
+    if_none_match: str | None,
+) -> Response:
+    etag = etag_of(what, file_format, job.id, job.version)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+    picture = pictures.get(etag, lambda: draw(job, file_format=file_format))
+    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
+    return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
 
 
 def _file(store: JobStore, job_id: str) -> bytes:

@@ -168,12 +168,17 @@ def test_pictures_are_pictures_and_the_same_each_time(client, trained, which, wh
     assert b"read as" in svg.content.replace(b"<!-- ", b"")
     assert client.get(f"{path}.png").content == png.content
     assert client.get(f"{path}.svg").content == svg.content
+    for picture, suffix in ((png, "png"), (svg, "svg")):
+        again = client.get(f"{path}.{suffix}", headers={"If-None-Match": picture.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert png.headers["etag"] != svg.headers["etag"]
 
 
 @pytest.mark.parametrize("path", ["predict", "confusion", "confusion.svg", "mistakes", "mistakes.png"])
 def test_what_only_a_network_has_is_refused_for_a_neuron(client, trained, path):
     body = {"images": [[0] * 784]}
-    answer = client.request("POST" if path == "predict" else "GET", f"/{trained.neuron}/{path}", json=body)
+    method = "POST" if path == "predict" else "GET"
+    answer = client.request(method, f"/{trained.neuron}/{path}", json=body, headers={"If-None-Match": "*"})
 
     assert "reads no images" in problem(answer, 422, "no_test_images")["detail"]
 
