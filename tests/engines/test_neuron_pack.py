@@ -165,8 +165,8 @@ def test_short_lanes_end_early_and_nobody_waits_for_what_nobody_asks_for():
     width = len(program._targets)
     del lanes[2:]
     gc.collect()
-    next(lanes[0])
-    next(lanes[0])
+    for _ in range(6):  # four chunks may wait for it, one for each point of the short lane; the next is trained
+        next(lanes[0])
 
     assert ended[-1].result.final_cost == ended[-1].curve.series["cost"][-1]
     assert (width, len(program._targets)) == (128, 64)
