@@ -1,5 +1,6 @@
 """What a metric is called on an axis, with its unit, and how its values are scaled there."""
 
+import textwrap
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _LABELS = {
 _LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
 _COSTS = frozenset({"cost", "cost_min", "cost_max", "test_cost"})
 _PERCENT = frozenset({"accuracy", "validation_accuracy"})
+# Characters that fit beside a diagram.
+_LINE = 38
 _COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 
 
@@ -53,11 +56,16 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     if metric in _COSTS:
         units = {_COST_UNITS[loss] for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
-    return Label(text, 100.0 if metric in _PERCENT else 1.0)
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _LINE)]
+    return Label("\n".join(lines), 100.0 if metric in _PERCENT else 1.0)
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
     """What the x axis of a curve counts."""
     if isinstance(spec, NeuronSpec):
         return "updates made"
-    return "finished epochs, counted from 0" if granularity == "epoch" else f"steps, {STEPS_A_POINT} a point"
+    return (
+        "finished epochs, counted from 0"
+        if granularity == "epoch"
+        else f"training steps, a point for each {STEPS_A_POINT}"
+    )
