@@ -122,7 +122,7 @@ class _PlainLog(LogFormatterSciNotation):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         text: str = super().__call__(x, pos)
-        return f"{x:g}" if text and 1e-3 <= abs(x) < 1e5 else text
+        return f"{x:g}" if text and 1e-4 <= abs(x) < 1e5 else text
 
 
 def _legend_columns(names: Sequence[str]) -> int:

@@ -62,7 +62,8 @@ def draw(
         if names:
             canvas.legend(handles, names)
 
-    return picture(title or title_of_all([line.job for line in lines]), len(metrics), paint, file_format=file_format, names=names)
+    shown = title or title_of_all([line.job for line in lines])
+    return picture(shown, len(metrics), paint, file_format=file_format, names=names)
 
 
 def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list[Artist]:
@@ -86,9 +87,8 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list
     axes.set_ylabel(text)
     if not known or (log and max(known) <= 0):
         axes.set_yticks([])
-        nothing = (
-            "nothing above 0" if known else "no finite values" if any(line.x for line in lines) else "no points yet"
-        )
+        reached = "no finite values" if any(line.x for line in lines) else "no points yet"
+        nothing = "no values above 0" if known else reached
         axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
     elif log:
         logarithmic(axes)

@@ -151,7 +151,8 @@ def _difference(ids: Sequence[str], found: Difference) -> DifferenceOut:
 
 def _results(jobs: Sequence[Job]) -> list[ResultOut]:
     results: dict[str, Mapping[str, Any]] = {
-        job.id: job.result.model_dump(mode="json") if job.result is not None else {} for job in jobs
+        job.id: job.result.model_dump(mode="json", exclude={"experiment"}) if job.result is not None else {}
+        for job in jobs
     }
     fields = dict.fromkeys(field for result in results.values() for field in result)
     return [

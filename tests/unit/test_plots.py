@@ -43,7 +43,7 @@ def test_the_legend_names_only_what_differs(submit):
     jobs = [submit({"experiment": "neuron", "loss": loss}) for loss in ("quadratic", "cross_entropy")]
 
     said = comments(draw([line(job, 1.0, 0.5) for job in jobs], **DRAWN)).splitlines()
-    assert {"loss quadratic", "loss cross_entropy", "2 jobs compared: neuron", "updates made"} <= set(said)
+    assert {"loss quadratic", "loss cross_entropy", "2 jobs compared: one sigmoid neuron", "updates made"} <= set(said)
     alike = [submit(), submit()]
     said = comments(draw([line(job, 1.0) for job in alike], **DRAWN)).splitlines()
     assert {job.id for job in alike} <= set(said)
