@@ -202,6 +202,18 @@ def test_a_curve_longer_than_one_answer_comes_back_whole(client, long_job):
     curve = client.curve(long_job.id, ["output"])
     assert curve.x == list(range(100_002))
     assert curve.series["output"][-1] == long_job.result["final_output"]
+    assert (curve.total_points, curve.next_from, curve.sampled) == (100_002, 100_002, False)
+
+
+@pytest.mark.slow
+def test_a_long_curve_is_sampled_when_few_points_are_wanted(client, long_job):
+    curve = client.curve(long_job.id, "cost,output", max_points=500)
+
+    assert (curve.sampled, curve.total_points, curve.next_from) == (True, 100_002, 100_002)
+    assert len(curve.x) <= 500
+    assert (curve.x[0], curve.x[-1]) == (0, 100_001)
+    whole = client.curve(long_job.id, "output")
+    assert curve.series["output"] == [whole.series["output"][x] for x in curve.x]
 
 
 def test_several_jobs_are_compared_in_one_plot(client):

@@ -104,6 +104,7 @@ def test_watch_ends_with_the_result(run, finished):
         ["watch", "{job}"],
         ["list", "--limit", "1"],
         ["curve", "{job}", "--metrics", "cost,output"],
+        ["curve", "{job}", "--granularity", "step", "--max-points", "20"],
         ["transcript", "{job}"],
         ["presets"],
         ["validate", "--preset", "mnist-quadratic"],
@@ -140,6 +141,31 @@ def test_several_jobs_make_one_plot(run, finished, tmp_path):
     plot = tmp_path / "plot.svg"
     assert run("curve", finished, other, "--plot", str(plot), "--metrics", "output").code == 0
     assert "<svg" in plot.read_text()
+
+
+def test_jobs_are_compared_side_by_side(run, finished, tmp_path):
+    other = run("submit", "--preset", "neuron-slow-cross-entropy", "--watch").out.strip()
+    plot = tmp_path / "plot.svg"
+    shown = run("compare", finished, other, "--plot", str(plot), "--metrics", "output")
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert lines[0].split() == [finished, other]
+    assert ["loss", "quadratic", "cross_entropy"] in [line.split() for line in lines]
+    assert ["epochs", "40", "300"] in [line.split() for line in lines]
+    assert any(line.startswith("final_output") for line in lines)
+    assert "<svg" in plot.read_text()
+
+    comparison = json.loads(run("compare", finished, other, "--json", "--metrics", "output", "--max-points", "10").out)
+    assert comparison["curves"]["sampled"]
+    assert run("compare", finished, other, "--csv").out.splitlines()[0].startswith(f"x,{finished}.cost,")
+
+
+def test_a_curve_is_shown_by_steps_and_by_few_points(run, finished):
+    rows = run("curve", finished, "--csv", "--metrics", "cost", "--granularity", "step", "--max-points", "4").out
+    assert len(rows.splitlines()) <= 5
+    assert rows.splitlines()[-1].startswith("40,")
+    refused = run("curve", finished, "--max-points", "1")
+    assert (refused.code, "at least 16" in refused.err) == (2, True)
 
 
 def test_the_worker_that_up_started_is_listed(run, finished):
@@ -211,6 +237,11 @@ def test_a_metric_that_is_not_recorded_is_a_usage_error(run, finished):
         ["curve", ""],
         ["curve", "a", "--plot", "plot.gif"],
         ["curve", "a", "--csv", "--json"],
+        ["curve", "a", "--granularity", "second"],
+        ["curve", "a", "--plot", "plot.svg", "--max-points", "10"],
+        ["compare", "a"],
+        ["compare", "a", "b", "--csv", "--json"],
+        ["compare", "a", "b", "--title", "T"],
         ["list", "--url", "nonsense"],
         ["list", "--order", "beauty"],
         ["up", "--port", "65536"],
