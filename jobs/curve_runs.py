@@ -1,6 +1,6 @@
 """Curves in the database: stored in the runs of points in which they were reported, read by range."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +60,7 @@ def read_curve(
     spec = spec_of(row)
     table = RUNS["epoch" if isinstance(spec, NeuronSpec) else granularity]
     known = _known_metrics(tx, row.pk, spec, granularity, table)
-    if unknown := [metric for metric in metrics or () if metric not in known]:
-        message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
-        raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
+    ensure_known(metrics or (), known)
     stride = stride_of(spec, granularity)
     start = -(-first // stride)
     recorded = tx.scalar(select(func.max(table.c.last_x)).where(table.c.job_pk == row.pk))
@@ -80,6 +78,13 @@ def read_curve(
     )
     found = points if len(points) else Curve(start).only(wanted)
     return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
+
+
+def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
+    """Raise UnknownMetric, naming those that are known, unless all of the metrics are."""
+    if unknown := [metric for metric in metrics if metric not in known]:
+        message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
+        raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
 
 
 def _known_metrics(

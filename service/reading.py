@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from jobs.curve_runs import CurvePage
+from jobs.curve_runs import CurvePage, ensure_known
 from jobs.curves import Curve, Granularity
-from jobs.errors import InvalidRequest, UnknownMetric
+from jobs.errors import InvalidRequest
 from jobs.sampling import Sample, fewest_points, sampled, whole
 from jobs.store import JobStore
 from jobs.validation import FieldError
@@ -51,9 +51,7 @@ class Reading:
 
     def _resolved(self, metrics: Sequence[str] | None) -> tuple[str, ...]:
         known = dict.fromkeys(metric for head in self._heads for metric in head.known)
-        if unknown := [metric for metric in metrics or () if metric not in known]:
-            message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
-            raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
+        ensure_known(metrics or (), known)
         return tuple(metrics or (metric for metric in known if all(metric in head.known for head in self._heads)))
 
     @property

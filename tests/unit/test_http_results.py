@@ -278,9 +278,7 @@ def test_a_plot_of_an_unchanged_job_is_neither_read_nor_drawn_again(http, traine
     assert drawn["times"] == 6
 
 
-@pytest.mark.parametrize(
-    "path", ["curve", "curve.svg", "curve.png", "curve?granularity=step", "curve?metrics=cost&max_points=10"]
-)
+@pytest.mark.parametrize("path", ["curve", "curve.svg", "curve?granularity=step", "curve?metrics=cost&max_points=10"])
 def test_whatever_is_recorded_of_a_job_makes_its_tag_another(http, store, submit, claim, path):
     job = submit(MNIST)
     url = f"/v1/jobs/{job.id}/{path}"
