@@ -70,6 +70,14 @@ class SweepSubmission(StrictModel):
         for indices in product(*(range(len(values)) for values in self.grid.values())):
             yield dict(zip(self.grid, indices, strict=True))
 
+    def settings(self, cell: int) -> dict[str, Any]:
+        """What a cell sets: for each swept field its value, as it was submitted."""
+        settings: dict[str, Any] = {}
+        for name, values in reversed(self.grid.items()):
+            cell, index = divmod(cell, len(values))
+            settings[name] = values[index]
+        return dict(reversed(settings.items()))
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
@@ -84,7 +92,8 @@ class PlannedJob:
 class Sweep:
     """A sweep as it stands: what was submitted, and how many of its jobs are in each state.
 
-    Jobs that were deleted are not counted, and a sweep whose last job is deleted is gone with it.
+    Of a cell's repeat that was retried, the newest job is counted. Jobs that were deleted are not counted, and a sweep
+    whose last job is deleted is gone with it.
     """
 
     id: str

@@ -100,6 +100,8 @@ jobs = Table(
     Column("sweep_id", String(40)),
     Column("cell", Integer),
     Column("repeat", Integer),
+    # A newer job has been queued in its place. True if, and only if, its sweep has one of the same cell and repeat.
+    Column("superseded", Boolean, nullable=False, server_default=false()),
     Column("requested_engine", String(16), nullable=False),
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
@@ -137,7 +139,8 @@ jobs = Table(
     ),
     Index("ix_jobs_running", "attempt_pk", **_where("status = 'running'")),
     Index("ix_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL AND NOT pinned")),
-    Index("ix_jobs_sweep", "sweep_id", "status", **_where("sweep_id IS NOT NULL")),
+    Index("ix_jobs_sweep", "sweep_id", "superseded", "status", **_where("sweep_id IS NOT NULL")),
+    Index("ix_jobs_cell", "sweep_id", "cell", "repeat", **_where("sweep_id IS NOT NULL")),
 )
 
 # A sweep is a name for its jobs, and what they were made from. It is gone when the last of them is.

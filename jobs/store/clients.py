@@ -19,7 +19,7 @@ from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
 from jobs.rows import event_of, job_of, waiting
 from jobs.starts import Start, read_start
 from jobs.store.base import OnDatabase, sought
-from jobs.store.sweeps import forget_if_empty
+from jobs.store.sweeps import after_deletion
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import events, job_tags, jobs
 from jobs.transitions import cancel_all, change, move, request_all
@@ -184,8 +184,7 @@ class ForClients(OnDatabase):
             if not JobStatus(row.status).is_terminal:
                 raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
             tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
-            if row.sweep_id is not None:
-                forget_if_empty(tx, [row.sweep_id])
+            after_deletion(tx, [row])
 
     def events(self, job_id: str) -> tuple[Event, ...]:
         """Everything that happened to the job, the first first. Raises JobNotFound."""

@@ -1,7 +1,7 @@
-"""The store as clients use it for sweeps: thousands of jobs submitted, seen and cancelled as one."""
+"""The store as clients use it for sweeps: thousands of jobs submitted, seen, cancelled and retried as one."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from jobs.enqueue import enqueue, job_values
 from jobs.errors import IdempotencyKeyReused, SweepNotFound
 from jobs.lifecycle import JobStatus
 from jobs.listing import SweepPage, select_sweeps, sweep_cursor_behind
+from jobs.retries import retry_values, revive, supersede
 from jobs.store.base import OnDatabase, sought
 from jobs.sweeps import PlannedJob, Sweep, SweepSubmission, planned
 from jobs.tables import jobs, sweeps
@@ -96,6 +97,28 @@ class ForSweeps(OnDatabase):
             cancel_all(tx, rows, self._by_client(tx, "cancelled with its sweep"))
             return self._sweep(tx, sweep_id)
 
+    def retry_sweep(self, sweep_id: str) -> Sweep:
+        """Queue a new job in place of each that failed, with the same spec; if none has, nothing. It counts instead.
+
+        Raises:
+            SweepNotFound: there is no such sweep.
+        """
+        with self._database.write() as tx:
+            submission = self._sweep(tx, sweep_id).submission
+            # Locked: of two who retry at once, the second finds them superseded.
+            failed = tx.execute(
+                select(jobs)
+                .where(jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.status == JobStatus.FAILED)
+                .order_by(jobs.c.pk)
+                .with_for_update()
+            ).all()
+            if failed:
+                cause = self._by_client(tx, f"submitted by a retry of the sweep {sweep_id}")
+                values = [retry_values(row, submission) for row in failed]
+                enqueue(tx, values, cause, priority=submission.priority, tags=submission.tags)
+                supersede(tx, failed, [each["id"] for each in values], cause)
+            return self._sweep(tx, sweep_id)
+
     def _sweep(self, tx: Connection, sweep_id: str) -> Sweep:
         row = tx.execute(select(sweeps).where(sweeps.c.id == sought(sweep_id))).one_or_none()
         if row is None:
@@ -103,9 +126,14 @@ class ForSweeps(OnDatabase):
         return _sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
 
 
-def forget_if_empty(tx: Connection, sweep_ids: Collection[str]) -> None:
-    """Forget those of these sweeps whose last job was deleted."""
-    if sweep_ids:
+def after_deletion(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
+    """Bring sweeps up to date whose jobs, given by their former rows, were deleted; some may be of no sweep.
+
+    What a deleted job stood in place of counts again. A sweep whose last job it was is forgotten.
+    """
+    of_sweeps = [row for row in deleted if row.sweep_id is not None]
+    revive(tx, of_sweeps)
+    if sweep_ids := {row.sweep_id for row in of_sweeps}:
         these = sweeps.c.id.in_(sweep_ids)
         # Locked first: of two who delete the last two jobs of a sweep at once, one sees what the other has done.
         tx.execute(select(sweeps.c.pk).where(these).order_by(sweeps.c.pk).with_for_update())
@@ -130,7 +158,8 @@ def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | 
 def _counts(tx: Connection, sweep_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {sweep_id: {} for sweep_id in sweep_ids}
     counted = select(jobs.c.sweep_id, jobs.c.status, func.count()).group_by(jobs.c.sweep_id, jobs.c.status)
-    for sweep_id, status, count in tx.execute(counted.where(jobs.c.sweep_id.in_(sweep_ids))):
+    newest = jobs.c.sweep_id.in_(sweep_ids), ~jobs.c.superseded
+    for sweep_id, status, count in tx.execute(counted.where(*newest)):
         counts[sweep_id][status] = count
     return counts
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Column, Connection, delete, select, text
 
 from jobs import leases, transitions
 from jobs.store.base import OnDatabase
-from jobs.store.sweeps import forget_if_empty
+from jobs.store.sweeps import after_deletion
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, make, requeued
 
@@ -42,9 +43,10 @@ class ForUpkeep(OnDatabase):
         with self._database.write() as tx:
             before = self._now(tx) - timedelta(days=days)
             is_old = jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before
-            old = tx.execute(select(jobs.c.pk, jobs.c.sweep_id).where(*is_old).limit(limit)).all()
+            columns: list[Column[Any]] = [jobs.c.pk, jobs.c.sweep_id, jobs.c.cell, jobs.c.repeat]
+            old = tx.execute(select(*columns).where(*is_old).limit(limit)).all()
             tx.execute(delete(jobs).where(jobs.c.pk.in_([row.pk for row in old])))
-            forget_if_empty(tx, {row.sweep_id for row in old if row.sweep_id is not None})
+            after_deletion(tx, old)
             idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
             tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
             return len(old)

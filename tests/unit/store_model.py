@@ -35,15 +35,26 @@ class Model:
         return False
 
     def submit_sweep(self, sweep_id: str, job_ids: list[str], shape: tuple[str, str], priority: int) -> None:
-        for job_id in job_ids:
+        for repeat, job_id in enumerate(job_ids):
             self.submit(job_id, shape, priority, None, None)
-            self.jobs[job_id]["sweep"] = sweep_id
+            self.jobs[job_id] |= {"sweep": sweep_id, "repeat": repeat, "sweep_priority": priority}
 
     def sweep(self, sweep_id: str) -> list[dict[str, Any]]:
-        found = [job for job in self.jobs.values() if job["sweep"] == sweep_id]
+        """Of each repeat the newest job."""
+        found = {job["repeat"]: job for job in self.jobs.values() if job["sweep"] == sweep_id}
         if not found:
             raise SweepNotFound("")
-        return found
+        return list(found.values())
+
+    def to_retry(self, sweep_id: str) -> list[dict[str, Any]]:
+        failed = [job for job in self.sweep(sweep_id) if job["status"] == "failed"]
+        return sorted(failed, key=lambda job: job["number"])
+
+    def retry_sweep(self, sweep_id: str, job_ids: list[str]) -> None:
+        for job, job_id in zip(self.to_retry(sweep_id), job_ids, strict=True):
+            job["events"] += 1
+            self.submit(job_id, job["shape"], job["sweep_priority"], None, None)
+            self.jobs[job_id] |= {key: job[key] for key in ("sweep", "repeat", "sweep_priority")}
 
     def find(self, job_id: str) -> dict[str, Any]:
         if job_id not in self.jobs:

@@ -68,6 +68,7 @@ class Story(RuleBasedStateMachine):
         for device in ("cpu", "cuda:0"):
             self.register_worker(device)
             self.queue("neuron", "auto", 50, None)
+        self.queue_sweep("neuron", "auto", 51, 2)
 
     # One rule, as hypothesis leaves out half of all rules in each story, and one without claims would tell little.
     @rule(data=st.data())
@@ -75,7 +76,8 @@ class Story(RuleBasedStateMachine):
         often = [self.claim] * bool(self.model.queue()) + [self.record, self.end] * bool(self.held())
         sometimes = [self.submit, self.ask, self.retire, self.perform]
         seldom = [self.claim, self.clone, self.update, self.delete, self.register, self.renew, self.time_passes]
-        seldom += [self.submit_sweep, *[self.cancel_sweep] * bool(self.sweeps)]
+        seldom += [self.submit_sweep, *[self.cancel_sweep, self.retry_sweep] * bool(self.sweeps)]
+        often += [self.retry_sweep] * bool(self.with_failed_jobs())
         happens = pick(data.draw, [*often * 4, *sometimes * 2, *seldom, self.reap])
         note(happens.__name__)
         happens(data.draw)
@@ -146,9 +148,10 @@ class Story(RuleBasedStateMachine):
 
     def submit_sweep(self, draw: Draw) -> None:
         count = draw(st.integers(1, 3))
-        if len(self.model.jobs) + count > MAX_JOBS:
-            return
-        kind, device, priority = draw(kinds), draw(requested_devices), draw(priorities)
+        if len(self.model.jobs) + count <= MAX_JOBS:
+            self.queue_sweep(draw(kinds), draw(requested_devices), draw(priorities), count)
+
+    def queue_sweep(self, kind: str, device: str, priority: int, count: int) -> None:
         submission = SweepSubmission(spec=SPECS[kind], device=device, priority=priority, repeats=count)
         made: list[str] = []
 
@@ -163,6 +166,26 @@ class Story(RuleBasedStateMachine):
     def cancel_sweep(self, draw: Draw) -> None:
         sweep_id = pick(draw, self.sweeps)
         self.step(lambda: self.store.cancel_sweep(sweep_id) and None, lambda: self.model.cancel_sweep(sweep_id))
+
+    def retry_sweep(self, draw: Draw) -> None:
+        sweep_id = pick(draw, self.with_failed_jobs() or self.sweeps)
+        wanted = outcome(lambda: self.model.to_retry(sweep_id))
+        if isinstance(wanted, list) and len(self.model.jobs) + len(wanted) > MAX_JOBS + 5:
+            return
+        made: list[str] = []
+
+        def real() -> None:
+            self.store.retry_sweep(sweep_id)
+            page = self.store.list(JobQuery(sweep_id=sweep_id, order="created_at"))
+            made.extend(job.id for job in page.items if job.id not in self.ids)
+
+        self.step(real, lambda: self.model.retry_sweep(sweep_id, made))
+        self.ids += made
+        self.done["jobs retried"] += len(made)
+
+    def with_failed_jobs(self) -> list[str]:
+        failed = {job["sweep"] for job in self.model.jobs.values() if job["status"] == "failed"}
+        return [sweep_id for sweep_id in self.sweeps if sweep_id in failed and self.model.to_retry(sweep_id)]
 
     def clone(self, draw: Draw) -> None:
         job_id, priority, key = pick(draw, self.ids), draw(st.none() | priorities), draw(keys)
@@ -261,7 +284,7 @@ class Story(RuleBasedStateMachine):
                 HandBack("told to stop"),
                 Restart("begins anew"),
             ]
-            chosen = pick(draw, [*turns, *turns[2:] * 2])
+            chosen = pick(draw, [*turns, *turns[1:] * 2])
             if isinstance(chosen, Restart) or draw(st.booleans()):
                 return Write(claim, turn=chosen)
             return replace(self.progress(draw, claim), turn=chosen)

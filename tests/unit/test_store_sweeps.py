@@ -1,23 +1,24 @@
 """Sweeps in the store: many jobs submitted, seen, listed and cancelled as one."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from time import process_time
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from jobs.enqueue import job_values
 from jobs.errors import IdempotencyKeyReused, InvalidRequest, JobNotFound, SweepNotFound
-from jobs.job import Job, Request
+from jobs.job import Failure, Job, Request
 from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
 from jobs.store import JobStore
-from jobs.submission import Clone, Submission
+from jobs.submission import Clone, JobChanges, Submission
 from jobs.sweeps import Sweep, SweepSubmission, planned
 from jobs.tables import events, job_tags, jobs
 from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
-from tests.unit.writing import confirm_cancel, finish, record
+from tests.unit.writing import confirm_cancel, fail, finish, record
 
 
 def sweep_of(**fields: object) -> SweepSubmission:
@@ -190,7 +191,7 @@ def test_a_sweep_is_cancelled_while_workers_claim_train_and_die(opened, store):
 
 
 def test_an_unknown_sweep_is_not_found(store):
-    for look in (store.sweep, store.cancel_sweep):
+    for look in (store.sweep, store.cancel_sweep, store.retry_sweep):
         with pytest.raises(SweepNotFound):
             look("swp_0")
     assert store.list(JobQuery(sweep_id="swp_0")).items == ()
@@ -346,3 +347,167 @@ def test_5000_jobs_are_queued_and_cancelled_in_one_transaction_each_with_few_sta
     assert process_time() - started < 2
     assert len(commits) == 2
     assert len(statements) < 20
+
+
+def fail_all(store, held) -> None:
+    for claim in held:
+        fail(store, claim, Failure("diverged", "cost was no longer finite"))
+
+
+def test_a_retry_queues_a_new_job_in_place_of_each_that_failed(store, jobs_of, claim_as, worker):
+    submission = sweep_of(name="n", tags={"a": "b"}, priority=60, device="cpu", max_runtime_seconds=9.0)
+    sweep = store.submit_sweep(submission).sweep
+    held = claim_as(worker, limit=3)
+    finish(store, held[0], RESULT)
+    fail_all(store, held[1:])
+    store.cancel(jobs_of(sweep.id)[7].id)
+    failed = jobs_of(sweep.id)[1:3]
+
+    assert counts(store.retry_sweep(sweep.id)) == {"queued": 6, "succeeded": 1, "cancelled": 1}
+    fresh = jobs_of(sweep.id)[8:]
+    assert [job.parent_id for job in fresh] == [job.id for job in failed]
+    for old, new in zip(failed, fresh, strict=True):
+        assert (new.sweep_id, new.cell, new.repeat, new.spec) == (sweep.id, old.cell, old.repeat, old.spec)
+        assert (new.name, new.tags, new.priority, new.device) == ("n", {"a": "b"}, 60, "cpu")
+        assert (new.max_runtime_seconds, new.attempt, new.error, new.progress.step) == (9.0, 1, None, 0)
+        assert store.get(old.id).status is JobStatus.FAILED
+        assert store.events(old.id)[-1].why == f"retried as {new.id}"
+        assert [each.why for each in store.events(new.id)] == [f"submitted by a retry of the sweep {sweep.id}"]
+
+
+def test_a_retry_of_a_sweep_in_which_nothing_failed_changes_nothing(store, sweep, jobs_of, claim_as, worker):
+    fail_all(store, claim_as(worker, limit=2))
+    first = store.retry_sweep(sweep.id)
+    store.cancel(jobs_of(sweep.id)[2].id)
+
+    assert store.retry_sweep(sweep.id) == store.sweep(sweep.id)
+    assert (first.total, len(jobs_of(sweep.id))) == (8, 10)
+
+
+def test_what_fails_again_is_retried_again(store, jobs_of, claim, clock):
+    sweep = store.submit_sweep(sweep_of(grid={}, repeats=1)).sweep
+    for _ in range(3):
+        fail_all(store, [claim()])
+        assert counts(store.retry_sweep(sweep.id)) == {"queued": 1}
+    chain = jobs_of(sweep.id)
+    assert [job.parent_id for job in chain] == [None, *[job.id for job in chain[:-1]]]
+    finish(store, claim(), RESULT)
+
+    ended = store.retry_sweep(sweep.id)
+    assert (counts(ended), ended.is_terminal) == ({"succeeded": 1}, True)
+
+
+def test_when_a_retry_is_deleted_what_it_stood_for_counts_again(store, jobs_of, claim, clock):
+    sweep = store.submit_sweep(sweep_of(grid={}, repeats=1)).sweep
+    for _ in range(2):
+        fail_all(store, [claim()])
+        store.retry_sweep(sweep.id)
+    first, second, third = jobs_of(sweep.id)
+    store.cancel(third.id)
+
+    store.delete(second.id)  # what lies between them
+    assert counts(store.sweep(sweep.id)) == {"cancelled": 1}
+    store.delete(third.id)
+    assert counts(store.sweep(sweep.id)) == {"failed": 1}
+    assert counts(store.retry_sweep(sweep.id)) == {"queued": 1}
+    fourth = jobs_of(sweep.id)[-1]
+    assert fourth.parent_id == first.id
+    clock.advance(seconds=86_400)
+    store.cancel(fourth.id)
+    clock.advance(seconds=86_400)
+    assert store.purge(days=1.5) == 1  # the first
+    assert counts(store.sweep(sweep.id)) == {"cancelled": 1}
+    assert store.purge(days=0.5) == 1
+    with pytest.raises(SweepNotFound):
+        store.sweep(sweep.id)
+
+
+def test_purging_retries_brings_back_what_is_pinned(store, jobs_of, claim_as, worker, clock):
+    sweep = store.submit_sweep(sweep_of()).sweep
+    fail_all(store, claim_as(worker, limit=4))
+    for job in jobs_of(sweep.id)[:4]:
+        store.update(job.id, JobChanges(pinned=True))
+    store.retry_sweep(sweep.id)
+    store.cancel_sweep(sweep.id)
+    clock.advance(seconds=2 * 86_400)
+
+    assert store.purge(days=1) == 8
+    assert counts(store.sweep(sweep.id)) == {"failed": 4}
+
+
+def test_two_who_retry_a_sweep_at_once_queue_each_job_once(opened, store, jobs_of, claim_as, worker):
+    stores = [JobStore(opened()) for _ in range(4)]
+    sweep = store.submit_sweep(sweep_of(repeats=5)).sweep
+    for attempt in range(1, 4):
+        while held := claim_as(worker, limit=20):
+            fail_all(store, held)
+        together = threading.Barrier(len(stores))
+        answers: list[dict[str, int]] = []
+
+        def retry(own: JobStore, together: threading.Barrier = together, answers: list = answers) -> None:
+            together.wait()
+            answers.append(counts(own.retry_sweep(sweep.id)))
+
+        threads = [threading.Thread(target=retry, args=(own,)) for own in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert answers == [{"queued": 20}] * 4
+        assert len(jobs_of(sweep.id)) == 20 * (attempt + 1)
+
+
+def test_a_retry_while_failed_jobs_are_deleted_counts_each_place_once(opened, store, jobs_of, claim_as, worker):
+    retrying, deleting = JobStore(opened()), JobStore(opened())
+    errors: list[Exception] = []
+    for _ in range(5):
+        sweep = store.submit_sweep(sweep_of(repeats=3)).sweep
+        fail_all(store, claim_as(worker, limit=12))
+        store.retry_sweep(sweep.id)
+        fail_all(store, claim_as(worker, limit=12))
+        together = threading.Barrier(2)
+
+        def retry(sweep_id: str, together: threading.Barrier = together) -> None:
+            together.wait()
+            retrying.retry_sweep(sweep_id)
+
+        def delete(job_ids: list[str], together: threading.Barrier = together) -> None:
+            together.wait()
+            for job_id in job_ids:
+                deleting.delete(job_id)
+
+        def noted(work: Callable[[object], None], argument: object) -> None:
+            try:
+                work(argument)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
+                errors.append(error)
+
+        gone = [job.id for job in jobs_of(sweep.id)[::-3]]
+        threads = [threading.Thread(target=noted, args=task) for task in ((retry, sweep.id), (delete, gone))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert errors == []
+        newest = {(job.cell, job.repeat): job.status.value for job in jobs_of(sweep.id)}
+        assert counts(store.sweep(sweep.id)) == dict(Counter(newest.values()))
+        store.cancel_sweep(sweep.id)
+
+
+def test_5000_failed_jobs_are_retried_in_one_transaction_with_few_statements(opened):
+    database = opened()
+    store = JobStore(database)
+    grid = {"learning_rate": [rate / 1000 for rate in range(1, 5001)]}
+    sweep = store.submit_sweep(sweep_of(grid=grid, repeats=1)).sweep
+    with database.write() as tx:
+        tx.execute(update(jobs).values(status="failed"))
+    commits, statements = [], []
+    event.listen(database.engine, "commit", commits.append)
+    event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+
+    started = process_time()
+    assert counts(store.retry_sweep(sweep.id)) == {"queued": 5000}
+    assert process_time() - started < 3, "seconds of one core; there should be one at most"
+    assert (len(commits), len(statements) < 15) == (1, True)
