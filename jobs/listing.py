@@ -1,13 +1,17 @@
-"""Lists of jobs and of sweeps: filters, orders, and the opaque cursor that names the place of a page's last item."""
+"""Lists of jobs, sweeps and cells: filters, orders, and the opaque cursor that names where a page's last item stood."""
 
 import base64
 import binascii
 import json
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
 
+from jobs.cells import Cell, Ranking, RankKey
 from jobs.errors import InvalidRequest
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
@@ -16,6 +20,7 @@ from jobs.tables import job_tags, jobs, sweeps
 from jobs.validation import FieldError
 
 Order = Literal["created_at", "-created_at", "-best_accuracy"]
+CellOrder = Literal["rank", "cell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,25 @@ class SweepPage:
     """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
 
     items: tuple[Sweep, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellQuery:
+    """Which cells of a sweep (all of them if None), in which order, how many (0 for none), and after which one."""
+
+    cells: frozenset[int] | None = None
+    order: CellOrder = "rank"
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellPage:
+    """Some cells, how all are ranked, and the cursor of the page behind these; None when this page is the last."""
+
+    ranking: Ranking
+    items: tuple[Cell, ...]
     next_cursor: str | None
 
 
@@ -99,6 +123,34 @@ def sweep_cursor_behind(row: Row[Any]) -> str:
     return _encoded(["sweeps", row.pk])
 
 
+def page_of_cells(keys: Sequence[RankKey], query: CellQuery) -> tuple[Sequence[int], str | None]:
+    """One page of the cells that have these keys, given as they are ranked; and the cursor of the page behind it.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page of cells with this order gave.
+    """
+
+    def place(key: RankKey) -> RankKey | int:
+        return key if query.order == "rank" else key[-1]
+
+    keys = sorted(keys, key=place)
+    first = 0
+    if query.cursor is not None:
+        first = bisect_right(keys, place(_cell_key(query.cursor, query.order)), key=place)
+    page = keys[first : first + query.limit]
+    more = first + len(page) < len(keys)
+    return [key[-1] for key in page], _encoded(["cells", query.order, *page[-1]]) if more else None
+
+
+def _cell_key(cursor: str, order: CellOrder) -> RankKey:
+    match _parsed(cursor):
+        case ["cells", str() as made_for, bool() as unranked, float() as mean, count, cell] if (
+            made_for == order and math.isfinite(mean) and _is_pk(count) and _is_pk(cell)
+        ):
+            return (unranked, mean, count, cell)
+    raise _bad_cursor("is not a cursor that a page of cells in this order gave")
+
+
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
     # Jobs without an accuracy stand last. Ascending pk is ascending created_at.
     return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
@@ -111,7 +163,7 @@ def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
     raise _bad_cursor("is not a cursor that a page of this order gave")
 
 
-def _is_pk(value: object) -> bool:
+def _is_pk(value: object) -> TypeGuard[int]:
     # JSON's true is an int to Python, and no number to PostgreSQL.
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 

@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.enqueue import enqueue, job_values
 from jobs.errors import IdempotencyKeyReused, SweepNotFound
+from jobs.leaderboard import read_cells
 from jobs.lifecycle import JobStatus
-from jobs.listing import SweepPage, select_sweeps, sweep_cursor_behind
+from jobs.listing import CellPage, CellQuery, SweepPage, select_sweeps, sweep_cursor_behind
 from jobs.retries import retry_values, revive, supersede
 from jobs.store.base import OnDatabase, sought
 from jobs.sweeps import PlannedJob, Sweep, SweepSubmission, planned
@@ -69,6 +70,22 @@ class ForSweeps(OnDatabase):
         """The sweep as it stands. Raises SweepNotFound."""
         with self._database.read() as tx:
             return self._sweep(tx, sweep_id)
+
+    def leaderboard(self, sweep_id: str, *, best: int) -> tuple[Sweep, CellPage]:
+        """The sweep as it stands, and its best cells, at most so many. Raises SweepNotFound."""
+        with self._database.read() as tx:
+            sweep = self._sweep(tx, sweep_id)
+            return sweep, read_cells(tx, sweep_id, sweep.submission, CellQuery(limit=best))
+
+    def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
+        """One page of a sweep's cells.
+
+        Raises:
+            SweepNotFound: there is no such sweep.
+            InvalidRequest: it has no such cell, or the cursor is not one that a page of this order gave.
+        """
+        with self._database.read() as tx:
+            return read_cells(tx, sweep_id, self._sweep(tx, sweep_id).submission, query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
         """One page of sweeps, the newest first. Raises InvalidRequest for a cursor that no page gave."""

@@ -265,6 +265,7 @@ def test_no_query_of_a_busy_store_reads_a_whole_table(opened):
         store.sweeps(limit=2)
         store.list(JobQuery(limit=2, sweep_id=sweep.id))
         store.retry_sweep(sweep.id)
+        store.leaderboard(sweep.id, best=3)
         store.cancel_sweep(sweep.id)
         store.delete(store.list(JobQuery(sweep_id=sweep.id)).items[0].id)
         store.update(ids[-1], JobChanges(priority=7))
