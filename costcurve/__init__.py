@@ -10,6 +10,8 @@
 """
 
 from costcurve.answers import (
+    Cell,
+    CellPage,
     Comparison,
     Confusion,
     Curve,
@@ -40,6 +42,8 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "BadField",
+    "Cell",
+    "CellPage",
     "Client",
     "Comparison",
     "Confusion",

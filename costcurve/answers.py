@@ -75,8 +75,68 @@ class JobPage(_Answer):
     next_cursor: str | None = None
 
 
+class Spread(_Answer):
+    """How a figure is spread over n jobs; `stdev`, with the divisor n − 1, is None for one job."""
+
+    n: int
+    mean: float
+    stdev: float | None = None
+    min: float
+    max: float
+
+
+class SeedDifference(_Answer):
+    """By how much a cell's scores differ from the leader's with the same seed, over the n seeds that both have."""
+
+    to_cell: int
+    n: int
+    mean: float
+    stdev: float | None = None
+    standard_error: float | None = None
+
+
+class CellJob(_Answer):
+    """One job of a cell; its score, by which cells are ranked, once it has succeeded."""
+
+    id: str
+    repeat: int
+    seed: int
+    status: str
+    score: float | None = None
+
+
+class Cell(_Answer):
+    """One cell of a sweep: what it sets, its jobs, and for each figure of their results its spread.
+
+    `rank` counts from 1, the best; it is None while none of its jobs has succeeded.
+    """
+
+    cell: int
+    settings: dict[str, Any]
+    rank: int | None = None
+    counts: dict[str, int]
+    figures: dict[str, Spread] = {}
+    difference: SeedDifference | None = None
+    jobs: list[CellJob] = []
+
+
+class Ranking(_Answer):
+    """By the mean of which figure cells are ranked, and whether a `higher` or a `lower` one is better."""
+
+    figure: str
+    better: str
+
+
+class CellPage(_Answer):
+    """Some cells of a sweep, and the cursor of the page behind them; None when this page is the last."""
+
+    ranking: Ranking
+    items: list[Cell]
+    next_cursor: str | None = None
+
+
 class Sweep(_Answer):
-    """A sweep: what was submitted, and how many of its jobs are in each state."""
+    """A sweep: what was submitted, and how many of its jobs are in each state; if asked for alone, its best cells."""
 
     id: str
     grid: dict[str, list[Any]]
@@ -93,6 +153,8 @@ class Sweep(_Answer):
     engine: str | None = None
     device: str | None = None
     max_runtime_seconds: float | None = None
+    ranking: Ranking | None = None
+    leaderboard: list[Cell] = []
     created_at: datetime
 
     @property

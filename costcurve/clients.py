@@ -75,6 +75,8 @@ class _Operations:
     get_sweep = Operation(sweeps.get_sweep)
     list_sweeps = Operation(sweeps.list_sweeps)
     cancel_sweep = Operation(sweeps.cancel_sweep)
+    retry_sweep = Operation(sweeps.retry_sweep)
+    sweep_cells = Operation(sweeps.sweep_cells)
     wait_for_sweep = Operation(sweeps.wait_for_sweep)
     workers = Operation(operations.workers)
     presets = Operation(operations.presets)

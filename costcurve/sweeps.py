@@ -2,11 +2,11 @@
 """What the client can do with sweeps, each operation once, as steps (exchange.py), like those in operations.py."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 from uuid import uuid4
 
-from costcurve.answers import Sweep, SweepPage
-from costcurve.calls import Call, as_model, sweep_path
+from costcurve.answers import CellPage, Sweep, SweepPage
+from costcurve.calls import Call, Query, as_model, sweep_path
 from costcurve.errors import SweepWaitTimeout
 from costcurve.exchange import Remote, Steps
 from costcurve.operations import AnyGivenSpec, JobFields, submission_body
@@ -42,9 +42,35 @@ def submit_sweep(
     return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, headers=headers, creates=True))
 
 
-def get_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
-    """The sweep as it stands; `list` with its `sweep_id` gives its jobs."""
-    return remote.answer(Call("GET", sweep_path(sweep_id), as_model(Sweep)))
+def get_sweep(remote: Remote, /, sweep_id: str, *, leaderboard: int | None = None) -> Steps[Sweep]:
+    """The sweep as it stands, and its best cells; `list` with its `sweep_id` gives its jobs.
+
+    Args:
+        sweep_id: the sweep.
+        leaderboard: how many of the best cells, 0 to 200; 10 if None.
+    """
+    return remote.answer(Call("GET", sweep_path(sweep_id), as_model(Sweep), query={"leaderboard": leaderboard}))
+
+
+def sweep_cells(
+    remote: Remote,
+    /,
+    sweep_id: str,
+    *,
+    order: Literal["rank", "cell"] | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Steps[CellPage]:
+    """One page of a sweep's cells: what each sets, its jobs, the mean and the spread of what they came to.
+
+    Args:
+        sweep_id: the sweep.
+        order: `rank`, the best first, if None; or `cell`, by their numbers, which stays while jobs go on.
+        limit: 1 to 200; 50 if None.
+        cursor: the `next_cursor` of the page before.
+    """
+    query: Query = {"order": order, "limit": limit, "cursor": cursor}
+    return remote.answer(Call("GET", sweep_path(sweep_id, "/cells"), as_model(CellPage), query=query))
 
 
 def list_sweeps(remote: Remote, /, *, limit: int | None = None, cursor: str | None = None) -> Steps[SweepPage]:
@@ -63,6 +89,14 @@ def cancel_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
     return remote.answer(Call("POST", sweep_path(sweep_id, "/cancel"), as_model(Sweep)))
 
 
+def retry_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
+    """Queue a new job in place of each that failed, with the same spec and the same seed. The new ones count instead.
+
+    Where nothing failed, nothing happens; so twice is no error, and queues nothing twice.
+    """
+    return remote.answer(Call("POST", sweep_path(sweep_id, "/retry"), as_model(Sweep)))
+
+
 def wait_for_sweep(
     remote: Remote,
     /,
@@ -72,7 +106,7 @@ def wait_for_sweep(
     poll: float = 1.0,
     on_update: Callable[[Sweep], object] | None = None,
 ) -> Steps[Sweep]:
-    """The sweep, once all of its jobs have ended, however they ended: look at its `counts`.
+    """The sweep, once all of its jobs have ended, however they ended: look at its `counts`. `get_sweep` tells the best.
 
     Args:
         sweep_id: the sweep.
@@ -83,7 +117,7 @@ def wait_for_sweep(
     Raises:
         SweepWaitTimeout: some of its jobs have not ended in time. They go on.
     """
-    call = Call("GET", sweep_path(sweep_id), as_model(Sweep))
+    call = Call("GET", sweep_path(sweep_id), as_model(Sweep), query={"leaderboard": 0})
     return until_ended(
         remote,
         lambda _: remote.answer(call),

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.estimate import estimate, warnings
 from jobs.job import Event, ExecProfile, Result, WorkerInfo
 from jobs.lifecycle import JobStatus
-from jobs.listing import Page, SweepPage
+from jobs.listing import Page
 from jobs.presets import Preset
 from jobs.spec import Spec, spec_hash
 from jobs.submission import Submission
-from jobs.sweeps import Sweep
 
 
 class _Out(BaseModel):
@@ -65,7 +64,7 @@ class JobOut(_Out):
     )
     result: Result | None
     error: ErrorOut | None
-    parent_id: str | None = Field(description="The job of which it is a clone.")
+    parent_id: str | None = Field(description="The job of which it is a clone, or which it retries.")
     sweep_id: str | None = Field(description="The sweep that queued it.")
     cell: int | None = Field(description="Which cell of its sweep's grid, from 0; the last field changes fastest.")
     repeat: int | None = Field(description="Which repeat of that cell, from 0.")
@@ -84,50 +83,6 @@ class JobList(_Out):
     @classmethod
     def of(cls, page: Page) -> Self:
         return cls.model_validate(page)
-
-
-class SweepOut(_Out):
-    """A sweep: what was submitted, and how many of its jobs are in each state."""
-
-    id: str
-    name: str | None
-    preset: str | None
-    spec: dict[str, Any] = Field(description="What all cells share, as it was submitted.")
-    grid: dict[str, list[Any]]
-    repeats: int
-    device: str
-    engine: str
-    tags: dict[str, str]
-    priority: int
-    max_runtime_seconds: float | None
-    cells: int = Field(description="How many cells the grid has.")
-    total: int = Field(description="How many jobs it has. Those that were deleted are not counted.")
-    counts: dict[JobStatus, int] = Field(description="How many of them are in each state.")
-    is_terminal: bool = Field(description="Whether all of its jobs have ended.")
-    created_at: datetime
-
-    @classmethod
-    def of(cls, sweep: Sweep) -> Self:
-        return cls(
-            id=sweep.id,
-            **sweep.submission.model_dump(),
-            cells=sweep.submission.cells,
-            total=sweep.total,
-            counts=dict(sweep.counts),
-            is_terminal=sweep.is_terminal,
-            created_at=sweep.created_at,
-        )
-
-
-class SweepList(_Out):
-    """One page of sweeps; `next_cursor` leads to the next, null at the end."""
-
-    items: list[SweepOut]
-    next_cursor: str | None
-
-    @classmethod
-    def of(cls, page: SweepPage) -> Self:
-        return cls(items=[SweepOut.of(sweep) for sweep in page.items], next_cursor=page.next_cursor)
 
 
 class EventOut(_Out):

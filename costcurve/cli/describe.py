@@ -135,7 +135,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     if job.tags:
         yield "tags", _pairs(job.tags)
     if job.parent_id is not None:
-        yield "clone of", job.parent_id
+        yield "clone of" if job.sweep_id is None else "retry of", job.parent_id
     if job.sweep_id is not None:
         yield "sweep", f"{job.sweep_id}, cell {job.cell}, repeat {job.repeat}"
     if job.pinned:

@@ -1,4 +1,4 @@
-"""`sweep submit`, `sweep show`, `sweep list`, `sweep watch` and `sweep cancel`."""
+"""`sweep submit`, `sweep show`, `sweep list`, `sweep watch`, `sweep cancel` and `sweep retry`."""
 
 import math
 import sys
@@ -13,6 +13,7 @@ from costcurve.cli.arguments import SweepArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import standing, sweep_details, table_of_sweeps
 from costcurve.cli.exits import ExitCode
+from costcurve.cli.leaderboard import leaderboard_of
 from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.cli.progress import display_on
 from costcurve.cli.submission import JobOptions, SourceOptions, parsed_json, submission
@@ -84,14 +85,26 @@ def submit(
     end_as(ended)
 
 
-def show(sweep_id: SweepArgument, service: ServiceOptions) -> None:
-    """What a sweep sweeps, and how its jobs stand; `costcurve list --sweep SWEEP` shows them one by one."""
+def show(
+    sweep_id: SweepArgument,
+    service: ServiceOptions,
+    best: Annotated[int, typer.Option(min=0, max=200, help="How many of the best cells.")] = 10,
+) -> None:
+    """What a sweep sweeps, how its jobs stand, and its best cells: mean ± standard deviation over the repeats.
+
+    `costcurve list --sweep SWEEP` shows its jobs one by one.
+    """
     with service.client() as client:
-        sweep = client.get_sweep(sweep_id)
+        sweep = client.get_sweep(sweep_id, leaderboard=best)
     if service.as_json:
         write_json(sweep)
-    else:
-        write_rich(sweep_details(sweep))
+        return
+    write_rich(sweep_details(sweep))
+    if sweep.leaderboard:
+        write_line("")
+        write_rich(leaderboard_of(sweep))
+    if len(sweep.leaderboard) == best < sweep.cells:
+        tell(f"the best {best:,} of {sweep.cells:,} cells; --best shows more")
 
 
 def list_sweeps(
@@ -128,12 +141,19 @@ def cancel(sweep_id: SweepArgument, service: ServiceOptions) -> None:
         _tell_state(client.cancel_sweep(sweep_id), service)
 
 
+def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """Queue a new job in place of each that failed, with the same seed; where none has failed, do nothing."""
+    with service.client() as client:
+        _tell_state(client.retry_sweep(sweep_id), service)
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "submit": submit,
     "show": show,
     "list": list_sweeps,
     "watch": watch,
     "cancel": cancel,
+    "retry": retry,
 }
 
 

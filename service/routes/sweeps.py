@@ -1,4 +1,4 @@
-"""Sweeps: many jobs submitted, looked at and cancelled as one."""
+"""Sweeps: many jobs submitted, looked at, cancelled and retried as one."""
 
 from typing import Annotated
 
@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.errors import IdempotencyKeyReused, InvalidRequest, StoreUnavailable, SweepNotFound
+from jobs.listing import CellOrder, CellQuery
 from jobs.sweeps import SweepSubmission
 from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
 from service.dependencies import Store
 from service.limits import takes_json
 from service.problems import documents
-from service.schemas import SweepList, SweepOut
+from service.sweep_schemas import CellList, SweepList, SweepOut, SweepWithLeaders
 
 router = APIRouter(tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
 
@@ -21,6 +22,24 @@ class SweepListParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class LeaderboardParameters(BaseModel):
+    """How long a leaderboard."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    leaderboard: int = Field(default=10, ge=0, le=200, description="How many of the best cells; 0 is the quickest.")
+
+
+class CellParameters(BaseModel):
+    """Order, place and size of a page of cells."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order: CellOrder = Field(default="rank", description="`rank`: the best first; `cell`: by their numbers.")
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 
@@ -47,12 +66,25 @@ def list_sweeps(parameters: Annotated[SweepListParameters, Query()], store: Stor
 
 
 @router.get("/sweeps/{sweep_id}", responses=documents(SweepNotFound))
-def get_sweep(sweep_id: str, store: Store) -> SweepOut:
-    """The sweep as it stands; its jobs are listed by `GET /v1/jobs?sweep_id=`."""
-    return SweepOut.of(store.sweep(sweep_id))
+def get_sweep(sweep_id: str, parameters: Annotated[LeaderboardParameters, Query()], store: Store) -> SweepWithLeaders:
+    """The sweep as it stands, and its best cells; its jobs are listed by `GET /v1/jobs?sweep_id=`."""
+    return SweepWithLeaders.with_leaders(*store.leaderboard(sweep_id, best=parameters.leaderboard))
+
+
+@router.get("/sweeps/{sweep_id}/cells", responses=documents(SweepNotFound))
+def list_cells(sweep_id: str, parameters: Annotated[CellParameters, Query()], store: Store) -> CellList:
+    """One page of its cells: what each sets, its jobs, the mean and the spread of what they came to."""
+    query = CellQuery(order=parameters.order, limit=parameters.limit, cursor=parameters.cursor)
+    return CellList.of(store.cells(sweep_id, query))
 
 
 @router.post("/sweeps/{sweep_id}/cancel", status_code=202, responses=documents(SweepNotFound))
 def cancel_sweep(sweep_id: str, store: Store) -> SweepOut:
     """Cancel all of its jobs that have not ended, as each would be cancelled by itself. Twice is no error."""
     return SweepOut.of(store.cancel_sweep(sweep_id))
+
+
+@router.post("/sweeps/{sweep_id}/retry", status_code=202, responses=documents(SweepNotFound))
+def retry_sweep(sweep_id: str, store: Store) -> SweepOut:
+    """Queue a new job in place of each that failed, with the same spec. Where nothing failed, nothing happens."""
+    return SweepOut.of(store.retry_sweep(sweep_id))

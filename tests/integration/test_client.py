@@ -248,7 +248,8 @@ def test_a_sweep_is_submitted_waited_for_and_its_jobs_are_listed(client):
 
     assert (ended.succeeded, ended.ended, seen[-1]) == (True, 8, 8)
     assert seen == sorted(set(seen))
-    assert client.get_sweep(sweep.id) == ended == client.list_sweeps(limit=1).items[0]
+    listed = client.list_sweeps(limit=1).items[0]
+    assert client.get_sweep(sweep.id, leaderboard=0) == ended == listed.model_copy(update={"ranking": ended.ranking})
     jobs = list(client.iterate(sweep_id=sweep.id, order="created_at"))
     assert [(job.cell, job.repeat, job.spec["seed"]) for job in jobs] == [
         (cell, repeat, repeat) for repeat in range(2) for cell in range(4)
@@ -256,6 +257,44 @@ def test_a_sweep_is_submitted_waited_for_and_its_jobs_are_listed(client):
     assert {job.result["final_cost"] for job in jobs if job.repeat == 0} == {
         job.result["final_cost"] for job in jobs if job.repeat == 1
     }, "one neuron draws nothing: its repeats are all alike"
+
+
+def test_a_sweep_tells_which_cell_is_best_and_by_how_much(client):
+    grid = {"loss": ["quadratic", "cross_entropy"], "epochs": [100, 200, 300]}
+    ended = client.wait_for_sweep(client.submit_sweep(preset="neuron-slow-quadratic", grid=grid, repeats=2).id)
+    best, *others = client.get_sweep(ended.id, leaderboard=3).leaderboard
+    page = client.sweep_cells(ended.id, order="cell", limit=5)
+    cells = [*page.items, *client.sweep_cells(ended.id, order="cell", cursor=page.next_cursor).items]
+
+    assert (page.ranking.figure, page.ranking.better) == ("target_distance", "lower")
+    assert [cell.settings for cell in cells] == [
+        {"loss": loss, "epochs": epochs} for loss in grid["loss"] for epochs in grid["epochs"]
+    ]
+    assert best == cells[5], "cross-entropy cures the slow start, and the longer it is trained the better"
+    assert [cell.rank for cell in (best, *others)] == [1, 2, 3]
+    outputs = {cell.cell: [client.get(job.id).result["final_output"] for job in cell.jobs] for cell in cells}
+    for cell in cells:
+        assert cell.figures["target_distance"].mean == cell.figures["final_output"].mean == outputs[cell.cell][0]
+        assert (cell.figures["final_output"].n, cell.figures["final_output"].stdev) == (2, 0)
+        assert cell.difference.mean == outputs[cell.cell][0] - outputs[5][0]
+        assert (cell.difference.n, cell.difference.to_cell, cell.difference.standard_error) == (2, 5, 0)
+
+
+def test_only_the_failed_jobs_of_a_sweep_are_retried(client):
+    one_diverges = {"experiment": "neuron", "init": "zeros", "epochs": 3}
+    sweep = client.submit_sweep(one_diverges, grid={"input": [1.0, 1e200]}, repeats=2)
+    assert client.wait_for_sweep(sweep.id, timeout=60).counts.items() >= {("succeeded", 2), ("failed", 2)}
+    before = {job.id: job for job in client.iterate(sweep_id=sweep.id)}
+    assert client.retry_sweep(sweep.id).total == 4
+    ended = client.wait_for_sweep(sweep.id, timeout=60)
+
+    assert ended.counts.items() >= {("succeeded", 2), ("failed", 2)}, "it diverges each time"
+    after = list(client.iterate(sweep_id=sweep.id))
+    assert len(after) == 6
+    for job in after:
+        if job.id not in before:
+            failed = before[job.parent_id]
+            assert (failed.status, job.spec, job.cell, job.repeat) == ("failed", failed.spec, 1, failed.repeat)
 
 
 def test_a_sweep_that_runs_is_cancelled_and_waiting_returns_it(client):
@@ -288,7 +327,7 @@ def test_a_sweep_that_is_not_valid_names_each_bad_field(client):
 
 
 def test_a_sweep_that_does_not_exist_is_not_found(client):
-    for ask in (client.get_sweep, client.cancel_sweep, client.wait_for_sweep):
+    for ask in (client.get_sweep, client.sweep_cells, client.cancel_sweep, client.retry_sweep, client.wait_for_sweep):
         with pytest.raises(ApiError) as caught:
             ask("swp_none")
         assert (caught.value.status, caught.value.code) == (404, "sweep_not_found")

@@ -90,14 +90,14 @@ def test_a_sweep_that_is_not_valid_is_told_field_by_field(run):
     assert "  /grid/epochs/0: " in ran.err
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+@pytest.mark.parametrize("command", ["show", "watch", "cancel", "retry"])
 def test_a_sweep_that_does_not_exist_is_not_found(run, command):
     ran = run("sweep", command, "swp_none")
     assert (ran.code, ran.out) == (3, "")
     assert "No such sweep" in ran.err
 
 
-@pytest.mark.parametrize("arguments", [["show", "{sweep}"], ["cancel", "{sweep}"], ["list"]])
+@pytest.mark.parametrize("arguments", [["show", "{sweep}"], ["cancel", "{sweep}"], ["retry", "{sweep}"], ["list"]])
 def test_with_json_every_command_prints_one_document_and_nothing_else(run, sweep, arguments):
     ran = run("sweep", *(argument.format(sweep=sweep) for argument in arguments), "--json")
     assert ran.code == 0
@@ -119,6 +119,34 @@ def test_a_sweep_of_which_a_job_fails_makes_waiting_fail(run, at_work):
 
     assert ran.code == 1
     assert json.loads(ran.out)["counts"].items() >= {("succeeded", 1), ("failed", 1)}
+
+
+def test_the_best_cells_of_a_sweep_are_shown_with_mean_and_spread(run, at_work):
+    grid = ["--grid", "loss=quadratic,cross_entropy", "--grid", "epochs=100,300", "--repeats", "2"]
+    sweep = run(
+        "--url", at_work.url, "sweep", "submit", "--preset", "neuron-slow-quadratic", *grid, "--wait"
+    ).out.strip()
+    shown = run("--url", at_work.url, "sweep", "show", sweep, "--best", "3")
+    header, *rows = [re.split(r"\s{2,}", line.strip()) for line in shown.out.partition("\n\n")[2].splitlines()]
+
+    assert header == ["RANK", "CELL", "LOSS", "EPOCHS", "DONE", "TARGET DISTANCE", "FINAL OUTPUT", "FROM THE BEST"]
+    assert [row[:5] for row in rows] == [
+        ["1", "3", "cross_entropy", "300", "2/2"],
+        ["2", "2", "cross_entropy", "100", "2/2"],
+        ["3", "1", "quadratic", "300", "2/2"],
+    ]
+    assert re.fullmatch(r"0\.\d+ ± 0", rows[2][7])
+    assert shown.err == "the best 3 of 4 cells; --best shows more\n"
+
+
+def test_failed_jobs_are_retried_and_say_of_which_job_they_are_a_retry(run, at_work):
+    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--grid", "input=1,1e200"]
+    submitted = json.loads(run("--url", at_work.url, "sweep", "submit", *one_diverges, "--wait", "--json").out)
+    retried = run("--url", at_work.url, "sweep", "retry", submitted["id"])
+    assert (retried.code, retried.out.startswith(f"{submitted['id']} 1 of 2 ended: ")) == (0, True)
+    newest, failed, _ = json.loads(run("--url", at_work.url, "list", "--sweep", submitted["id"], "--json").out)["items"]
+    assert (failed["error"]["code"], newest["parent_id"], newest["cell"]) == ("diverged", failed["id"], 1)
+    assert re.search(rf"retry of +{failed['id']}", run("--url", at_work.url, "show", newest["id"]).out)
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_sweep(run, sweep, service, tmp_path):

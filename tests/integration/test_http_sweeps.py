@@ -31,7 +31,9 @@ def test_a_sweep_is_made_and_tells_what_it_is(http):
     assert (body["cells"], body["total"], body["is_terminal"]) == (6, 12, False)
     assert body["counts"] == dict.fromkeys(STATES, 0) | {"queued": 12}
     assert (body["device"], body["engine"], body["priority"], body["max_runtime_seconds"]) == ("auto", "auto", 50, None)
-    assert http.get(made.headers["location"]).json() == body
+    looked_at = http.get(made.headers["location"]).json()
+    ranking = {"figure": "target_distance", "better": "lower"}
+    assert looked_at == body | {"ranking": ranking, "leaderboard": []}
 
 
 def test_the_jobs_of_a_sweep_are_listed_and_say_which_they_are(http, location):
@@ -113,7 +115,7 @@ def test_a_deeply_nested_value_is_refused_like_any_other(http):
     assert problem(answer, 422, "invalid_request")["errors"][0]["pointer"] == "/grid/init/0"
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel")])
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/cells"), ("POST", "/cancel"), ("POST", "/retry")])
 def test_a_sweep_that_does_not_exist_is_not_found(http, method, path):
     body = problem(http.request(method, f"/v1/sweeps/swp_none{path}"), 404, "sweep_not_found")
 
@@ -132,3 +134,49 @@ def test_a_sweep_is_gone_with_its_last_job(http):
     http.delete(f"/v1/jobs/{job['id']}")
 
     problem(http.get(location), 404, "sweep_not_found")
+
+
+def test_the_cells_of_a_sweep_are_listed_page_by_page(http, location):
+    first = http.get(f"{location}/cells", params={"limit": 4}).json()
+    second = http.get(f"{location}/cells", params={"limit": 4, "cursor": first["next_cursor"]}).json()
+
+    cells = [*first["items"], *second["items"]]
+    assert second["next_cursor"] is None
+    assert [cell["cell"] for cell in cells] == [*range(6)]
+    assert cells[4]["settings"] == {"loss": "cross_entropy", "learning_rate": 0.2}
+    assert (cells[4]["rank"], cells[4]["figures"], cells[4]["difference"]) == (None, {}, None)
+    assert cells[4]["counts"] == dict.fromkeys(STATES, 0) | {"queued": 2}
+    listed = {
+        (job["cell"], job["repeat"]): job["id"]
+        for job in http.get("/v1/jobs", params={"sweep_id": location.rpartition("/")[2]}).json()["items"]
+    }
+    assert cells[4]["jobs"] == [
+        {"id": listed[4, repeat], "repeat": repeat, "seed": 5 + repeat, "status": "queued", "score": None}
+        for repeat in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"),
+    [
+        ("?leaderboard=201", "/query/leaderboard"),
+        ("?leaderboard=-1", "/query/leaderboard"),
+        ("?best=1", "/query/best"),
+        ("/cells?limit=0", "/query/limit"),
+        ("/cells?order=best", "/query/order"),
+        ("/cells?cursor=x", "/query/cursor"),
+        ("/cells?status=queued", "/query/status"),
+    ],
+)
+def test_looking_at_a_sweep_takes_its_own_parameters_only(http, location, path, pointer):
+    body = problem(http.get(location + path), 422, "invalid_request")
+
+    assert [error["pointer"] for error in body["errors"]] == [pointer]
+
+
+def test_a_retry_where_nothing_failed_changes_nothing(http, location):
+    http.post(f"{location}/cancel")
+    retried = http.post(f"{location}/retry")
+
+    assert (retried.status_code, retried.json()["counts"]["cancelled"]) == (202, 12)
+    assert len(http.get("/v1/jobs", params={"sweep_id": location.rpartition("/")[2]}).json()["items"]) == 12
