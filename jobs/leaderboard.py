@@ -10,7 +10,7 @@ from jobs.cells import RANKINGS, Cell, CellJob, Ranking, RankKey, difference, fi
 from jobs.errors import InvalidRequest
 from jobs.lifecycle import JobStatus
 from jobs.listing import CellPage, CellQuery, page_of_cells
-from jobs.sweeps import SweepSubmission
+from jobs.sweeps import Sweep, SweepSubmission
 from jobs.tables import jobs
 from jobs.validation import FieldError
 
@@ -21,18 +21,19 @@ _seed: ColumnElement[Any] = cast(jobs.c.spec["seed"].as_string(), BigInteger)
 _score = func.coalesce(jobs.c.best_accuracy, func.abs(jobs.c.result["final_output"].as_float() - _target))
 
 
-def read_cells(tx: Connection, sweep_id: str, submission: SweepSubmission, query: CellQuery) -> CellPage:
+def read_cells(tx: Connection, sweep: Sweep, query: CellQuery) -> CellPage:
     """One page of a sweep's cells.
 
     Raises:
         InvalidRequest: there is no such cell, or the cursor is not one that a page of this order gave.
     """
+    sweep_id, submission = sweep.id, sweep.submission
     if strange := [cell for cell in query.cells or () if cell >= submission.cells]:
         message = f"{strange[0]} is no cell of this sweep, which has {submission.cells:,}, counted from 0"
         raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
     ranking = _ranking(tx, sweep_id)
     if query.limit == 0:
-        return CellPage(ranking, (), None)
+        return CellPage(sweep, ranking, (), None)
     ranked = _ranked(tx, sweep_id, submission, ranking)
     ranks = {key[-1]: rank for rank, key in enumerate(ranked, start=1) if not key[0]}
     leader = next(iter(ranks), None)
@@ -46,7 +47,7 @@ def read_cells(tx: Connection, sweep_id: str, submission: SweepSubmission, query
         compared = None if leader is None else difference(own, of_cells[leader][0], to_cell=leader)
         return Cell(number, settings, rank, tuple(own), spreads(figures), compared)
 
-    return CellPage(ranking, tuple(cell_of(number) for number in page), next_cursor)
+    return CellPage(sweep, ranking, tuple(cell_of(number) for number in page), next_cursor)
 
 
 def _ranking(tx: Connection, sweep_id: str) -> Ranking:

@@ -65,8 +65,9 @@ class CellQuery:
 
 @dataclass(frozen=True, slots=True)
 class CellPage:
-    """Some cells, how all are ranked, and the cursor of the page behind these; None when this page is the last."""
+    """Some cells of a sweep, how all are ranked, and the cursor of the page behind; None when this is the last."""
 
+    sweep: Sweep
     ranking: Ranking
     items: tuple[Cell, ...]
     next_cursor: str | None

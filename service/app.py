@@ -11,7 +11,7 @@ from jobs.store import JobStore
 from service.caching import Pictures
 from service.limits import BodyLimit, WithoutZeros
 from service.problems import describe_problems, handle_errors
-from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweeps
+from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
 
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
@@ -20,6 +20,7 @@ _ROUTERS = (
     service.router,
     jobs.router,
     sweeps.router,
+    sweep_plots.router,
     curves.router,
     comparisons.router,
     plots.router,

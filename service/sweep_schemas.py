@@ -126,11 +126,10 @@ class SweepWithLeaders(SweepOut):
     leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` has all of them.")
 
     @classmethod
-    def with_leaders(cls, sweep: Sweep, best: CellPage) -> Self:
+    def with_leaders(cls, best: CellPage) -> Self:
         ranked = [CellOut.model_validate(cell) for cell in best.items if cell.rank is not None]
-        return cls(
-            **SweepOut.of(sweep).model_dump(), ranking=RankingOut.model_validate(best.ranking), leaderboard=ranked
-        )
+        ranking = RankingOut.model_validate(best.ranking)
+        return cls(**SweepOut.of(best.sweep).model_dump(), ranking=ranking, leaderboard=ranked)
 
 
 class SweepList(_Out):

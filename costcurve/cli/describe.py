@@ -120,7 +120,7 @@ def value_text(key: str, value: object) -> str:
     """The value of a field of a spec, in a few characters; nothing for None."""
     if value is None:
         return ""
-    return init_text(value) if key == "init" else _compact(value)
+    return init_text(value) if key == "init" else _compact(value, key)
 
 
 def _pairs(tags: Mapping[str, str]) -> str:
@@ -209,12 +209,12 @@ def short_result(job: Job) -> str:
     return ""
 
 
-def _compact(value: object) -> str:
+def _compact(value: object, key: str = "") -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_compact(each)}" for key, each in value.items())
     if isinstance(value, list):
         # The sizes of layers, 784-30-10, are written so everywhere; of other numbers it would look like a range.
-        return ("-" if all(isinstance(each, int) for each in value) else ", ").join(_compact(each) for each in value)
+        return ("-" if key == "layers" else ", ").join(_compact(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -71,21 +71,15 @@ class ForSweeps(OnDatabase):
         with self._database.read() as tx:
             return self._sweep(tx, sweep_id)
 
-    def leaderboard(self, sweep_id: str, *, best: int) -> tuple[Sweep, CellPage]:
-        """The sweep as it stands, and its best cells, at most so many. Raises SweepNotFound."""
-        with self._database.read() as tx:
-            sweep = self._sweep(tx, sweep_id)
-            return sweep, read_cells(tx, sweep_id, sweep.submission, CellQuery(limit=best))
-
     def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
-        """One page of a sweep's cells.
+        """The sweep as it stands, and one page of its cells.
 
         Raises:
             SweepNotFound: there is no such sweep.
             InvalidRequest: it has no such cell, or the cursor is not one that a page of this order gave.
         """
         with self._database.read() as tx:
-            return read_cells(tx, sweep_id, self._sweep(tx, sweep_id).submission, query)
+            return read_cells(tx, self._sweep(tx, sweep_id), query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
         """One page of sweeps, the newest first. Raises InvalidRequest for a cursor that no page gave."""

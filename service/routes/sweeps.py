@@ -68,7 +68,7 @@ def list_sweeps(parameters: Annotated[SweepListParameters, Query()], store: Stor
 @router.get("/sweeps/{sweep_id}", responses=documents(SweepNotFound))
 def get_sweep(sweep_id: str, parameters: Annotated[LeaderboardParameters, Query()], store: Store) -> SweepWithLeaders:
     """The sweep as it stands, and its best cells; its jobs are listed by `GET /v1/jobs?sweep_id=`."""
-    return SweepWithLeaders.with_leaders(*store.leaderboard(sweep_id, best=parameters.leaderboard))
+    return SweepWithLeaders.with_leaders(store.cells(sweep_id, CellQuery(limit=parameters.leaderboard)))
 
 
 @router.get("/sweeps/{sweep_id}/cells", responses=documents(SweepNotFound))

@@ -277,6 +277,7 @@ def test_durations_are_short(seconds, text):
 
 def test_an_init_is_said_by_its_scheme_and_what_is_not_zero():
     assert init_text({"scheme": "normal", "std": [10.0, 1.0], "output_bias": 0.0}) == "normal (std 10, 1)"
+    assert init_text({"scheme": "normal", "std": [10, 1]}) == "normal (std 10, 1)"
     assert init_text({"scheme": "zeros", "output_bias": 0.0}) == "zeros"
 
 

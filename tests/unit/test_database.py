@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateIndex
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.lifecycle import JobStatus
-from jobs.listing import JobQuery
+from jobs.listing import CellQuery, JobQuery
 from jobs.queue import queue_rank
 from jobs.store import JobStore
 from jobs.submission import JobChanges, Submission
@@ -265,7 +265,7 @@ def test_no_query_of_a_busy_store_reads_a_whole_table(opened):
         store.sweeps(limit=2)
         store.list(JobQuery(limit=2, sweep_id=sweep.id))
         store.retry_sweep(sweep.id)
-        store.leaderboard(sweep.id, best=3)
+        store.cells(sweep.id, CellQuery())
         store.cancel_sweep(sweep.id)
         store.delete(store.list(JobQuery(sweep_id=sweep.id)).items[0].id)
         store.update(ids[-1], JobChanges(priority=7))

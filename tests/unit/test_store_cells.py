@@ -8,7 +8,6 @@ from jobs.errors import InvalidRequest, SweepNotFound
 from jobs.job import Failure
 from jobs.lifecycle import JobStatus
 from jobs.listing import CellQuery, JobQuery
-from jobs.store import JobStore
 from jobs.sweeps import Sweep, SweepSubmission
 from tests.unit.reports import RESULT, mnist_result
 from tests.unit.writing import fail, finish
@@ -177,17 +176,17 @@ def test_a_cell_whose_jobs_are_all_deleted_is_still_a_cell(store, queue_sweep, t
     assert [cell.difference for cell in page.items] == [None, None]
 
 
-def test_a_leaderboard_has_the_best_cells_and_the_sweep_as_it_stands(store, queue_sweep, train):
+def test_a_page_of_cells_brings_the_sweep_as_it_stands(store, queue_sweep, train):
     sweep = queue_sweep("neuron", {"epochs": [1, 2, 3]})
     train(0.3, 0.1)
-    found, page = store.leaderboard(sweep.id, best=2)
+    page = store.cells(sweep.id, CellQuery(limit=2))
 
-    assert found == store.sweep(sweep.id)
+    assert page.sweep == store.sweep(sweep.id)
     assert [cell.cell for cell in page.items] == [1, 0]
-    assert store.leaderboard(sweep.id, best=0)[1].items == ()
+    assert store.cells(sweep.id, CellQuery(limit=0)).items == ()
 
 
-def test_an_unknown_sweep_has_no_cells(store: JobStore):
-    for look in (lambda: store.cells("swp_0", CellQuery()), lambda: store.leaderboard("swp\0", best=3)):
+def test_an_unknown_sweep_has_no_cells(store):
+    for sweep_id in ("swp_0", "swp\0"):
         with pytest.raises(SweepNotFound):
-            look()
+            store.cells(sweep_id, CellQuery())

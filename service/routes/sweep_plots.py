@@ -1,0 +1,84 @@
+"""The curves of a sweep as a picture, a band for each cell."""
+
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import Field, model_validator
+
+from jobs.cells import Cell
+from jobs.curves import metrics_of
+from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, SweepNotFound, UnknownMetric
+from jobs.listing import CellQuery
+from jobs.store import JobStore
+from jobs.sweeps import Sweep
+from jobs.validation import FieldError, bad_value
+from service.band_plots import draw_bands, title_of
+from service.band_reading import read_bands
+from service.dependencies import Store
+from service.drawing import MEDIA_TYPES, Format
+from service.problems import documents
+from service.routes.plots import PlotParameters
+
+router = APIRouter(
+    tags=["sweeps"],
+    default_response_class=Response,
+    responses=documents(SweepNotFound, JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable)
+    | {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+)
+
+# More lines, and their bands, would not be told apart.
+MOST_CELLS = 16
+
+
+class SweepPlotParameters(PlotParameters):
+    """Which cells and which metrics, how drawn, under which title."""
+
+    best: int = Field(default=8, ge=1, le=MOST_CELLS, description="How many cells, the best of the leaderboard.")
+    cells: str | None = Field(
+        default=None,
+        pattern=f"^[0-9]{{1,4}}(,[0-9]{{1,4}}){{0,{MOST_CELLS - 1}}}$",
+        description="The numbers of the cells to draw instead, separated by commas.",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.cells is not None and "best" in self.model_fields_set:
+            raise bad_value("goes without `cells`, which names them", at="best")
+        return self
+
+    def query(self) -> CellQuery:
+        """The cells to draw, in the order of their ranks."""
+        if self.cells is None:
+            return CellQuery(limit=self.best)
+        return CellQuery(cells=frozenset(map(int, self.cells.split(","))))
+
+
+@router.get("/sweeps/{sweep_id}/curve.{file_format}")
+def get_sweep_plot(
+    sweep_id: str, file_format: Format, parameters: Annotated[SweepPlotParameters, Query()], store: Store
+) -> Response:
+    """The mean curve of each of the best cells, with a band that shows how far its repeats spread."""
+    page = store.cells(sweep_id, parameters.query())
+    cells = [cell for cell in page.items if cell.jobs]
+    if not cells:
+        message = "no jobs are left of these cells"
+        raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
+    return Response(_drawn(store, page.sweep, cells, file_format, parameters), media_type=MEDIA_TYPES[file_format])
+
+
+def _drawn(
+    store: JobStore, sweep: Sweep, cells: Sequence[Cell], file_format: Format, parameters: SweepPlotParameters
+) -> bytes:
+    specs = [store.get(cell.jobs[0].id).spec for cell in cells]
+    metrics = parameters.names() or metrics_of(specs[0])
+    return draw_bands(
+        read_bands(store, cells, metrics),
+        metrics=metrics,
+        specs=specs,
+        repeats=sweep.submission.repeats,
+        file_format=file_format,
+        title=parameters.title or title_of(sweep, cells, specs[0]),
+        log=parameters.log,
+    )
