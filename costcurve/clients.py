@@ -77,6 +77,7 @@ class _Operations:
     cancel_sweep = Operation(sweeps.cancel_sweep)
     retry_sweep = Operation(sweeps.retry_sweep)
     sweep_cells = Operation(sweeps.sweep_cells)
+    plot_sweep = Operation(sweeps.plot_sweep)
     wait_for_sweep = Operation(sweeps.wait_for_sweep)
     workers = Operation(operations.workers)
     presets = Operation(operations.presets)

@@ -39,7 +39,7 @@ def curve(
         ApiError: status 422, when there is no such metric, or max_points are too few for so many metrics.
     """
     query: Query = {
-        "metrics": _names(metrics),
+        "metrics": metric_names(metrics),
         "granularity": granularity,
         "from": first,
         "to": last,
@@ -71,7 +71,7 @@ def curve_csv(
     max_points: int | None = None,
 ) -> Steps[str]:
     """The curve as CSV, with a header; infinite values are `inf`. Arguments as for `curve`."""
-    query: Query = {"metrics": _names(metrics), "granularity": granularity, "max_points": max_points}
+    query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "max_points": max_points}
     return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), as_text, query=query))
 
 
@@ -101,7 +101,7 @@ def compare(
     """
     query: Query = {
         "job": list(job_ids),
-        "metrics": _names(metrics),
+        "metrics": metric_names(metrics),
         "granularity": granularity,
         "from": first,
         "to": last,
@@ -120,7 +120,7 @@ def compare_csv(
     max_points: int | None = None,
 ) -> Steps[str]:
     """The curves of some jobs as CSV: x, and a column `{job_id}.{metric}` for each. Every point, but for max_points."""
-    names = _names(metrics)
+    names = metric_names(metrics)
     query: Query = {"job": list(job_ids), "metrics": names, "granularity": granularity, "max_points": max_points}
     return remote.answer(Call("GET", "/v1/compare.csv", as_text, query=query))
 
@@ -147,7 +147,7 @@ def plot(
         title: stands above; made from the specs if None.
     """
     jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
-    query: Query = {"metrics": _names(metrics), "granularity": granularity, "log": log, "title": title}
+    query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "log": log, "title": title}
     if len(jobs) == 1:
         path = job_path(jobs[0], f"/curve.{format}")
     else:
@@ -160,5 +160,6 @@ def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
     return remote.answer(Call("GET", job_path(job_id, "/transcript"), as_text))
 
 
-def _names(metrics: Metrics | None) -> str | None:
+def metric_names(metrics: Metrics | None) -> str | None:
+    """The metrics as the service takes them, with commas between them."""
     return metrics if metrics is None or isinstance(metrics, str) else ",".join(metrics)

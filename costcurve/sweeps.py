@@ -6,10 +6,11 @@ from typing import Any, Literal, Unpack
 from uuid import uuid4
 
 from costcurve.answers import CellPage, Sweep, SweepPage
-from costcurve.calls import Call, Query, as_model, sweep_path
+from costcurve.calls import Call, Query, as_bytes, as_model, sweep_path
 from costcurve.errors import SweepWaitTimeout
 from costcurve.exchange import Remote, Steps
 from costcurve.operations import AnyGivenSpec, JobFields, submission_body
+from costcurve.results import Granularity, Metrics, metric_names
 from costcurve.waiting import until_ended
 
 
@@ -95,6 +96,42 @@ def retry_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
     Where nothing failed, nothing happens; so twice is no error, and queues nothing twice.
     """
     return remote.answer(Call("POST", sweep_path(sweep_id, "/retry"), as_model(Sweep)))
+
+
+def plot_sweep(
+    remote: Remote,
+    /,
+    sweep_id: str,
+    *,
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+    metrics: Metrics | None = None,
+    granularity: Granularity | None = None,
+    best: int | None = None,
+    cells: Sequence[int] | None = None,
+    log: bool = False,
+    title: str | None = None,
+) -> Steps[bytes]:
+    """A picture of some cells of a sweep: of each the mean curve, and a band that shows how far its repeats spread.
+
+    Args:
+        sweep_id: the sweep.
+        format: `svg` or `png`.
+        metrics: what to draw, a diagram for each; the cost if None.
+        granularity: `epoch` or `step`; the service's default, `epoch`, if None.
+        best: how many of the best cells, 1 to 16; 8 if None.
+        cells: instead of the best those with these numbers, at most 16.
+        log: whether the values stand on a logarithmic axis.
+        title: stands above; made from the sweep if None.
+    """
+    query: Query = {
+        "metrics": metric_names(metrics),
+        "granularity": granularity,
+        "best": best,
+        "cells": None if cells is None else ",".join(map(str, cells)),
+        "log": log,
+        "title": title,
+    }
+    return remote.answer(Call("GET", sweep_path(sweep_id, f"/curve.{format}"), as_bytes, query=query))
 
 
 def wait_for_sweep(

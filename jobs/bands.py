@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from operator import add, sub
 from typing import Literal
 
 from jobs.curves import Curve
@@ -17,7 +16,7 @@ Reach = Literal["extremes", "deviation"]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The mean of some curves at each x, and from where to where they spread.
+    """The mean of some curves at each x, and from where to where they spread; NaN where one of them is not finite.
 
     `full` is how many of the x, the first ones, all of the curves have; at the others `mean` is over those that go on.
     """
@@ -29,13 +28,13 @@ class Band:
     full: int
 
 
-def picked(runs: Iterable[Curve], metrics: Sequence[str], xs: Sequence[int]) -> dict[str, list[float]]:
-    """The values of a curve, which comes in consecutive runs, at those of the ascending xs that it has."""
+def picked(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
+    """The values of a curve, which comes in consecutive runs, at those of these points, in ascending order, it has."""
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for run in runs:
-        here = [x - run.start for x in xs[bisect_left(xs, run.start) : bisect_left(xs, run.end)]]
+        here = numbers[bisect_left(numbers, run.start) : bisect_left(numbers, run.end)]
         for metric in metrics:
-            values[metric] += [run.series[metric][index] for index in here]
+            values[metric] += [run.series[metric][number - run.start] for number in here]
     return values
 
 
@@ -44,21 +43,25 @@ def band_of(xs: Sequence[int], columns: Sequence[Sequence[float]], reach: Reach)
 
     Args:
         xs: ascending; of these a curve has the first ones, up to its end.
-        columns: for each curve its finite values there.
+        columns: for each curve its values there.
         reach: what the band reaches over.
     """
-    rows = [[value for value in row if value is not None] for row in zip_longest(*columns)]
-    means, low, high = [_mean(row) for row in rows], [min(row) for row in rows], [max(row) for row in rows]
+    spreads = [_spread([value for value in row if value is not None], reach) for row in zip_longest(*columns)]
+    low, mean, high = zip(*spreads, strict=True) if spreads else ((), (), ())
+    return Band(xs[: len(spreads)], mean, low, high, full=min(map(len, columns), default=0))
+
+
+def _spread(values: Sequence[float], reach: Reach) -> tuple[float, float, float]:
+    """Lower end, mean and upper end."""
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan, math.nan
+    low, high = min(values), max(values)
+    # Divided first, so that no sum overflows; and rounded to no value beyond the values themselves.
+    mean = min(max(math.fsum(value / len(values) for value in values), low), high)
     if reach == "deviation":
-        deviations = [_deviation(row, mean) for row, mean in zip(rows, means, strict=True)]
-        low = [max(*both) for both in zip(low, map(sub, means, deviations), strict=True)]
-        high = [min(*both) for both in zip(high, map(add, means, deviations), strict=True)]
-    return Band(xs[: len(rows)], means, low, high, full=min(map(len, columns), default=0))
-
-
-def _mean(values: Sequence[float]) -> float:
-    # Divided first, so that no sum of finite values overflows; which may round to beyond the values themselves.
-    return min(max(math.fsum(value / len(values) for value in values), min(values)), max(values))
+        deviation = _deviation(values, mean)
+        low, high = max(low, mean - deviation), min(high, mean + deviation)
+    return low, mean, high
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:

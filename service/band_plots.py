@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jobs.bands import Band, Reach
 from jobs.cells import Cell
+from jobs.curves import Granularity
 from jobs.spec import AnySpec, NeuronSpec
 from jobs.sweeps import Sweep
 from service.drawing import Canvas, Format, logarithmic, picture, style
@@ -24,6 +26,7 @@ _FEW_POINTS = 60
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _BEYOND: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.0, "marker": ""}
 _GREY = "#555555"
+_NO_BAND = Band((), (), (), (), full=0)
 _REACHES: Mapping[Reach, str] = {
     "extremes": "lowest to highest",
     "deviation": "± 1 standard deviation, within lowest and highest",
@@ -41,17 +44,18 @@ class DrawnCell:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSweep:
-    """All cells of a plot: what their bands reach over, and how far apart in x the points are that are drawn."""
+    """All cells of a plot, what their bands reach over, and of how many points of a curve one is drawn."""
 
     cells: Sequence[DrawnCell]
     reach: Reach
-    stride: int
+    every: int
 
 
 def draw_bands(
     sweep: DrawnSweep,
     *,
     metrics: Sequence[str],
+    granularity: Granularity,
     specs: Sequence[AnySpec],
     repeats: int,
     file_format: Format,
@@ -63,6 +67,7 @@ def draw_bands(
     Args:
         sweep: what to draw, its cells in this order.
         metrics: one panel for each.
+        granularity: what the points are of.
         specs: of each cell that of one job.
         repeats: how many each cell is to have in the end.
         file_format: of the bytes that come back.
@@ -75,12 +80,12 @@ def draw_bands(
 
     def paint(canvas: Canvas) -> None:
         for axes, metric in zip(canvas.panels, metrics, strict=True):
-            handles = _panel(axes, metric, sweep.cells, losses, log=log)
             if log:
                 logarithmic(axes)
+            handles = _panel(axes, metric, sweep.cells, losses, log=log)
         canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        drawn = f" (drawn at every {sweep.stride:,}th)" if sweep.stride > 1 else ""
-        canvas.panels[-1].set_xlabel(x_label_of(specs[0]) + drawn)
+        drawn = f" (one of {sweep.every:,} points is drawn)" if sweep.every > 1 else ""
+        canvas.panels[-1].set_xlabel(x_label_of(specs[0], granularity) + drawn)
         canvas.legend([*handles, *key.values()], [*names, *key])
 
     return picture(title, len(metrics), paint, file_format=file_format, names=[*names, *key])
@@ -111,24 +116,29 @@ def cell_names(cells: Sequence[DrawnCell], repeats: int) -> list[str]:
 def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collection[str], *, log: bool) -> list[Line2D]:
     label = label_of(metric, losses)
     text, scale = label.text, label.scale
-    values = (value for cell in cells for value in (*cell.bands[metric].low, *cell.bands[metric].high))
-    if max(map(abs, values), default=0.0) > _LARGEST_DRAWN:
+    bands = [cell.bands.get(metric, _NO_BAND) for cell in cells]
+    sizes = (abs(value) for band in bands for value in (*band.low, *band.high) if not isnan(value))
+    if max(sizes, default=0.0) > _LARGEST_DRAWN:
         text, scale = f"{text}, in units of {_LARGEST_DRAWN:g}", 1 / _LARGEST_DRAWN
     axes.set_ylabel(text)
     lines = []
-    for number, cell in enumerate(cells):
+    for number, (cell, band) in enumerate(zip(cells, bands, strict=True)):
         look = style(number)
-        band = cell.bands[metric]
-        mean = [value * scale for value in band.mean]
-        full = band.full
+        low, mean, high = (_shown(side, scale, log=log) for side in (band.low, band.mean, band.high))
+        full, beyond = band.full, max(band.full - 1, 0)
         marker = "o" if len(band.x) <= _FEW_POINTS else ""
         lines += axes.plot(band.x[:full], mean[:full], marker=marker, **look)
-        axes.plot(band.x[max(full - 1, 0) :], mean[max(full - 1, 0) :], **(look | _BEYOND))
+        axes.plot(band.x[beyond:], mean[beyond:], **(look | _BEYOND))
         if cell.curves > 1:
-            low, high = ([value * scale for value in side[:full]] for side in (band.low, band.high))
-            shown = [not log or value > 0 for value in low]
-            axes.fill_between(band.x[:full], low, high, where=shown, color=look["color"], **_BAND)
+            axes.fill_between(band.x[:full], low[:full], high[:full], color=look["color"], **_BAND)
+    if not any(band.x for band in bands):
+        axes.text(0.5, 0.5, "no points yet", transform=axes.transAxes, ha="center", va="center")
     return lines
+
+
+def _shown(values: Sequence[float], scale: float, *, log: bool) -> list[float]:
+    """The values on the axis; NaN, where nothing is drawn, for what a logarithmic one does not have."""
+    return [value * scale if value > 0 or not log else nan for value in values]
 
 
 def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
@@ -148,11 +158,11 @@ def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
 def _value(name: str, value: Any) -> str:
     """The value of a field of a spec in a few characters."""
     match value:
-        case {"scheme": scheme, **figures}:
-            changed = ", ".join(f"{each} {_value(each, figure)}" for each, figure in figures.items() if figure)
-            return f"{scheme} ({changed})" if changed else f"{scheme}"
         case dict():
-            return ", ".join(f"{each} {_value(each, figure)}" for each, figure in value.items())
+            shown = {each: figure for each, figure in value.items() if each != "scheme" and figure}
+            figures = ", ".join(f"{each} {_value(each, figure)}" for each, figure in shown.items())
+            scheme = value.get("scheme", "")
+            return f"{scheme} ({figures})" if scheme and figures else scheme or figures
         case list():
             return ("-" if name == "layers" else ", ").join(_value("", each) for each in value)
         case float() if float(f"{value:g}") == value:

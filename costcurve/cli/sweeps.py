@@ -1,9 +1,10 @@
-"""`sweep submit`, `sweep show`, `sweep list`, `sweep watch`, `sweep cancel` and `sweep retry`."""
+"""`costcurve sweep` and its commands: `submit`, `show`, `list`, `watch`, `cancel`, `retry` and `plot`."""
 
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from costcurve.answers import Sweep
 from costcurve.cli.arguments import SweepArgument
 from costcurve.cli.command import ServiceOptions
+from costcurve.cli.curves import GranularityOption, plot_format, save, wrote
 from costcurve.cli.describe import standing, sweep_details, table_of_sweeps
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.leaderboard import leaderboard_of
@@ -147,6 +149,41 @@ def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
         _tell_state(client.retry_sweep(sweep_id), service)
 
 
+def plot(
+    sweep_id: SweepArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .svg or .png to write.")],
+    service: ServiceOptions,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Which metrics, a diagram for each. Default: the cost.")
+    ] = None,
+    granularity: GranularityOption = "epoch",
+    best: Annotated[int | None, typer.Option(min=1, max=16, help="How many of the best cells. Default: 8.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(metavar="I,J,…", help="Instead of the best the cells with these numbers.")
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
+    title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
+) -> None:
+    """Plot the best cells of a sweep: of each the mean curve, with a band that shows how far its repeats spread."""
+    file_format = plot_format(file)
+    numbers = None if cells is None else _numbers(cells)
+    if numbers is not None and best is not None:
+        raise typer.BadParameter("goes without --cells", param_hint="--best")
+    with service.client() as client:
+        picture = client.plot_sweep(
+            sweep_id,
+            format=file_format,
+            metrics=metrics,
+            granularity=granularity,
+            best=best,
+            cells=numbers,
+            log=log,
+            title=title,
+        )
+    save(picture, file)
+    wrote(file, service)
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "submit": submit,
     "show": show,
@@ -154,6 +191,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "watch": watch,
     "cancel": cancel,
     "retry": retry,
+    "plot": plot,
 }
 
 
@@ -204,6 +242,13 @@ def _value(text: str) -> int | float | str:
         except (ValueError, OverflowError):
             continue
     return text
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        return [int(number) for number in given.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{given!r} is not a list of numbers, such as 0,3", param_hint="--cells") from error
 
 
 def _tell_state(sweep: Sweep, service: ServiceOptions) -> None:

@@ -1,7 +1,7 @@
 """Curves as pictures, one job's or several jobs' on the same axes."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -20,12 +20,15 @@ from service.reading import Reading
 from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
 from service.routes.curves import TAGGED, MetricsParameter
 
+# What a picture's answer says.
+PICTURES: dict[int | str, dict[str, Any]] = TAGGED | {
+    200: TAGGED[200] | {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+}
+
 router = APIRouter(
     tags=["results"],
     default_response_class=Response,
-    responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable)
-    | TAGGED
-    | {200: TAGGED[200] | {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+    responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable) | PICTURES,
 )
 
 
@@ -66,7 +69,7 @@ def get_plot(
     if is_known(etag, if_none_match):
         return unchanged(etag)
     picture = pictures.get(etag, lambda: _drawn(store, [store.get(job_id)], file_format, parameters))
-    return _answer(picture, file_format, etag)
+    return picture_answer(picture, file_format, etag)
 
 
 @router.get("/compare.{file_format}")
@@ -86,24 +89,30 @@ def get_comparison(
         return _drawn(store, of_one_experiment(store, parameters.job), file_format, parameters)
 
     picture = pictures.get(etag, drawn)
-    return _answer(picture, file_format, etag)
+    return picture_answer(picture, file_format, etag)
 
 
-def _answer(picture: bytes, file_format: Format, etag: str) -> Response:
+def picture_answer(picture: bytes, file_format: Format, etag: str) -> Response:
+    """A picture, with the tag by which to ask whether it still holds."""
     headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
     return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
 
 
-def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters: PlotParameters) -> bytes:
-    granularity = parameters.granularity
-    asked = Reading(store, [job.id for job in jobs], granularity=granularity, metrics=parameters.names())
+def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) -> Reading:
+    """What is asked for of these jobs' curves. Raises UnknownMetric, and InvalidRequest for too many metrics."""
+    asked = Reading(store, [job.id for job in jobs], granularity=parameters.granularity, metrics=parameters.names())
     if len(asked.metrics) > _MOST_DIAGRAMS:
         message = f"must name at most {_MOST_DIAGRAMS}, as each gets a diagram; known: {', '.join(asked.metrics)}"
         raise InvalidRequest(f"metrics {message}", errors=[FieldError("/query/metrics", message)])
+    return asked
+
+
+def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters: PlotParameters) -> bytes:
+    asked = to_draw(store, jobs, parameters)
     return draw(
         [_line(store, job, known, asked) for job, known in zip(jobs, asked.known, strict=True)],
         metrics=asked.metrics,
-        granularity=granularity,
+        granularity=asked.granularity,
         file_format=file_format,
         log=parameters.log,
         title=parameters.title,

@@ -1,6 +1,7 @@
 """The curves of a sweep as a picture, a band for each cell."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
@@ -8,24 +9,23 @@ from fastapi.responses import Response
 from pydantic import Field, model_validator
 
 from jobs.cells import Cell
-from jobs.curves import metrics_of
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, SweepNotFound, UnknownMetric
 from jobs.listing import CellQuery
 from jobs.store import JobStore
 from jobs.sweeps import Sweep
 from jobs.validation import FieldError, bad_value
 from service.band_plots import draw_bands, title_of
-from service.band_reading import read_bands
-from service.dependencies import Store
-from service.drawing import MEDIA_TYPES, Format
+from service.band_reading import considered, read_bands
+from service.caching import IfNoneMatch, etag_of, is_known, unchanged
+from service.dependencies import DrawnPictures, Store
+from service.drawing import Format
 from service.problems import documents
-from service.routes.plots import PlotParameters
+from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
 
 router = APIRouter(
     tags=["sweeps"],
     default_response_class=Response,
-    responses=documents(SweepNotFound, JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable)
-    | {200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}},
+    responses=documents(SweepNotFound, JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable) | PICTURES,
 )
 
 # More lines, and their bands, would not be told apart.
@@ -57,7 +57,12 @@ class SweepPlotParameters(PlotParameters):
 
 @router.get("/sweeps/{sweep_id}/curve.{file_format}")
 def get_sweep_plot(
-    sweep_id: str, file_format: Format, parameters: Annotated[SweepPlotParameters, Query()], store: Store
+    sweep_id: str,
+    file_format: Format,
+    parameters: Annotated[SweepPlotParameters, Query()],
+    store: Store,
+    pictures: DrawnPictures,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The mean curve of each of the best cells, with a band that shows how far its repeats spread."""
     page = store.cells(sweep_id, parameters.query())
@@ -65,20 +70,27 @@ def get_sweep_plot(
     if not cells:
         message = "no jobs are left of these cells"
         raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
-    return Response(_drawn(store, page.sweep, cells, file_format, parameters), media_type=MEDIA_TYPES[file_format])
+    jobs = considered(cells)
+    ranks = [(cell.cell, cell.rank) for cell in cells]
+    etag = etag_of(file_format, sweep_id, ranks, jobs, store.versions([*chain(*jobs)]), parameters)
+    if is_known(etag, if_none_match):
+        return unchanged(etag)
+    picture = pictures.get(etag, lambda: _drawn(store, page.sweep, cells, file_format, parameters))
+    return picture_answer(picture, file_format, etag)
 
 
 def _drawn(
     store: JobStore, sweep: Sweep, cells: Sequence[Cell], file_format: Format, parameters: SweepPlotParameters
 ) -> bytes:
-    specs = [store.get(cell.jobs[0].id).spec for cell in cells]
-    metrics = parameters.names() or metrics_of(specs[0])
+    firsts = [store.get(cell.jobs[0].id) for cell in cells]
+    asked = to_draw(store, firsts, parameters)
     return draw_bands(
-        read_bands(store, cells, metrics),
-        metrics=metrics,
-        specs=specs,
+        read_bands(store, cells, asked),
+        metrics=asked.metrics,
+        granularity=asked.granularity,
+        specs=[job.spec for job in firsts],
         repeats=sweep.submission.repeats,
         file_format=file_format,
-        title=parameters.title or title_of(sweep, cells, specs[0]),
+        title=parameters.title or title_of(sweep, cells, firsts[0].spec),
         log=parameters.log,
     )

@@ -280,6 +280,17 @@ def test_a_sweep_tells_which_cell_is_best_and_by_how_much(client):
         assert (cell.difference.n, cell.difference.to_cell, cell.difference.standard_error) == (2, 5, 0)
 
 
+def test_the_best_cells_of_a_sweep_are_plotted(client):
+    grid = {"epochs": [10, 20, 30]}
+    sweep = client.wait_for_sweep(client.submit_sweep(preset="neuron-good-start", grid=grid, repeats=2).id)
+
+    svg = client.plot_sweep(sweep.id, metrics=["output", "cost"], best=2).decode()
+    assert "One sigmoid neuron: the 2 best of 3 cells" in svg
+    assert ("epochs 30" in svg, "epochs 10" in svg) == (True, False)
+    assert "mine" in client.plot_sweep(sweep.id, cells=[0, 2], granularity="step", log=True, title="mine").decode()
+    assert client.plot_sweep(sweep.id, format="png").startswith(b"\x89PNG")
+
+
 def test_only_the_failed_jobs_of_a_sweep_are_retried(client):
     one_diverges = {"experiment": "neuron", "init": "zeros", "epochs": 3}
     sweep = client.submit_sweep(one_diverges, grid={"input": [1.0, 1e200]}, repeats=2)

@@ -139,6 +139,38 @@ def test_the_best_cells_of_a_sweep_are_shown_with_mean_and_spread(run, at_work):
     assert shown.err == "the best 3 of 4 cells; --best shows more\n"
 
 
+def test_a_sweep_is_plotted_into_a_file(run, at_work, tmp_path):
+    sweep = run("--url", at_work.url, "sweep", "submit", "--preset", "neuron-good-start", *GRID, "--wait").out.strip()
+    for file, options in (("a.svg", []), ("deep/b.png", ["--metrics", "output,cost", "--best", "2", "--log"])):
+        plotted = run("--url", at_work.url, "sweep", "plot", sweep, str(tmp_path / file), *options)
+        assert (plotted.code, plotted.out, plotted.err) == (0, "", f"wrote {tmp_path / file}\n")
+    some = run("--url", at_work.url, "sweep", "plot", sweep, str(tmp_path / "c.svg"), "--cells", "0,5", "--json")
+
+    assert json.loads(some.out) == {"file": str(tmp_path / "c.svg")}
+    assert "One sigmoid neuron: all 6 cells" in (tmp_path / "a.svg").read_text()
+    assert (tmp_path / "deep" / "b.png").read_bytes().startswith(b"\x89PNG")
+    shown = (tmp_path / "c.svg").read_text()
+    assert "One sigmoid neuron: 2 of 6 cells" in shown
+    assert "loss cross_entropy, learning_rate 0.3" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.pdf"], "must end in .svg or .png"),
+        (["a.svg", "--cells", "first"], "'first' is not a list of numbers"),
+        (["a.svg", "--cells", "1", "--best", "2"], "goes without --cells"),
+        (["a.svg", "--best", "17"], "should be less than or equal to 16"),
+        (["a.svg", "--cells", "99"], "/query/cells: 99 is no cell of this sweep"),
+    ],
+)
+def test_a_plot_that_cannot_be_is_a_usage_error(run, sweep, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    ran = run("sweep", "plot", sweep, *arguments)
+    assert (ran.code, [*tmp_path.iterdir()]) == (2, [])
+    assert message in " ".join(ran.err.replace("│", " ").split())
+
+
 def test_failed_jobs_are_retried_and_say_of_which_job_they_are_a_retry(run, at_work):
     one_diverges = ["--experiment", "neuron", "--init", "zeros", "--grid", "input=1,1e200"]
     submitted = json.loads(run("--url", at_work.url, "sweep", "submit", *one_diverges, "--wait", "--json").out)

@@ -115,7 +115,9 @@ def test_a_deeply_nested_value_is_refused_like_any_other(http):
     assert problem(answer, 422, "invalid_request")["errors"][0]["pointer"] == "/grid/init/0"
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/cells"), ("POST", "/cancel"), ("POST", "/retry")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("GET", "/cells"), ("GET", "/curve.svg"), ("POST", "/cancel"), ("POST", "/retry")]
+)
 def test_a_sweep_that_does_not_exist_is_not_found(http, method, path):
     body = problem(http.request(method, f"/v1/sweeps/swp_none{path}"), 404, "sweep_not_found")
 

@@ -1,11 +1,16 @@
-"""Workers for the store's tests."""
+"""Workers for the store's tests, and a service on the store."""
 
+import socket
+import threading
 from collections import Counter
 from itertools import count
 
+import httpx
 import pytest
+import uvicorn
 from sqlalchemy import event
 
+from service.app import create_app
 from tests.unit.reports import CPU, ENGINES, choose
 
 
@@ -64,3 +69,22 @@ def statements(store):
     event.listen(store._database.engine, "begin", begun)
     event.listen(store._database.engine, "before_cursor_execute", asked)
     return seen
+
+
+@pytest.fixture
+def app(store):
+    """The service on this very store."""
+    return create_app(store._database)
+
+
+@pytest.fixture
+def http(app):
+    """A client of that service, which listens on a port of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+            yield client
+        server.should_exit = True
+        thread.join()
