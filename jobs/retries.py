@@ -42,11 +42,10 @@ def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], 
 
 def revive(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
     """Count again what is the newest job of its cell and repeat, now that these jobs of sweeps are deleted."""
-    if deleted:
-        left = jobs.alias()
-        place = [left.c[name] == bindparam(f"its_{name}") for name in ("sweep_id", "cell", "repeat")]
-        newest = select(func.max(left.c.pk)).where(*place).scalar_subquery()
-        again = update(jobs).where(jobs.c.pk == newest, jobs.c.superseded).values(superseded=False)
-        tx.execute(
-            again, [{"its_sweep_id": row.sweep_id, "its_cell": row.cell, "its_repeat": row.repeat} for row in deleted]
-        )
+    left = jobs.alias()
+    place = [left.c[name] == bindparam(f"its_{name}") for name in ("sweep_id", "cell", "repeat")]
+    newest = select(func.max(left.c.pk)).where(*place).scalar_subquery()
+    again = update(jobs).where(jobs.c.pk == newest, jobs.c.superseded).values(superseded=False)
+    tx.execute(
+        again, [{"its_sweep_id": row.sweep_id, "its_cell": row.cell, "its_repeat": row.repeat} for row in deleted]
+    )

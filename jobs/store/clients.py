@@ -19,7 +19,7 @@ from jobs.listing import JobQuery, Page, cursor_behind, select_jobs
 from jobs.rows import event_of, job_of, waiting
 from jobs.starts import Start, read_start
 from jobs.store.base import OnDatabase, sought
-from jobs.store.sweeps import after_deletion
+from jobs.store.sweeps import after_deletion, lock_sweeps
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import events, job_tags, jobs
 from jobs.transitions import cancel_all, change, move, request_all
@@ -180,6 +180,7 @@ class ForClients(OnDatabase):
             InvalidTransition: it has not ended.
         """
         with self._database.write() as tx:
+            lock_sweeps(tx, [self._row(tx, job_id)])
             row = self._row(tx, job_id, lock=True)
             if not JobStatus(row.status).is_terminal:
                 raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")

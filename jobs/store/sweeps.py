@@ -137,18 +137,27 @@ class ForSweeps(OnDatabase):
         return _sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
 
 
+def lock_sweeps(tx: Connection, to_delete: Sequence[Row[Any]]) -> None:
+    """Before jobs, given by their rows, are deleted: of two who delete from a sweep at once, the second sees the rest.
+
+    Before the jobs themselves are locked, so that no two wait for each other.
+    """
+    if sweep_ids := _sweeps_of(to_delete):
+        tx.execute(select(sweeps.c.pk).where(sweeps.c.id.in_(sweep_ids)).order_by(sweeps.c.pk).with_for_update())
+
+
 def after_deletion(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
-    """Bring sweeps up to date whose jobs, given by their former rows, were deleted; some may be of no sweep.
+    """Bring locked sweeps up to date whose jobs, given by their former rows, were deleted; some may be of no sweep.
 
     What a deleted job stood in place of counts again. A sweep whose last job it was is forgotten.
     """
-    of_sweeps = [row for row in deleted if row.sweep_id is not None]
-    revive(tx, of_sweeps)
-    if sweep_ids := {row.sweep_id for row in of_sweeps}:
-        these = sweeps.c.id.in_(sweep_ids)
-        # Locked first: of two who delete the last two jobs of a sweep at once, one sees what the other has done.
-        tx.execute(select(sweeps.c.pk).where(these).order_by(sweeps.c.pk).with_for_update())
-        tx.execute(delete(sweeps).where(these, ~_has_jobs))
+    if sweep_ids := _sweeps_of(deleted):
+        revive(tx, [row for row in deleted if row.sweep_id is not None])
+        tx.execute(delete(sweeps).where(sweeps.c.id.in_(sweep_ids), ~_has_jobs))
+
+
+def _sweeps_of(rows: Sequence[Row[Any]]) -> set[str]:
+    return {row.sweep_id for row in rows if row.sweep_id is not None}
 
 
 def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | None:

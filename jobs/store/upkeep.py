@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, delete, select, text
 
 from jobs import leases, transitions
 from jobs.store.base import OnDatabase
-from jobs.store.sweeps import after_deletion
+from jobs.store.sweeps import after_deletion, lock_sweeps
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, make, requeued
 
@@ -45,6 +45,7 @@ class ForUpkeep(OnDatabase):
             is_old = jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.sweep_id, jobs.c.cell, jobs.c.repeat]
             old = tx.execute(select(*columns).where(*is_old).limit(limit)).all()
+            lock_sweeps(tx, old)
             tx.execute(delete(jobs).where(jobs.c.pk.in_([row.pk for row in old])))
             after_deletion(tx, old)
             idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()

@@ -496,6 +496,40 @@ def test_a_retry_while_failed_jobs_are_deleted_counts_each_place_once(opened, st
         store.cancel_sweep(sweep.id)
 
 
+@pytest.mark.parametrize("gone", [(1, 2), (0, 2), (0, 1, 2)])
+def test_whoever_deletes_retries_at_once_the_newest_that_is_left_counts(opened, jobs_of, store, claim, gone):
+    stores = [JobStore(opened()) for _ in gone]
+    errors: list[Exception] = []
+    for _ in range(10):
+        sweep = store.submit_sweep(sweep_of(grid={}, repeats=1)).sweep
+        for _ in range(2):
+            fail_all(store, [claim()])
+            store.retry_sweep(sweep.id)
+        store.cancel_sweep(sweep.id)
+        chain = jobs_of(sweep.id)
+        together = threading.Barrier(len(gone))
+
+        def delete(own: JobStore, job_id: str, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                own.delete(job_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
+                errors.append(error)
+
+        pairs = zip(stores, [chain[place].id for place in gone], strict=True)
+        threads = [threading.Thread(target=delete, args=pair) for pair in pairs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert errors == []
+        if len(gone) < len(chain):
+            assert counts(store.sweep(sweep.id)) == {"failed": 1}
+            store.delete(jobs_of(sweep.id)[0].id)
+    assert store.sweeps().items == ()
+
+
 def test_5000_failed_jobs_are_retried_in_one_transaction_with_few_statements(opened):
     database = opened()
     store = JobStore(database)
