@@ -28,7 +28,7 @@ def described(diagnosis: Diagnosis) -> RenderableType:
     """A diagnosis for people."""
     parts: list[RenderableType] = [Text(diagnosis.summary)]
     for finding in diagnosis.findings:
-        parts += [Text(f"\n{finding.severity}: {finding.code}"), Padding(Text(finding.statement), _INDENT)]
+        parts += [Text(f"\n{finding.severity}: {finding.code}"), Padding(Text(finding.statement), _INDENT, expand=False)]
         if finding.cure is not None:
-            parts.append(Padding(Text(f"to try it: {json.dumps(finding.cure)}"), _INDENT))
+            parts.append(Padding(Text(f"to try it: {json.dumps(finding.cure)}"), _INDENT, expand=False))
     return Group(*parts)

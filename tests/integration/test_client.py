@@ -247,7 +247,7 @@ def test_a_sweep_is_submitted_waited_for_and_its_jobs_are_listed(client):
     ended = client.wait_for_sweep(sweep.id, timeout=60, on_update=lambda sweep: seen.append(sweep.ended))
 
     assert (ended.succeeded, ended.ended, seen[-1]) == (True, 8, 8)
-    assert seen == sorted(set(seen))
+    assert seen == sorted(seen)
     listed = client.list_sweeps(limit=1).items[0]
     assert client.get_sweep(sweep.id, leaderboard=0) == ended == listed.model_copy(update={"ranking": ended.ranking})
     jobs = list(client.iterate(sweep_id=sweep.id, order="created_at"))
