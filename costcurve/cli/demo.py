@@ -112,6 +112,9 @@ def _report(client: Client, jobs: Mapping[str, Job]) -> None:
             write(client.transcript(job.id))
     write_line("")
     write_rich(summary(client, jobs))
+    for name, job in jobs.items():
+        if job.succeeded:
+            write_line(f"\n{name}: {client.diagnosis(job.id).summary}")
 
 
 def _point_to(files: list[str], home: Path, output: Path) -> None:

@@ -11,8 +11,6 @@ from costcurve.cli.command import ServiceOptions
 from costcurve.cli.output import write_json, write_rich
 from costcurve.diagnoses import Diagnosis
 
-_INDENT = (0, 0, 0, 2)
-
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
     """Why a job learns slowly, and what would cure it; of several jobs, what their differences come to."""
@@ -28,7 +26,11 @@ def described(diagnosis: Diagnosis) -> RenderableType:
     """A diagnosis for people."""
     parts: list[RenderableType] = [Text(diagnosis.summary)]
     for finding in diagnosis.findings:
-        parts += [Text(f"\n{finding.severity}: {finding.code}"), Padding(Text(finding.statement), _INDENT, expand=False)]
+        parts += [Text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
         if finding.cure is not None:
-            parts.append(Padding(Text(f"to try it: {json.dumps(finding.cure)}"), _INDENT, expand=False))
+            parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
     return Group(*parts)
+
+
+def _indented(text: str) -> RenderableType:
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
