@@ -24,6 +24,7 @@ from costcurve.answers import (
     Progress,
     Sweep,
     SweepPage,
+    SweepPreset,
     Validation,
     Worker,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "ServiceUnreachable",
     "Sweep",
     "SweepPage",
+    "SweepPreset",
     "SweepWaitTimeout",
     "UnexpectedAnswer",
     "Validation",

@@ -342,6 +342,22 @@ class PresetList(_Answer):
     items: list[Preset]
 
 
+class SweepPreset(_Answer):
+    """A ready sweep, as one would submit it."""
+
+    name: str
+    description: str
+    spec: dict[str, Any]
+    grid: dict[str, list[Any]]
+    repeats: int
+
+
+class SweepPresetList(_Answer):
+    """All ready sweeps."""
+
+    items: list[SweepPreset]
+
+
 class ServiceVersion(_Answer):
     """Which CostCurve the service is."""
 

@@ -72,6 +72,7 @@ class _Operations:
     delete = Operation(operations.delete)
     events = Operation(operations.events)
     submit_sweep = Operation(sweeps.submit_sweep)
+    sweep_presets = Operation(sweeps.sweep_presets)
     get_sweep = Operation(sweeps.get_sweep)
     list_sweeps = Operation(sweeps.list_sweeps)
     cancel_sweep = Operation(sweeps.cancel_sweep)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
-from costcurve.answers import CellPage, Sweep, SweepPage
+from costcurve.answers import CellPage, Sweep, SweepPage, SweepPreset, SweepPresetList
 from costcurve.calls import Call, Query, as_bytes, as_model, sweep_path
 from costcurve.errors import SweepWaitTimeout
 from costcurve.exchange import Remote, Steps
@@ -20,7 +20,7 @@ def submit_sweep(
     spec: AnyGivenSpec | None = None,
     *,
     grid: Mapping[str, Sequence[Any]] | None = None,
-    repeats: int = 1,
+    repeats: int | None = None,
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
 ) -> Steps[Sweep]:
@@ -29,18 +29,27 @@ def submit_sweep(
     Args:
         spec: what all cells share; with a preset, the fields in which they differ from it.
         grid: the values of each swept field of the spec, such as `{"loss": ["quadratic", "cross_entropy"]}`.
-        repeats: jobs for each cell, with the seeds seed, seed + 1 and so on, the same in every cell.
+        repeats: jobs for each cell, with the seeds seed, seed + 1 and so on, the same in every cell. If None, as many
+            as the preset says, or 1.
         idempotency_key: as for `submit`.
-        fields: as for `submit`; they hold for every job.
+        fields: as for `submit`; they hold for every job. `preset` may also be one of `sweep_presets`.
 
     Raises:
         ApiError: the service refused; status 422, and `errors` names each bad field, `/grid/loss/1` for instance.
         ServiceUnreachable: as for `submit`.
     """
     swept = {name: list(values) for name, values in (grid or {}).items()}
-    body = {**submission_body(spec, fields), "grid": swept, "repeats": repeats}
+    body = {**submission_body(spec, fields), "grid": swept}
+    if repeats is not None:
+        body["repeats"] = repeats
     headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, headers=headers, creates=True))
+
+
+def sweep_presets(remote: Remote, /) -> Steps[list[SweepPreset]]:
+    """The ready sweeps, by whose names `submit_sweep` knows them."""
+    listed = yield from remote.answer(Call("GET", "/v1/sweep-presets", as_model(SweepPresetList)))
+    return listed.items
 
 
 def get_sweep(remote: Remote, /, sweep_id: str, *, leaderboard: int | None = None) -> Steps[Sweep]:

@@ -7,13 +7,14 @@ from itertools import product
 from math import prod
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from jobs.errors import invalid_fields
 from jobs.lifecycle import JobStatus
 from jobs.presets import PRESETS
 from jobs.spec import MAX_SEED, MnistSpec, NeuronSpec
 from jobs.submission import Device, Engine, MaxRuntimeSeconds, Name, Priority, Submission, Tags
+from jobs.sweep_presets import SWEEP_PRESETS
 from jobs.validation import FieldError, StrictModel, field_errors, json_pointer
 
 # They are queued in one transaction, during which nobody else writes to SQLite.
@@ -39,8 +40,9 @@ class SweepSubmission(StrictModel):
 
     preset: str | None = Field(
         default=None,
-        description="The name of a ready spec (GET /v1/presets); fields of `spec`, if any, override the preset's.",
-        json_schema_extra={"enum": [*PRESETS, None]},
+        description="The name of a ready spec (GET /v1/presets) or of a ready sweep (GET /v1/sweep-presets); fields of "
+        "`spec` and `grid`, if any, override the preset's.",
+        json_schema_extra={"enum": [*PRESETS, *SWEEP_PRESETS, None]},
     )
     spec: dict[str, Any] = Field(
         default={}, description="What all cells share: fields of a spec. The grid overrides it."
@@ -59,6 +61,21 @@ class SweepSubmission(StrictModel):
     tags: Tags = Field(default={})
     priority: Priority = 50
     max_runtime_seconds: MaxRuntimeSeconds | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_ready_sweep(cls, given: Any) -> Any:
+        name = given.get("preset") if isinstance(given, dict) else None
+        if not isinstance(name, str) or name not in SWEEP_PRESETS:
+            return given
+        if not all(isinstance(given.get(part, {}), dict) for part in ("spec", "grid")):
+            return given  # which the fields themselves refuse
+        return SWEEP_PRESETS[name].overridden_by(given)
+
+    @property
+    def preset_of_each(self) -> str | None:
+        """The preset from which each of its jobs starts; that of a whole sweep is in `spec` and `grid` already."""
+        return None if self.preset in SWEEP_PRESETS else self.preset
 
     @property
     def cells(self) -> int:
@@ -132,6 +149,9 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
 
 def _misfits(sweep: SweepSubmission) -> Iterator[FieldError]:
     """What is wrong with the sweep as a whole, whatever its values are."""
+    ready = [*PRESETS, *SWEEP_PRESETS]
+    if sweep.preset is not None and sweep.preset not in ready:
+        yield FieldError("/preset", f"must be one of {', '.join(ready)}")
     for name in sweep.grid:
         if name in _NOT_SWEPT:
             yield FieldError(f"/grid/{name}", _NOT_SWEPT[name])
@@ -156,7 +176,7 @@ def _cells(sweep: SweepSubmission) -> list[Submission]:
     """The submission of each cell's first repeat."""
     cells: list[Submission] = []
     bad: dict[str, FieldError] = {}
-    shared = {"preset": sweep.preset, "device": sweep.device, "engine": sweep.engine}
+    shared = {"preset": sweep.preset_of_each, "device": sweep.device, "engine": sweep.engine}
     # Valid already, and checking them for each cell anew would take the most time.
     label = {
         "name": sweep.name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from jobs.listing import Page
 from jobs.presets import Preset
 from jobs.spec import Spec, spec_hash
 from jobs.submission import Submission
+from jobs.sweep_presets import SweepPreset
 
 
 class _Out(BaseModel):
@@ -176,6 +177,26 @@ class PresetList(_Out):
     @classmethod
     def of(cls, presets: list[Preset]) -> Self:
         return cls(items=[PresetOut.model_validate(preset) for preset in presets])
+
+
+class SweepPresetOut(_Out):
+    """A ready sweep, as one would submit it."""
+
+    name: str
+    description: str
+    spec: dict[str, Any]
+    grid: dict[str, list[Any]]
+    repeats: int
+
+
+class SweepPresetList(_Out):
+    """All ready sweeps."""
+
+    items: list[SweepPresetOut]
+
+    @classmethod
+    def of(cls, presets: list[SweepPreset]) -> Self:
+        return cls(items=[SweepPresetOut.model_validate(preset) for preset in presets])
 
 
 class Health(_Out):

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from costcurve.answers import Job, Sweep
+from costcurve.answers import Job, Preset, Sweep, SweepPreset
 
 _WIDE = 130
 _LONGEST_LOSS = len("cross_entropy")
@@ -221,3 +221,12 @@ def _compact(value: object, key: str = "") -> str:
 def local_time(moment: datetime) -> str:
     """A moment by this machine's clock on the wall."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def table_of_presets(presets: Sequence[Preset] | Sequence[SweepPreset]) -> Table:
+    """A row for each ready spec or sweep: its name, and what it shows."""
+    table = Table("NAME", "WHAT IT SHOWS", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for preset in presets:
+        table.add_row(preset.name, preset.description)
+    return table

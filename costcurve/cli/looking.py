@@ -8,7 +8,7 @@ from rich.table import Table
 
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
-from costcurve.cli.describe import details, local_time, table_of
+from costcurve.cli.describe import details, local_time, table_of, table_of_presets
 from costcurve.cli.output import output_width, tell, write_json, write_rich
 from costcurve.cli.submission import tags_of
 
@@ -102,8 +102,4 @@ def presets(service: ServiceOptions) -> None:
     if service.as_json:
         write_json({"items": [preset.model_dump(mode="json") for preset in found]})
         return
-    table = Table("NAME", "WHAT IT SHOWS", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for preset in found:
-        table.add_row(preset.name, preset.description)
-    write_rich(table)
+    write_rich(table_of_presets(found))

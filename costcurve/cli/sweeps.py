@@ -1,4 +1,4 @@
-"""`costcurve sweep` and its commands: `submit`, `show`, `list`, `watch`, `cancel`, `retry` and `plot`."""
+"""`costcurve sweep` and its commands: `submit`, `show`, `list`, `watch`, `cancel`, `retry`, `plot` and `presets`."""
 
 import math
 import sys
@@ -13,7 +13,7 @@ from costcurve.answers import Sweep
 from costcurve.cli.arguments import SweepArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.curves import GranularityOption, plot_format, save, wrote
-from costcurve.cli.describe import standing, sweep_details, table_of_sweeps
+from costcurve.cli.describe import standing, sweep_details, table_of_presets, table_of_sweeps
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.leaderboard import leaderboard_of
 from costcurve.cli.output import tell, write_json, write_line, write_rich
@@ -39,7 +39,7 @@ class GridOptions:
     repeats: Annotated[
         int | None,
         typer.Option(
-            help="Jobs for each cell, with the seeds seed, seed + 1, …; 1 if not given.",
+            help="Jobs for each cell, with the seeds seed, seed + 1, …; if not given, as the preset says, or 1.",
             rich_help_panel="The grid",
             show_default=False,
         ),
@@ -60,6 +60,8 @@ def submit(
     Takes the options of `costcurve submit`; they hold for all cells, but for what the grid says.
 
     costcurve sweep submit --preset mnist-slow-quadratic --grid loss=quadratic,cross_entropy --repeats 3 --wait
+
+    costcurve sweep submit --preset article-mnist --repeats 5
 
     costcurve sweep submit --experiment neuron --grid learning_rate=0.05,0.15,0.5 --grid epochs=100,300
 
@@ -184,6 +186,16 @@ def plot(
     wrote(file, service)
 
 
+def presets(service: ServiceOptions) -> None:
+    """The ready sweeps; `costcurve sweep submit --preset NAME` queues one."""
+    with service.client() as client:
+        found = client.sweep_presets()
+    if service.as_json:
+        write_json({"items": [preset.model_dump(mode="json") for preset in found]})
+    else:
+        write_rich(table_of_presets(found))
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "submit": submit,
     "show": show,
@@ -192,6 +204,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "cancel": cancel,
     "retry": retry,
     "plot": plot,
+    "presets": presets,
 }
 
 

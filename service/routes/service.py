@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from jobs.errors import StoreUnavailable
 from jobs.presets import PRESETS
+from jobs.sweep_presets import SWEEP_PRESETS
 from service.dependencies import OpenDatabase, Store
 from service.problems import documents
-from service.schemas import Health, PresetList, VersionOut, WorkerList
+from service.schemas import Health, PresetList, SweepPresetList, VersionOut, WorkerList
 
 health = APIRouter(tags=["service"])
 router = APIRouter(tags=["service"])
@@ -38,6 +39,12 @@ def get_version() -> VersionOut:
 def list_presets() -> PresetList:
     """Ready specs, the article's own experiments first."""
     return PresetList.of(list(PRESETS.values()))
+
+
+@router.get("/sweep-presets")
+def list_sweep_presets() -> SweepPresetList:
+    """Ready sweeps: every loss from every start of the article's experiments."""
+    return SweepPresetList.of(list(SWEEP_PRESETS.values()))
 
 
 @router.get("/workers", responses=documents(StoreUnavailable))

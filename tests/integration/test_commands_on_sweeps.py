@@ -198,3 +198,12 @@ def test_watching_ends_when_the_last_job_has(run, sweep, service, tmp_path):
         until(process.poll, lambda code: code is not None)
         assert process.returncode == 1
         assert process.stdout.read() == f"{sweep} 12 of 12 ended: 12 cancelled\n"
+
+
+def test_ready_sweeps_are_listed_and_submitted_by_name(run):
+    listed = run("sweep", "presets").out.splitlines()
+    assert [line.split()[0] for line in listed] == ["NAME", "article-neuron", "article-mnist"]
+    assert [preset["repeats"] for preset in json.loads(run("sweep", "presets", "--json").out)["items"]] == [1, 3]
+
+    made = json.loads(run("sweep", "submit", "--preset", "article-mnist", "--epochs", "2", "--json").out)
+    assert (made["cells"], made["repeats"], made["spec"]["epochs"]) == (8, 3, 2)

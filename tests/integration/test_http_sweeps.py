@@ -182,3 +182,15 @@ def test_a_retry_where_nothing_failed_changes_nothing(http, location):
 
     assert (retried.status_code, retried.json()["counts"]["cancelled"]) == (202, 12)
     assert len(http.get("/v1/jobs", params={"sweep_id": location.rpartition("/")[2]}).json()["items"]) == 12
+
+
+def test_a_ready_sweep_is_listed_as_it_would_be_submitted_and_queued_by_its_name(http):
+    ready = {preset["name"]: preset for preset in http.get("/v1/sweep-presets").json()["items"]}
+    by_name = http.post("/v1/sweeps", json={"preset": "article-mnist", "repeats": 2}).json()
+
+    assert (by_name["preset"], by_name["total"]) == ("article-mnist", 16)
+    assert {name: by_name[name] for name in ("spec", "grid")} == {
+        name: ready["article-mnist"][name] for name in ("spec", "grid")
+    }
+    http.post(f"/v1/sweeps/{by_name['id']}/cancel")
+    problem(http.post("/v1/sweeps", json={"preset": "article"}), 422, "invalid_request")
