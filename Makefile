@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: help setup demo test check chaos model bench docs format constraints clean
+.PHONY: help setup demo article test check chaos model bench docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ $(INSTALLED): pyproject.toml constraints.txt $(wildcard workers/engines/native/*
 
 demo: setup ## the article's experiments on real MNIST, with progress, transcripts, a table, and plots in demo/
 	$(BIN)/costcurve demo $(DEMO_OPTIONS)
+
+article: setup ## each of the article's claims put to the test, with a verdict: article/article.html
+	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
 test: setup ## all tests but the heavy suites
 	$(BIN)/python -m pytest -n 2 $(TEST_OPTIONS)
@@ -66,5 +69,5 @@ constraints: ## pin in constraints.txt what a fresh environment resolves to
 	{ echo '# The versions that were tested together; `make constraints` makes this file.'; \
 	  $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
 
-clean: ## remove what was built; keeps demo/ and the data set's cache
+clean: ## remove what was built; keeps demo/, article/ and the data set's cache
 	rm -rf $(VENV) $(PEERS) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

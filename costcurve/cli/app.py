@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from costcurve.cli import sweeps
+from costcurve.cli.article import article
 from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
 from costcurve.cli.comparing import compare
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Begin here": {"demo": demo, "up": up},
+    "Begin here": {"demo": demo, "article": article, "up": up},
     "Jobs": {
         "submit": submit,
         "clone": clone,

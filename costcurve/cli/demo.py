@@ -1,6 +1,5 @@
 """`demo`: the article's experiments, from nothing to pictures, on a service of its own."""
 
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,12 +14,13 @@ from costcurve.cli.curves import save
 from costcurve.cli.describe import outcome
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.output import tell, write, write_json, write_line, write_rich
+from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
 from costcurve.cli.progress import Display, display_on, latest_figures
 from costcurve.cli.story import ONLY_WITH_ALL, PICTURES, summary
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError, ServiceUnreachable
 from costcurve.interruption import Interruption
-from costcurve.local import LocalService, home_folder
+from costcurve.local import LocalService
 
 _LOOK_SECONDS = 0.3
 
@@ -37,17 +37,14 @@ def demo(
 
     Starts a service and workers of its own, trains the presets, prints what came of them, and draws their curves.
     """
-    home = home_folder() if os.environ.get("COSTCURVE_HOME") else (output / "home").absolute()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CostCurveError(f"cannot make the folder {output}: {error.strerror}") from error
+    make_folder(output)
+    log = output / "demo.log"
     with (
         Interruption() as interruption,
-        LocalService(home=home, port=0, workers=workers, log=output / "demo.log", own_database=True) as local,
+        own_service(output, log, workers) as local,
         Client(local.url) as client,
     ):
-        tell(f"starting a service and {workers} worker{'s' if workers > 1 else ''}; their log is {output / 'demo.log'}")
+        tell(f"starting a service and {workers} worker{'s' if workers > 1 else ''}; their log is {log}")
         if local.wait_until_ready(interruption):
             jobs = _train(client, local, interruption, everything=everything)
         if interruption.happened:
@@ -59,7 +56,7 @@ def demo(
         else:
             _report(client, jobs)
     if not as_json:
-        _point_to(files, home, output)
+        _point_to(files, output)
     _end(jobs)
 
 
@@ -117,14 +114,13 @@ def _report(client: Client, jobs: Mapping[str, Job]) -> None:
             write_line(f"\n{name}: {client.diagnosis(job.id).summary}")
 
 
-def _point_to(files: list[str], home: Path, output: Path) -> None:
+def _point_to(files: list[str], output: Path) -> None:
     write_line("")
     if files:
         write_line("cost curves and results:")
         for file in files:
             write_line(f"  {file}")
-    shown = output / "home" if home == (output / "home").absolute() else home
-    write_line(f"\nto look further: COSTCURVE_HOME={shown} costcurve up, then costcurve list")
+    write_line(f"\n{how_to_look_further(output)}")
 
 
 def _end(jobs: Mapping[str, Job]) -> None:

@@ -1,0 +1,59 @@
+"""What is asked of a service: the article's sweeps, and then everything that its claims look at."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from costcurve.answers import Job, Sweep
+from costcurve.article.claims import Claim
+from costcurve.article.evidence import Evidence, Run, Start
+from costcurve.article.page import Picture
+from costcurve.clients import Client
+
+NEURON, MNIST = "article-neuron", "article-mnist"
+_NETWORK_STARTS = (Start.ORDINARY, Start.WRONG_OUTPUTS, Start.SATURATED_HIDDEN, Start.SCALED)
+# Called before each request that takes a while; raises what ends the collecting.
+Proceed = Callable[[], None]
+
+
+def submit(client: Client, seeds: int) -> dict[str, Sweep]:
+    """Queue both sweeps: their names in the service's list of ready sweeps → the sweeps."""
+    return {
+        NEURON: client.submit_sweep(preset=NEURON, name=NEURON),
+        MNIST: client.submit_sweep(preset=MNIST, name=MNIST, repeats=seeds),
+    }
+
+
+def jobs_of(client: Client, sweeps: Iterable[Sweep]) -> list[Job]:
+    """Their jobs, in the order in which they were queued."""
+    return [job for sweep in sweeps for job in client.iterate(sweep_id=sweep.id, order="created_at", limit=200)]
+
+
+def collect(client: Client, jobs: Sequence[Job], proceed: Proceed) -> Evidence:
+    """Everything that the claims look at, of jobs that have all succeeded."""
+    evidence = Evidence([_run(client, job, proceed) for job in jobs], {})
+    comparisons = {}
+    for start in _NETWORK_STARTS:
+        for pair in evidence.pairs(start):
+            proceed()
+            comparisons[start, pair[0].seed] = client.compare_diagnosis([run.job.id for run in pair])
+    return Evidence(evidence.runs, comparisons)
+
+
+def draw(client: Client, claims: Iterable[Claim], evidence: Evidence, proceed: Proceed) -> list[Picture]:
+    """The pictures of all claims, drawn by the service."""
+    pictures = []
+    for claim in claims:
+        for plot in claim.plots:
+            proceed()
+            runs = plot.runs(evidence)
+            ids = [run.job.id for run in runs]
+            svg = client.plot(ids, metrics=plot.metrics, log=plot.log, title=plot.title)
+            pictures.append(Picture(plot.name, plot.title, ids, svg))
+    return pictures
+
+
+def _run(client: Client, job: Job, proceed: Proceed) -> Run:
+    proceed()
+    epochs = client.curve(job.id)
+    by_steps = job.spec["experiment"] == "mnist"
+    steps = client.curve(job.id, granularity="step") if by_steps else epochs
+    return Run(job, epochs, steps, client.diagnosis(job.id))

@@ -1,0 +1,21 @@
+"""All claims, in the order in which the article makes them."""
+
+from costcurve.article.claims import Claim
+from costcurve.article.loss_claims import NEAR_ZERO, NEVER_NEGATIVE
+from costcurve.article.mnist_claims import BETTER, CROSS_ENTROPY, QUADRATIC
+from costcurve.article.neuron_claims import CURE, GOOD_START, SLOW_START
+from costcurve.article.remark_claims import BADLY_WRONG, HIDDEN_LAYERS, SATURATION
+
+CLAIMS: tuple[Claim, ...] = (
+    GOOD_START,
+    SLOW_START,
+    CURE,
+    NEVER_NEGATIVE,
+    NEAR_ZERO,
+    QUADRATIC,
+    CROSS_ENTROPY,
+    BETTER,
+    HIDDEN_LAYERS,
+    BADLY_WRONG,
+    SATURATION,
+)

@@ -1,0 +1,283 @@
+"""The article's three remarks on what cross-entropy does not do, looked at on MNIST itself."""
+
+from collections.abc import Callable
+
+from costcurve.article.claims import Claim, Figure, Plot
+from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, both_losses, gains
+
+_IMAGES = 10_000
+# A unit 0.95 away from its target; networks that learn well show 4 to 15.
+_SLOWDOWN = 20
+# Five times what two accuracies near 95 % differ by through chance.
+_CLEARLY = 0.05
+# Read by a linear classifier (LeCun et al., 1998): who gets there has learned something.
+_LINEAR_CLASSIFIER = 0.88
+_CHANCE_EPOCHS = 1
+_LOST_EPOCHS = 2
+_MOST_UNITS = 0.5
+
+
+def _names_the_layer(loss: Loss) -> Callable[[Evidence], list[float]]:
+    return lambda evidence: [run.has("hidden_layer_slow") for run in evidence.of(Start.SATURATED_HIDDEN, loss)]
+
+
+def _ahead(evidence: Evidence, start: Start, of: Start) -> list[float]:
+    """For each loss and seed by how much more of the images are read from one start than from another."""
+    pairs = zip(evidence.both(start), evidence.both(of), strict=True)
+    return [(one.best() - other.best()) / _IMAGES for one, other in pairs]
+
+
+def _head_start(quadratic: Run, cross_entropy: Run) -> float:
+    """By how many epochs cross-entropy reads 9,000 images sooner; 0 if neither ever does."""
+    one, other = quadratic.epochs_to_mark(), cross_entropy.epochs_to_mark()
+    return 0.0 if one == other else one - other
+
+
+def _gained_while_saturated(run: Run) -> float:
+    """By how much the accuracy rises from the epoch on at which most outputs are saturated."""
+    saturated, accuracy = run.series("saturated_fraction.2"), run.series("accuracy")
+    since = next((epoch for epoch, share in enumerate(saturated) if share >= _MOST_UNITS), len(saturated) - 1)
+    return max(accuracy[since:]) - accuracy[since]
+
+
+HIDDEN_LAYERS = Claim(
+    "remark-hidden-layers",
+    "Remark 1: it does not cure slow hidden layers",
+    says="Cross-entropy removes σ′(z) from the output layer's gradient only. Every hidden layer keeps its own, and "
+    "stays slow if it is saturated.",
+    measured="MNIST with a saturated hidden layer (its weights drawn with a standard deviation of 10), both losses; "
+    "and the cure that the service's diagnosis proposes, weights scaled by 1/√n_in.",
+    figures=(
+        *(
+            Figure(
+                f"finding_{loss}",
+                f"the diagnosis names the hidden layer, {loss.replace('_', '-')}",
+                _names_the_layer(loss),
+                "yes",
+                at_least=1,
+                why="the service looks for it by itself",
+            )
+            for loss in LOSSES
+        ),
+        Figure(
+            "gain",
+            "what cross-entropy gains over the quadratic loss",
+            lambda e: [gain / _IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best)],
+            "points",
+            at_most=ACCURACY_DIFFERENCE,
+            why="a cure would gain more than three standard errors of a difference",
+        ),
+        Figure(
+            "lost",
+            "what is lost against the ordinary start, either loss",
+            lambda e: _ahead(e, Start.ORDINARY, Start.SATURATED_HIDDEN),
+            "points",
+            at_least=_CLEARLY,
+            why="five times what chance does between two accuracies",
+        ),
+        Figure(
+            "cured",
+            "what scaled weights win back, either loss",
+            lambda e: _ahead(e, Start.SCALED, Start.SATURATED_HIDDEN),
+            "points",
+            at_least=_CLEARLY,
+            why="five times what chance does between two accuracies",
+        ),
+    ),
+    key="gain",
+    holds="With a saturated hidden layer cross-entropy gains {gain} over the quadratic loss: it cures nothing. Either "
+    "loss stays {lost} below what it reaches from the ordinary start; weights that start smaller win back {cured}.",
+    fails="Cross-entropy does cure it: it gains {gain} over the quadratic loss, and {lost} is lost against the "
+    "ordinary start.",
+    plots=(
+        Plot(
+            "remark-hidden-layers",
+            "MNIST with a saturated hidden layer",
+            both_losses(Start.SATURATED_HIDDEN),
+            "accuracy",
+        ),
+        Plot(
+            "remark-hidden-layers-cured",
+            "MNIST from scaled weights",
+            both_losses(Start.SCALED),
+            "accuracy",
+        ),
+    ),
+)
+
+BADLY_WRONG = Claim(
+    "remark-badly-wrong",
+    "Remark 2: it matters only where the output is badly wrong",
+    says="A saturated output is held up by the quadratic loss where it is wrong. Where a network does not start so, "
+    "the loss makes no difference.",
+    measured="MNIST from its ordinary start, and from one at which every output is near 1 (10 added to its biases): "
+    "the slowdown factor before the first update, and how many epochs sooner cross-entropy reads 9,000 test images.",
+    figures=(
+        Figure(
+            "slowdown_ordinary",
+            "slowdown factor at the ordinary start",
+            lambda e: [run.at_start("slowdown_factor") for run in e.of(Start.ORDINARY, "quadratic")],
+            "times",
+            at_most=_SLOWDOWN,
+            why="that of a unit 0.95 from its target; networks that learn well show 4 to 15",
+        ),
+        Figure(
+            "slowdown_wrong",
+            "slowdown factor where outputs are badly wrong",
+            lambda e: [run.at_start("slowdown_factor") for run in e.of(Start.WRONG_OUTPUTS, "quadratic")],
+            "times",
+            at_least=_SLOWDOWN,
+            why="the same mark, from above",
+        ),
+        Figure(
+            "sooner_ordinary",
+            "epochs by which cross-entropy is ahead, ordinary start",
+            lambda e: [_head_start(*pair) for pair in e.pairs(Start.ORDINARY)],
+            "ahead",
+            at_least=-_CHANCE_EPOCHS,
+            at_most=_CHANCE_EPOCHS,
+            why="no difference but for the luck of an epoch",
+        ),
+        Figure(
+            "sooner_wrong",
+            "epochs by which cross-entropy is ahead, outputs badly wrong",
+            lambda e: [_head_start(*pair) for pair in e.pairs(Start.WRONG_OUTPUTS)],
+            "ahead",
+            at_least=_LOST_EPOCHS,
+            why="more than luck",
+        ),
+        Figure(
+            "no_difference",
+            "the comparison says that the loss makes no difference, ordinary start",
+            lambda e: e.compared(Start.ORDINARY, "loss_makes_no_difference"),
+            "yes",
+            at_least=1,
+            why="what the service makes of the two by itself",
+        ),
+        Figure(
+            "difference",
+            "the comparison says that it makes the difference, outputs badly wrong",
+            lambda e: e.compared(Start.WRONG_OUTPUTS, "loss_makes_the_difference"),
+            "yes",
+            at_least=1,
+            why="what the service makes of the two by itself",
+        ),
+        Figure(
+            "epochs_quadratic",
+            "epoch after which the quadratic loss reads 9,000, outputs badly wrong",
+            lambda e: [run.epochs_to_mark() for run in e.of(Start.WRONG_OUTPUTS, "quadratic")],
+            "epochs",
+        ),
+        Figure(
+            "epochs_cross_entropy",
+            "the same with cross-entropy",
+            lambda e: [run.epochs_to_mark() for run in e.of(Start.WRONG_OUTPUTS, "cross_entropy")],
+            "epochs",
+        ),
+        Figure(
+            "best_quadratic",
+            "most test images that the quadratic loss reads, outputs badly wrong",
+            lambda e: [run.best() for run in e.of(Start.WRONG_OUTPUTS, "quadratic")],
+            "images",
+        ),
+    ),
+    key="epochs_quadratic",
+    holds="At the ordinary start the slowdown factor is {slowdown_ordinary} and the two losses read 9,000 images "
+    "equally soon. Where outputs are badly wrong it is {slowdown_wrong}: cross-entropy gets there after epoch "
+    "{epochs_cross_entropy}, the quadratic loss after epoch {epochs_quadratic}.",
+    fails="The start makes no difference to it: cross-entropy is ahead by {sooner_ordinary} epochs at the ordinary "
+    "start and by {sooner_wrong} where outputs are badly wrong.",
+    plots=(
+        Plot(
+            "remark-badly-wrong",
+            "MNIST with outputs badly wrong at the start: accuracy",
+            both_losses(Start.WRONG_OUTPUTS),
+            "accuracy",
+        ),
+        Plot(
+            "remark-badly-wrong-slowdown",
+            "The same: how much more cross-entropy would have to learn from",
+            both_losses(Start.WRONG_OUTPUTS),
+            "slowdown_factor",
+            log=True,
+        ),
+    ),
+)
+
+SATURATION = Claim(
+    "remark-saturation",
+    "Remark 3: it does not prevent saturation, it keeps a saturated output learning",
+    says="With cross-entropy, too, outputs go to where σ is flat. They only do not stop learning there while they are "
+    "wrong.",
+    measured="MNIST with cross-entropy from the ordinary start and from badly wrong outputs: the share of saturated "
+    "outputs (σ′(z) < 0.01), and the accuracy that is still won while most are.",
+    figures=(
+        Figure(
+            "saturated",
+            "saturated outputs at the end, cross-entropy",
+            lambda e: [run.series("saturated_fraction.2")[-1] for run in e.of(Start.ORDINARY, "cross_entropy")],
+            "%",
+            at_least=_MOST_UNITS,
+            why="most of them",
+        ),
+        Figure(
+            "saturated_quadratic",
+            "the same with the quadratic loss",
+            lambda e: [run.series("saturated_fraction.2")[-1] for run in e.of(Start.ORDINARY, "quadratic")],
+            "%",
+        ),
+        Figure(
+            "gained",
+            "accuracy won while most outputs are saturated, cross-entropy",
+            lambda e: [_gained_while_saturated(run) for run in e.of(Start.ORDINARY, "cross_entropy")],
+            "points",
+            at_least=ACCURACY_DIFFERENCE,
+            why="three standard errors of a difference: it goes on learning",
+        ),
+        Figure(
+            "start",
+            "saturated outputs at the start, badly wrong",
+            lambda e: [run.at_start("saturated_fraction.2") for run in e.of(Start.WRONG_OUTPUTS, "cross_entropy")],
+            "%",
+            at_least=_MOST_UNITS,
+            why="most of them, and nearly all wrongly",
+        ),
+        Figure(
+            "first",
+            "accuracy from there after one epoch, cross-entropy",
+            lambda e: [run.series("accuracy")[0] for run in e.of(Start.WRONG_OUTPUTS, "cross_entropy")],
+            "%",
+            at_least=_LINEAR_CLASSIFIER,
+            why="a linear classifier reads 88 %: saturation did not hold it up",
+        ),
+        Figure(
+            "first_quadratic",
+            "the same with the quadratic loss",
+            lambda e: [run.series("accuracy")[0] for run in e.of(Start.WRONG_OUTPUTS, "quadratic")],
+            "%",
+        ),
+        Figure(
+            "finding",
+            "the diagnosis says that it is saturated, and learning",
+            lambda e: [run.has("saturated_but_learning") for run in e.of(Start.ORDINARY, "cross_entropy")],
+            "yes",
+            at_least=1,
+            why="what the service makes of it by itself",
+        ),
+    ),
+    key="saturated",
+    holds="With cross-entropy {saturated} of the outputs end saturated, and {gained} of accuracy is won after most of "
+    "them are. From a start with {start} of them saturated it reads {first} after one epoch (quadratic: "
+    "{first_quadratic}).",
+    fails="Outputs do not saturate with cross-entropy, or stop learning when they do: {saturated} at the end, "
+    "{gained} won while most are.",
+    plots=(
+        Plot(
+            "remark-saturation",
+            "MNIST from its ordinary start: saturated outputs, and the accuracy",
+            both_losses(Start.ORDINARY),
+            "saturated_fraction.2,accuracy",
+        ),
+    ),
+)
