@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from html.parser import HTMLParser
 
 import pytest
 
@@ -11,6 +10,7 @@ from costcurve.article.contents import CLAIMS
 from costcurve.article.evidence import Start
 from costcurve.article.page import Picture, page
 from costcurve.article.svg import inlined
+from tests.pages import Parsed, needs_nothing_else
 from tests.unit.article_evidence import as_the_article_says, with_series
 
 SVG = b"""<?xml version="1.0" encoding="utf-8" standalone="no"?>
@@ -21,42 +21,6 @@ SVG = b"""<?xml version="1.0" encoding="utf-8" standalone="no"?>
  <defs><path id="m1" d="M 0 3"/><clipPath id="p1"><rect/></clipPath></defs>
  <g id="figure_1" clip-path="url(#p1)" style="clip-path: url(#p1); fill: #ffffff"><use xlink:href="#m1" x="3"/></g>
 </svg>"""
-_VOID = {"meta", "br", "hr", "img", "link", "input"}
-
-
-class Parsed(HTMLParser):
-    """Elements, ids, and whether every element that is opened is closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements[tag] += 1
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements[tag] += 1
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def values(self, name: str) -> list[str]:
-        return [value for each, value in self.attributes if each == name]
-
-
-def needs_nothing_else(html: str) -> bool:
-    """No address that is fetched, no script, no style from elsewhere; names of XML namespaces are no addresses."""
-    without = re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
-    return not re.search(r"https?:|//\w|<script|<link|<iframe|@import|src=", without)
 
 
 @pytest.fixture(scope="module")
