@@ -13,6 +13,8 @@ from costcurve.article.spread import spread_of
 Unit = Literal["", "%", "points", "times", "updates", "epochs", "ahead", "images", "yes"]
 
 
+# What an infinite value says: that something never came, or that one was ahead of what never came.
+_ENDLESS: Mapping[Unit, str] = {"updates": "never", "epochs": "never", "ahead": "all the rest"}
 # So many values are told one by one.
 _FEW = 4
 
@@ -62,26 +64,27 @@ class Figure:
         high = inf if self.at_most is None else self.at_most
         return low <= value <= high
 
-    def text(self, value: float) -> str:
-        """A value as people read it."""
+    def text(self, *values: float) -> str:
+        """Values as people read them, with commas between them and their unit behind them."""
+        numbers = ", ".join(map(self.number, values))
+        return self.with_unit(numbers) if any(map(isfinite, values)) else numbers
+
+    def with_unit(self, numbers: str) -> str:
+        """Numbers with their unit, where it is not in the label."""
+        return f"{numbers} {self.unit}" if self.unit in ("%", "points") else numbers
+
+    def number(self, value: float) -> str:
+        """A value as people read it, without its unit."""
+        if not isfinite(value):
+            return _ENDLESS.get(self.unit, "unknown")
         match self.unit:
             case "yes":
                 return "yes" if value else "no"
-            case "updates" | "epochs" if not isfinite(value):
-                return "never"
-            case "ahead" if not isfinite(value):
-                return "all that followed" if value > 0 else "−all that followed"
-            case "points" if not isfinite(value):  # how sure a mean of one is
-                return "unknown"
-            case "points":
-                return f"{_signed(100 * value, '.2f')} points"
-            case "%":
-                return f"{_signed(100 * value, '.2f')} %"
-            case "times" if value >= 100:
-                return f"{value:,.0f}"
+            case "%" | "points":
+                return _signed(100 * value, ".2f")
             case "images" | "updates" | "epochs" | "ahead":
                 return _signed(value, ",.4g" if value % 1 else ",.0f")
-        return _signed(value, ",.0f" if isfinite(value) and value % 1 == 0 and abs(value) >= 1 else ".4g")
+        return _signed(value, ",.0f" if abs(value) >= 100 or (value % 1 == 0 and abs(value) >= 1) else ".4g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,14 @@ class Measured:
     @property
     def text(self) -> str:
         """The values: each of a few, the span of many."""
-        texts = list(map(self.figure.text, self.values))
-        if len(set(texts)) == 1:
-            return texts[0]
-        if len(texts) <= _FEW:
-            return ", ".join(texts)
-        if self.figure.unit == "yes":
-            return f"yes in {texts.count('yes')} of {len(texts)}"
-        return f"{self.figure.text(min(self.values))} to {self.figure.text(max(self.values))}"
+        figure, values = self.figure, self.values
+        if len(set(map(figure.number, values))) == 1:
+            return figure.text(values[0])
+        if len(values) <= _FEW:
+            return figure.text(*values)
+        if figure.unit == "yes":
+            return f"yes in {sum(map(bool, values))} of {len(values)}"
+        return figure.with_unit(f"{figure.number(min(values))} to {figure.number(max(values))}")
 
     @property
     def spread(self) -> str:
@@ -114,7 +117,7 @@ class Measured:
         found = None if self.figure.unit == "yes" else spread_of(self.values)
         if found is None or not found[1]:
             return ""
-        return f"{self.figure.text(found[0])} ± {self.figure.text(found[1])}"
+        return self.figure.with_unit(f"{self.figure.number(found[0])} ± {self.figure.number(found[1])}")
 
     def document(self) -> dict[str, Any]:
         """For a machine; what is infinite is null."""

@@ -279,7 +279,7 @@ def test_a_mean_difference_has_students_interval():
         ("points", math.inf, "unknown"),
         ("epochs", math.inf, "never"),
         ("epochs", 14.0, "14"),
-        ("ahead", math.inf, "all that followed"),
+        ("ahead", math.inf, "all the rest"),
         ("ahead", -1.0, "−1"),
         ("images", 9558.0, "9,558"),
         ("times", 918.5, "918"),
@@ -300,6 +300,8 @@ def test_values_are_told_in_their_unit(unit, value, text):
         ("epochs", (14.0, math.inf, math.inf), "14, never, never"),
         ("epochs", (2.0, 2.0, 2.0), "2"),
         ("epochs", (1.0, 2.0, 3.0, 4.0, math.inf), "1 to never"),
+        ("points", (-0.023, -0.0243), "−2.30, −2.43 points"),
+        ("%", (0.1, 0.2, 0.3, 0.4, 0.5), "10.00 to 50.00 %"),
         ("yes", (1.0, 1.0, 1.0, 1.0, 0.0), "yes in 4 of 5"),
     ],
 )
