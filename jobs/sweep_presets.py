@@ -52,6 +52,14 @@ _ALL = (
         },
         repeats=3,
     ),
+    SweepPreset(
+        "article-equal-rates",
+        "The network with cross-entropy at the effective learning rate that the quadratic loss has: from its own "
+        "start, and with a saturated hidden layer.",
+        spec={"experiment": "mnist", "loss": "cross_entropy", "reduction": "sum_outputs"},
+        grid={"init": ["normal", {"scheme": "normal", "std": [10.0, 1.0]}]},
+        repeats=3,
+    ),
 )
 
 SWEEP_PRESETS: dict[str, SweepPreset] = {preset.name: preset for preset in _ALL}

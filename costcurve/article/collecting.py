@@ -8,18 +8,17 @@ from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.page import Picture
 from costcurve.clients import Client
 
-NEURON, MNIST = "article-neuron", "article-mnist"
+_NEURON = "article-neuron"
+_NETWORKS = ("article-mnist", "article-equal-rates")
 _NETWORK_STARTS = (Start.ORDINARY, Start.WRONG_OUTPUTS, Start.SATURATED_HIDDEN, Start.SCALED)
 # Called before each request that takes a while; raises what ends the collecting.
 Proceed = Callable[[], None]
 
 
 def submit(client: Client, seeds: int) -> dict[str, Sweep]:
-    """Queue both sweeps: their names in the service's list of ready sweeps → the sweeps."""
-    return {
-        NEURON: client.submit_sweep(preset=NEURON, name=NEURON),
-        MNIST: client.submit_sweep(preset=MNIST, name=MNIST, repeats=seeds),
-    }
+    """Queue the article's sweeps: their names in the service's list of ready sweeps → the sweeps."""
+    sweeps = {_NEURON: client.submit_sweep(preset=_NEURON, name=_NEURON)}
+    return sweeps | {name: client.submit_sweep(preset=name, name=name, repeats=seeds) for name in _NETWORKS}
 
 
 def jobs_of(client: Client, sweeps: Iterable[Sweep]) -> list[Job]:

@@ -72,6 +72,15 @@ class Run:
         return loss
 
     @property
+    def at_equal_rate(self) -> bool:
+        """Whether it is a network whose cross-entropy has the quadratic loss's effective rate, not the article's tenth.
+
+        One neuron has one output, over which sum and mean are the same.
+        """
+        spec = self.job.spec
+        return (spec["experiment"], self.loss, spec["reduction"]) == ("mnist", "cross_entropy", "sum_outputs")
+
+    @property
     def seed(self) -> int:
         return int(self.job.spec["seed"])
 
@@ -132,24 +141,26 @@ class Evidence:
         (run,) = self.of(start, loss)
         return run
 
-    def of(self, start: Start, loss: Loss) -> list[Run]:
-        """The runs of this start and loss by their seeds.
+    def of(self, start: Start, loss: Loss, *, at_equal_rate: bool = False) -> list[Run]:
+        """The runs of this start and loss by their seeds, at the article's learning rate unless said otherwise.
 
         Raises:
             LookupError: there are none.
         """
-        found = sorted((run for run in self.runs if (run.start, run.loss) == (start, loss)), key=lambda run: run.seed)
+        wanted = (start, loss, at_equal_rate)
+        found = [run for run in self.runs if (run.start, run.loss, run.at_equal_rate) == wanted]
         if not found:
             raise LookupError(f"no run with the loss {loss} from the {start}")
-        return found
+        return sorted(found, key=lambda run: run.seed)
 
     def both(self, start: Start) -> list[Run]:
         """The runs of this start with the quadratic loss, then those with cross-entropy."""
         return [run for loss in LOSSES for run in self.of(start, loss)]
 
-    def pairs(self, start: Start) -> list[tuple[Run, Run]]:
+    def pairs(self, start: Start, *, at_equal_rate: bool = False) -> list[tuple[Run, Run]]:
         """For each seed the run with the quadratic loss, and that with cross-entropy."""
-        return list(zip(*(self.of(start, loss) for loss in LOSSES), strict=True))
+        cross_entropy = self.of(start, "cross_entropy", at_equal_rate=at_equal_rate)
+        return list(zip(self.of(start, "quadratic"), cross_entropy, strict=True))
 
     def compared(self, start: Start, code: str) -> list[float]:
         """For each seed 1 if the comparison of the two losses has this finding, 0 if not."""

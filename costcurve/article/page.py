@@ -141,12 +141,6 @@ def _figure(picture: Picture) -> str:
 def _job_row(job: Job) -> str:
     result = job.result or {}
     outcome = f"best {result['best_correct']}" if "best_correct" in result else f"output {result['final_output']:.4g}"
-    cells = (
-        job.id,
-        start_of(job.spec).value,
-        job.spec["loss"],
-        str(job.spec["seed"]),
-        f"{result['train_seconds']:.2g} s",
-        outcome,
-    )
+    rate, took = f"{job.spec['effective_learning_rate']:.3g}", f"{result['train_seconds']:.2g} s"
+    cells = (job.id, start_of(job.spec).value, job.spec["loss"], rate, str(job.spec["seed"]), took, outcome)
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"

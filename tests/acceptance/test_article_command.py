@@ -14,7 +14,7 @@ from tests.commands import started
 from tests.pages import Parsed, needs_nothing_else
 from tests.processes import Deployment, until
 
-SWEEPS = {"article-neuron": 4, "article-mnist": 8}
+SWEEPS = {"article-neuron": 4, "article-mnist": 8, "article-equal-rates": 2}
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ class TestWithRealMnist:
         assert neuron["slowdown"] == [pytest.approx(56.6, rel=1e-3)]
         assert mnist["best"] == best
         assert len(best) == 2
-        # 301 points of four neurons; of 16 networks 30 epochs, training and test, and 1,500 points by steps, of three.
-        assert figures(claims(found)["never-negative"])["costs"] == [4 * 301 + 16 * (60 + 4500)]
+        # 301 points of four neurons; of 20 networks 30 epochs, training and test, and 1,500 points by steps, of three.
+        assert figures(claims(found)["never-negative"])["costs"] == [4 * 301 + 20 * (60 + 4500)]
 
     def test_the_page_shows_every_claim_with_its_pictures_and_needs_nothing_else(self, found):
         data, output = found
@@ -136,7 +136,7 @@ def test_without_every_training_there_is_no_verdict(waiting, asked, tmp_path):
             client.cancel_sweep(sweep.id)
         assert asked.wait(20) == 1
 
-    assert "12 of 12 trainings did not succeed, so there is no verdict" in asked.stderr.read()
+    assert "14 of 14 trainings did not succeed, so there is no verdict" in asked.stderr.read()
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -19,14 +19,20 @@ INITS = {
 SEEDS = range(3)
 
 
-def spec_of(start: Start, loss: Loss, seed: int = 0) -> dict:
-    neuron = {"experiment": "neuron", "input": 1.0, "target": 0.0}
+def spec_of(start: Start, loss: Loss, seed: int = 0, *, at_equal_rate: bool = False) -> dict:
+    neuron = {"experiment": "neuron", "input": 1.0, "target": 0.0, "reduction": "sum_outputs"}
     mnist = {
         "experiment": "mnist",
         "layers": [784, 30, 10],
-        "reduction": "sum_outputs" if loss == "quadratic" else "mean_outputs",
+        "reduction": "sum_outputs" if loss == "quadratic" or at_equal_rate else "mean_outputs",
     }
-    return {**(neuron if start in (Start.GOOD, Start.BAD) else mnist), "loss": loss, "init": INITS[start], "seed": seed}
+    return {
+        **(neuron if start in (Start.GOOD, Start.BAD) else mnist),
+        "loss": loss,
+        "init": INITS[start],
+        "seed": seed,
+        "effective_learning_rate": 3.0,
+    }
 
 
 def diagnosis(codes: Iterable[str] = (), start: Mapping[str, float] | None = None) -> Diagnosis:
@@ -82,6 +88,7 @@ def network(
     codes: Iterable[str] = (),
     slowdown: float = 9.5,
     saturated_start: float = 0.0,
+    at_equal_rate: bool = False,
 ) -> Run:
     """One whose costs follow from how many images it reads, and whose outputs saturate after the first epoch."""
     epochs = _curve(
@@ -95,7 +102,7 @@ def network(
     )
     steps = _curve({"cost": [0.4, 0.2], "cost_min": [0.1, 0.0], "cost_max": [0.9, 0.7]})
     figures = {"slowdown_factor": slowdown, "saturated_fraction.2": saturated_start}
-    job = _job(spec_of(start, loss, seed), {"best_correct": max(correct)})
+    job = _job(spec_of(start, loss, seed, at_equal_rate=at_equal_rate), {"best_correct": max(correct)})
     return Run(job, epochs, steps, diagnosis(codes, figures))
 
 
@@ -110,6 +117,11 @@ def _networks(seed: int) -> Iterable[Run]:
     for loss in LOSSES:
         yield network(Start.SATURATED_HIDDEN, loss, seed, [6000, 7000, 8500], codes=["hidden_layer_slow"])
         yield network(Start.SCALED, loss, seed, [9300, 9500, 9600])
+    equal = {"at_equal_rate": True}
+    yield network(Start.ORDINARY, "cross_entropy", seed, [9000, 9400, 9500], **equal)
+    yield network(
+        Start.SATURATED_HIDDEN, "cross_entropy", seed, [7000, 8500, 9000], codes=["hidden_layer_slow"], **equal
+    )
 
 
 def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
@@ -127,13 +139,19 @@ def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
 
 
 def with_series(
-    evidence: Evidence, start: Start, loss: Loss, seeds: Iterable[int] = SEEDS, **series: Sequence[float | None]
+    evidence: Evidence,
+    start: Start,
+    loss: Loss,
+    seeds: Iterable[int] = SEEDS,
+    *,
+    at_equal_rate: bool = False,
+    **series: Sequence[float | None],
 ) -> Evidence:
     """The same, but for these columns of some runs' curves by epochs; `__` in a name stands for a dot."""
     columns = {name.replace("__", "."): list(values) for name, values in series.items()}
 
     def altered(run: Run) -> Run:
-        if (run.start, run.loss) != (start, loss) or run.seed not in seeds:
+        if (run.start, run.loss, run.at_equal_rate) != (start, loss, at_equal_rate) or run.seed not in seeds:
             return run
         epochs = run.epochs.model_copy(update={"series": {**run.epochs.series, **columns}})
         return replace(run, epochs=epochs)
@@ -142,6 +160,6 @@ def with_series(
 
 
 def with_diagnosis(evidence: Evidence, start: Start, loss: Loss, found: Diagnosis) -> Evidence:
-    """The same, but for the diagnosis of some runs."""
+    """The same, but for the diagnosis of some runs, at whatever rate."""
     runs = [replace(run, diagnosis=found) if (run.start, run.loss) == (start, loss) else run for run in evidence.runs]
     return replace(evidence, runs=runs)

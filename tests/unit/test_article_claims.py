@@ -148,9 +148,9 @@ def test_one_negative_cost_anywhere_is_enough_and_what_was_not_recorded_is_no_co
 
 
 def test_every_recorded_cost_is_looked_at():
-    # Four neurons of 301 points; of each seed six networks of three epochs and two of four, training and test, and
+    # Four neurons of 301 points; of each seed eight networks of three epochs and two of four, training and test, and
     # of each two points by steps with mean, lowest and highest.
-    networks = len(SEEDS) * (6 * 3 + 2 * 4) * 2 + len(SEEDS) * 8 * 2 * 3
+    networks = len(SEEDS) * (8 * 3 + 2 * 4) * 2 + len(SEEDS) * 10 * 2 * 3
 
     assert values(judged("never-negative", RIGHT), "costs") == (4 * 301 + networks,)
 
@@ -203,9 +203,17 @@ def test_a_hidden_layer_that_cross_entropy_cured_would_speak_against_the_first_r
     evidence = with_diagnosis(evidence, Start.SATURATED_HIDDEN, "cross_entropy", diagnosis())
     judgement = judged("remark-hidden-layers", evidence)
 
-    assert missed(judgement) == {"finding_cross_entropy", "gain", "lost", "cured"}
+    assert missed(judgement) == {"finding_cross_entropy", "finding_equal", "gain", "lost", "cured"}
     assert judgement.verdict is Verdict.IN_PART
     assert "in 3 of 3 runs" in judgement.sentence
+
+
+def test_a_hidden_layer_that_was_only_slow_for_its_smaller_steps_would_too():
+    evidence = with_series(RIGHT, Start.SATURATED_HIDDEN, "cross_entropy", at_equal_rate=True, correct=[9000, 9450])
+    judgement = judged("remark-hidden-layers", evidence)
+
+    assert values(judgement, "gain_equal") == (pytest.approx(0.095),) * 3
+    assert missed(judgement) == {"lost_equal"}
 
 
 def test_a_loss_that_matters_at_the_ordinary_start_too_would_speak_against_the_second_remark():

@@ -44,6 +44,13 @@ def test_the_articles_network_starts_four_times_with_both_losses_and_three_seeds
     assert {spec.seed for spec in found} == {0, 1, 2}
 
 
+def test_at_equal_rates_cross_entropy_has_the_effective_learning_rate_of_the_quadratic_loss():
+    found = {job.spec for job in jobs_of(preset="article-equal-rates")}
+
+    assert {(spec.loss, spec.effective_learning_rate) for spec in found} == {("cross_entropy", 3.0)}
+    assert {spec.init for spec in found} == {NormalInit(), NormalInit(std=(10.0, 1.0))}
+
+
 def test_fields_of_spec_and_grid_override_those_of_the_sweep_one_by_one():
     found = jobs_of(preset="article-mnist", spec={"epochs": 3}, grid={"init": ["normal", "scaled_normal"]}, repeats=1)
 
