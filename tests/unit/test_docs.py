@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 import jobs.errors
+from costcurve.article.contents import CLAIMS
 from jobs.errors import ApiError, JobFailure
 from jobs.lifecycle import TRANSITIONS, diagram
 from jobs.presets import PRESETS
 from jobs.settings import Settings
+from jobs.sweep_presets import SWEEP_PRESETS
 from service.app import CostCurve, create_app
 from tests.conftest import ROOT
 
@@ -57,6 +59,18 @@ def test_every_preset_is_documented():
     text = (DOCS / "experiments.md").read_text()
 
     assert [name for name in PRESETS if f"`{name}`" not in text] == []
+
+
+def test_every_claim_of_the_article_is_documented_with_what_came_of_it():
+    text = (DOCS / "article.md").read_text()
+
+    assert [claim.title for claim in CLAIMS if f"| {claim.title} | " not in text] == []
+
+
+def test_every_ready_sweep_is_documented():
+    text = (DOCS / "experiments.md").read_text()
+
+    assert [name for name in SWEEP_PRESETS if f"| `{name}` |" not in text] == []
 
 
 def test_the_lifecycle_diagram_is_made_from_the_transition_table():
