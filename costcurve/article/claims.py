@@ -12,7 +12,6 @@ from costcurve.article.spread import spread_of
 # Accuracies differ by points of a percentage; `epochs` are counted up to an event, `ahead` between two of them.
 Unit = Literal["", "%", "points", "times", "updates", "epochs", "ahead", "images", "yes"]
 
-
 # What an infinite value says: that something never came, or that one was ahead of what never came.
 _ENDLESS: Mapping[Unit, str] = {"updates": "never", "epochs": "never", "ahead": "all the rest"}
 # So many values are told one by one.

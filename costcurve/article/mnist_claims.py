@@ -13,7 +13,7 @@ _ABOUT_95_WHY = "95 % less three standard errors of such an accuracy on 10,000 i
 ACCURACY_DIFFERENCE = 0.01
 # A picture takes 16 curves, which are two losses for each seed.
 MOST_PAIRS = 8
-_IMAGES = 10_000
+TEST_IMAGES = 10_000
 
 
 def both_losses(start: Start) -> Callable[[Evidence], list[Run]]:
@@ -42,7 +42,7 @@ def _epochs_to_mark(loss: Loss) -> Callable[[Evidence], list[float]]:
 
 
 def _better(evidence: Evidence) -> MeanDifference:
-    return mean_difference([gain / _IMAGES for gain in gains(evidence, Start.ORDINARY, Run.best)])
+    return mean_difference([gain / TEST_IMAGES for gain in gains(evidence, Start.ORDINARY, Run.best)])
 
 
 def _sooner(evidence: Evidence) -> MeanDifference:
@@ -90,7 +90,7 @@ CROSS_ENTROPY = Claim(
         Figure(
             "gain",
             "difference to the quadratic loss with the same seed",
-            lambda e: [gain / _IMAGES for gain in gains(e, Start.ORDINARY, Run.best)],
+            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.ORDINARY, Run.best)],
             "points",
             at_least=-ACCURACY_DIFFERENCE,
             why="no more below it than three standard errors of the difference of two such accuracies",
@@ -142,7 +142,7 @@ BETTER = Claim(
         Figure(
             "better_equal",
             "gain in the best accuracy where both have the same effective learning rate, 3.0",
-            lambda e: [gain / _IMAGES for gain in gains(e, Start.ORDINARY, Run.best, at_equal_rate=True)],
+            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.ORDINARY, Run.best, at_equal_rate=True)],
             "points",
         ),
         *(

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from costcurve.answers import Job, Sweep
 from costcurve.article.claims import Judgement
-from costcurve.article.collecting import collect, draw, jobs_of, submit
+from costcurve.article.collecting import Proceed, collect, draw, jobs_of, submit
 from costcurve.article.contents import CLAIMS
 from costcurve.article.page import document, page
 from costcurve.article.spread import MAX_PAIRS
@@ -31,8 +31,6 @@ from costcurve.local import LocalService
 
 _LOOK_SECONDS = 0.3
 _WORKERS = 2
-
-Proceed = Callable[[], None]
 
 
 class _Interrupted(Exception):

@@ -1,0 +1,131 @@
+"""The article's remark on hidden layers, looked at on MNIST itself."""
+
+from collections.abc import Callable
+
+from costcurve.article.claims import Claim, Figure, Plot
+from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, MOST_PAIRS, TEST_IMAGES, both_losses, gains
+
+# Five times what two accuracies near 95 % differ by through chance.
+_CLEARLY = 0.05
+
+
+def _names_the_layer(loss: Loss) -> Callable[[Evidence], list[float]]:
+    return lambda evidence: [run.has("hidden_layer_slow") for run in evidence.of(Start.SATURATED_HIDDEN, loss)]
+
+
+def _ahead(evidence: Evidence, start: Start, of: Start) -> list[float]:
+    """For each loss and seed by how much more of the images are read from one start than from another."""
+    pairs = zip(evidence.both(start), evidence.both(of), strict=True)
+    return [(one.best() - other.best()) / TEST_IMAGES for one, other in pairs]
+
+
+def _pairs_at_equal_rate(evidence: Evidence) -> list[tuple[Run, Run]]:
+    """For each seed cross-entropy from the ordinary start, and with a saturated hidden layer."""
+    starts = (Start.ORDINARY, Start.SATURATED_HIDDEN)
+    return list(zip(*(evidence.of(start, "cross_entropy", at_equal_rate=True) for start in starts), strict=True))
+
+
+def _lost_at_equal_rate(evidence: Evidence) -> list[float]:
+    pairs = _pairs_at_equal_rate(evidence)
+    return [(ordinary.best() - saturated.best()) / TEST_IMAGES for ordinary, saturated in pairs]
+
+
+HIDDEN_LAYERS = Claim(
+    "remark-hidden-layers",
+    "Remark 1: it does not cure slow hidden layers",
+    says="Cross-entropy removes σ′(z) from the output layer's gradient only. Every hidden layer keeps its own, and "
+    "stays slow if it is saturated.",
+    measured="MNIST with a saturated hidden layer (its weights drawn with a standard deviation of 10), both losses; "
+    "the same with cross-entropy at the effective learning rate of the quadratic loss, of which it has a tenth in the "
+    "article's code; and the cure that the service's diagnosis proposes, weights scaled by 1/√n_in.",
+    figures=(
+        *(
+            Figure(
+                f"finding_{loss}",
+                f"the diagnosis names the hidden layer, {loss.replace('_', '-')}",
+                _names_the_layer(loss),
+                "yes",
+                at_least=1,
+                why="the service looks for it by itself",
+            )
+            for loss in LOSSES
+        ),
+        Figure(
+            "gain",
+            "what cross-entropy gains over the quadratic loss",
+            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best)],
+            "points",
+            at_most=ACCURACY_DIFFERENCE,
+            why="a cure would gain more than three standard errors of a difference",
+        ),
+        Figure(
+            "gain_equal",
+            "the same where both have the same effective learning rate, 3.0",
+            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best, at_equal_rate=True)],
+            "points",
+        ),
+        Figure(
+            "finding_equal",
+            "the diagnosis names the hidden layer, cross-entropy at that rate",
+            lambda e: [
+                run.has("hidden_layer_slow")
+                for run in e.of(Start.SATURATED_HIDDEN, "cross_entropy", at_equal_rate=True)
+            ],
+            "yes",
+            at_least=1,
+            why="ten times larger steps for every layer leave this one as far behind",
+        ),
+        Figure(
+            "lost_equal",
+            "what cross-entropy loses at that rate against the ordinary start",
+            _lost_at_equal_rate,
+            "points",
+            at_least=ACCURACY_DIFFERENCE,
+            why="who is cured loses no more than three standard errors of a difference",
+        ),
+        Figure(
+            "lost",
+            "what is lost against the ordinary start, either loss",
+            lambda e: _ahead(e, Start.ORDINARY, Start.SATURATED_HIDDEN),
+            "points",
+            at_least=_CLEARLY,
+            why="five times what chance does between two accuracies",
+        ),
+        Figure(
+            "cured",
+            "what scaled weights win back, either loss",
+            lambda e: _ahead(e, Start.SCALED, Start.SATURATED_HIDDEN),
+            "points",
+            at_least=_CLEARLY,
+            why="five times what chance does between two accuracies",
+        ),
+    ),
+    key="lost",
+    holds="With a saturated hidden layer cross-entropy gains {gain} over the quadratic loss. At the same effective "
+    "learning rate it gains {gain_equal}, but the layer is as far behind the output as before, and {lost_equal} stay "
+    "lost. Either loss stays {lost} below what it reaches from the ordinary start; weights that start smaller win "
+    "back {cured}.",
+    fails="Cross-entropy does cure it: it gains {gain} over the quadratic loss ({gain_equal} at the same effective "
+    "learning rate), and {lost} is lost against the ordinary start.",
+    plots=(
+        Plot(
+            "remark-hidden-layers",
+            "MNIST with a saturated hidden layer",
+            both_losses(Start.SATURATED_HIDDEN),
+            "accuracy",
+        ),
+        Plot(
+            "remark-hidden-layers-equal-rates",
+            "Cross-entropy at the effective learning rate 3.0, from both starts",
+            lambda e: [run for pair in _pairs_at_equal_rate(e)[:MOST_PAIRS] for run in pair],
+            "accuracy",
+        ),
+        Plot(
+            "remark-hidden-layers-cured",
+            "MNIST from scaled weights",
+            both_losses(Start.SCALED),
+            "accuracy",
+        ),
+    ),
+)
