@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something to measure. With a bound it is a criterion, fixed, with its reason, before anything is trained.
+    """Something to measure. With a bound it is a criterion: fixed beforehand, with its reason.
 
     `measure` gives one value for each run that it looks at, infinite for what never happened; the criterion is met
     where a value is not beyond the bound. `why`: the reason of the bound.
