@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from costcurve.answers import Job, Sweep
-from costcurve.article.claims import Claim
+from costcurve.article.claims import Claim, Plot
 from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.page import Picture
 from costcurve.clients import Client
@@ -11,6 +11,8 @@ from costcurve.clients import Client
 _NEURON = "article-neuron"
 _NETWORKS = ("article-mnist", "article-equal-rates")
 _NETWORK_STARTS = (Start.ORDINARY, Start.WRONG_OUTPUTS, Start.SATURATED_HIDDEN, Start.SCALED)
+# More lines on one plot cannot be told apart.
+_MOST_LINES = 6
 # Called before each request that takes a while; raises what ends the collecting.
 Proceed = Callable[[], None]
 
@@ -43,11 +45,25 @@ def draw(client: Client, claims: Iterable[Claim], evidence: Evidence, proceed: P
     for claim in claims:
         for plot in claim.plots:
             proceed()
-            runs = plot.runs(evidence)
-            ids = [run.job.id for run in runs]
-            svg = client.plot(ids, metrics=plot.metrics, log=plot.log, title=plot.title)
-            pictures.append(Picture(plot.name, plot.title, ids, svg))
+            jobs = [run.job for run in plot.runs(evidence)]
+            pictures.append(Picture(plot.name, plot.title, [job.id for job in jobs], _drawn(client, plot, jobs)))
     return pictures
+
+
+def _drawn(client: Client, plot: Plot, jobs: Sequence[Job]) -> bytes:
+    """A line for each of a few jobs; of more, which are then several seeds of a sweep's cells, a band for each cell."""
+    if len(jobs) <= _MOST_LINES:
+        return client.plot([job.id for job in jobs], metrics=plot.metrics, log=plot.log, title=plot.title)
+    ((sweep_id, cells),) = _cells_by_sweep(jobs).items()
+    return client.plot_sweep(sweep_id, cells=cells, metrics=plot.metrics, log=plot.log, title=plot.title)
+
+
+def _cells_by_sweep(jobs: Sequence[Job]) -> dict[str, list[int]]:
+    cells: dict[str, list[int]] = {}
+    for job in jobs:
+        if job.sweep_id is not None and job.cell is not None and job.cell not in cells.setdefault(job.sweep_id, []):
+            cells[job.sweep_id].append(job.cell)
+    return cells
 
 
 def _run(client: Client, job: Job, proceed: Proceed) -> Run:

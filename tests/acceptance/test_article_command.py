@@ -5,11 +5,15 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from costcurve import Client
+from costcurve.article.claims import Plot
+from costcurve.article.collecting import draw, jobs_of
 from costcurve.article.contents import CLAIMS
+from costcurve.article.evidence import Evidence, Run
 from tests.commands import started
 from tests.pages import Parsed, needs_nothing_else
 from tests.processes import Deployment, until
@@ -103,6 +107,24 @@ def waiting(tmp_path):
     with Deployment(tmp_path / "home") as deployment:
         deployment.start_service()
         yield deployment
+
+
+@pytest.mark.parametrize(("repeats", "told"), [(1, "loss cross_entropy"), (2, "mean of 2 repeats")])
+def test_few_runs_are_drawn_as_lines_and_many_as_a_band_for_each_cell(waiting, repeats, told):
+    waiting.start_workers()
+    plot = Plot("all", "All <neurons>", lambda evidence: evidence.runs, "cost", log=True)
+    claim = replace(CLAIMS[0], plots=(plot,))
+    with Client(waiting.url) as client:
+        sweep = client.submit_sweep(preset="article-neuron", repeats=repeats)
+        client.wait_for_sweep(sweep.id, timeout=60)
+        jobs = jobs_of(client, [sweep])
+        runs = [Run(job, curve := client.curve(job.id), curve, client.diagnosis(job.id)) for job in jobs]
+        (picture,) = draw(client, [claim], Evidence(runs, {}), lambda: None)
+
+    assert picture.jobs == [job.id for job in jobs]
+    assert len(jobs) == 4 * repeats
+    assert f"<!-- {told}" in picture.svg.decode()
+    assert "<!-- All &lt;neurons&gt;" in picture.svg.decode()
 
 
 @pytest.fixture
