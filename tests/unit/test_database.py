@@ -26,6 +26,8 @@ from jobs.tables import UtcTime, attempts, jobs, metadata
 from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
 from tests.unit.writing import finish, hand_back, record
 
+pytestmark = pytest.mark.empty_database
+
 
 def _open(url: str, barrier) -> None:
     barrier.wait()
