@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 Severity = Literal["info", "warning", "error"]
@@ -57,4 +58,6 @@ def diagnosis_of(findings: Iterable[Finding], *, otherwise: str) -> Diagnosis:
 
 def figure(value: float) -> str:
     """A figure for a sentence: three digits, and no more zeros than it needs."""
+    if value == inf:
+        return "∞"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

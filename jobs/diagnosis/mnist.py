@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from math import inf
 from typing import Any
 
 from jobs.alterations import altered
@@ -43,7 +44,7 @@ def _output_saturated(course: NetworkCourse) -> Iterator[Finding]:
         {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ("quadratic", "cross_entropy")}
         for figures in ("output_delta", "output_gradient_norm")
     )
-    factor = deltas["cross_entropy"] / deltas["quadratic"]
+    factor = deltas["cross_entropy"] / deltas["quadratic"] if deltas["quadratic"] else inf
     yield Finding(
         "output_saturated_quadratic",
         "warning",

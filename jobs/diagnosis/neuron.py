@@ -21,8 +21,8 @@ def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
     start, end = course.first_output, course.last_output
     return diagnosis_of(
         [*_saturation(spec, course), *_plateau(spec, course)],
-        otherwise=f"Nothing stands out: the output went from {start:.3g} to {end:.3g}, and with a slowdown factor of "
-        f"{figure(course.first_slowdown)} the start is not badly wrong.",
+        otherwise=f"Nothing stands out: the output went from {start:.3g} to {end:.3g}, and the slowdown factor at the "
+        f"start was {figure(course.first_slowdown)}.",
     )
 
 
@@ -97,7 +97,7 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
     }
     factor = figure(course.first_slowdown)
     if spec.loss == "quadratic":
-        span = f"to update {to_update:,}" if until is not None else f"up to now, update {last:,}"
+        span = f"to update {to_update:,}" if until is not None else f"to the latest, update {last:,},"
         yield Finding(
             "output_saturated_quadratic",
             "warning",
@@ -128,7 +128,9 @@ def _plateau(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
     last = course.updates_seen - 1
     left_at = course.gradient_at
     span = (
-        f"From update 0 to update {left_at:,}" if left_at is not None else f"From update 0 up to now, update {last:,},"
+        f"From update 0 to update {left_at:,}"
+        if left_at is not None
+        else f"From update 0 to the latest, update {last:,},"
     )
     start, peak = (abs(_quadratic_delta(a, spec.target)) for a in (course.first_output, course.peak_output))
     yield Finding(

@@ -139,6 +139,22 @@ def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):
     assert finding["try"]["learning_rate"] == pytest.approx(1e38)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "normal", "output_bias": 1e5}},
+        {"experiment": "neuron", "epochs": 5, "init": {"scheme": "constant", "weight": 1000.0, "bias": 0.0}},
+    ],
+    ids=["mnist", "neuron"],
+)
+def test_an_output_that_is_saturated_beyond_all_numbers_is_diagnosed_with_an_infinite_factor(deployment, spec):
+    job = deployment.ended(deployment.submit({**spec, "loss": "quadratic"}))
+    finding = findings(deployment, job)["output_saturated_quadratic"]
+
+    assert finding["evidence"]["slowdown_factor"] is None
+    assert "∞ times as much" in finding["statement"]
+
+
 def test_every_figure_of_every_epoch_is_in_the_curve(deployment, jobs):
     series = deployment.curve(jobs["mnist-quadratic"]["id"])["series"]
 

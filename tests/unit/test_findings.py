@@ -1,5 +1,7 @@
 """From figures to findings: each has its epochs, its figures, and a cure that is a spec."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +82,15 @@ def test_outputs_that_are_saturated_where_they_are_wrong_are_named_with_their_ep
     assert finding.evidence["output_gradient_norm"] == pytest.approx({"quadratic": 0.01, "cross_entropy": 3.0})
     assert "cross-entropy's would have had 3." in finding.statement
     assert finding.cure == {"experiment": "mnist", "loss": "cross_entropy"}
+
+
+def test_a_quadratic_delta_that_is_too_small_for_a_number_makes_the_factor_infinite_and_no_defect():
+    underflow = {**STUCK, "slowdown_factor": math.inf, "output_delta.quadratic": 0.0}
+    course = network({"loss": "quadratic"}, underflow, underflow, start=underflow)
+    finding = by_code(diagnose_network(course))["output_saturated_quadratic"]
+
+    assert finding.evidence["slowdown_factor"] == math.inf
+    assert "∞ times as much" in finding.statement
 
 
 @pytest.mark.parametrize(("is_over", "said"), [(True, "to the end"), (False, "up to now, epoch 1,")])
@@ -207,6 +218,16 @@ def test_a_neuron_that_learns_at_once_has_nothing_to_say_and_says_so():
     assert diagnosis.findings == []
     assert diagnosis.summary.startswith("Nothing stands out")
     assert "6.78" in diagnosis.summary
+
+
+def test_a_neuron_that_cannot_move_is_on_its_plateau_to_the_latest_update():
+    diagnosis = neuron({"loss": "quadratic"}, 1.0, 1.0, 1.0)
+    findings = by_code(diagnosis)
+
+    assert findings["output_saturated_quadratic"].evidence["slowdown_factor"] == math.inf
+    assert all(not finding.evidence["has_ended"] for finding in findings.values())
+    assert "From update 0 to the latest, update 2, the output is saturated" in diagnosis.summary
+    assert "∞" in neuron({"loss": "cross_entropy"}, 1.0, 1.0).summary
 
 
 def test_cross_entropy_keeps_a_saturated_neuron_learning():
