@@ -44,9 +44,11 @@ class Database:
         self._writing = self.engine.execution_options(writes=True)
         self._file = Path(make_url(url).database or "") if _is_sqlite(url) else None
         self._identity = _identity(self._file)
+        # What was brought up to date when it was opened, the oldest first.
+        self.applied: tuple[str, ...] = ()
         try:
             if self.missing_migrations():
-                self._migrate()
+                self.applied = self._migrate()
         except StoreUnavailable:
             self.close()
             raise
@@ -75,13 +77,13 @@ class Database:
         Empty, too, for a database that a newer version has migrated: migrations only ever add what an older program can
         do without, so that both versions may run while one replaces the other.
         """
-        scripts = ScriptDirectory.from_config(_alembic_config())
         with self.read() as connection:
-            seen = set(MigrationContext.configure(connection).get_current_heads())
-        known = [script.revision for script in scripts.walk_revisions()]  # the newest first
-        if seen - set(known):
-            return []
-        return known[: min((known.index(revision) for revision in seen), default=len(known))]
+            return _missing(connection)
+
+    def unknown_migrations(self) -> list[str]:
+        """The newest migrations of the database, if this version of the program does not know them: a newer one did."""
+        with self.read() as connection:
+            return sorted(_seen(connection) - set(_known()))
 
     def _ensure_file(self) -> None:
         # Writes to an SQLite file that was deleted succeed, and are gone with the last process that has it open.
@@ -90,18 +92,37 @@ class Database:
                 f"the database file {self._file} was removed or replaced; restart to use what is there"
             )
 
-    def _migrate(self) -> None:
+    def _migrate(self) -> tuple[str, ...]:
         # One transaction around it all: of several processes that start at once, one migrates and the others wait.
         engine = self.engine.execution_options(writes=True, migrates=True)
         with _unavailable_if_it_fails(), engine.begin() as connection:
             connection.detach()  # its settings are its own, so it does not go back to the pool
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            missing = _missing(connection)  # another may have migrated while this one waited
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise StoreUnavailable("the migration would leave rows that refer to nothing; nothing was changed")
+        return tuple(reversed(missing))
+
+
+def _known() -> list[str]:
+    """The migrations of this version of the program, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
+
+
+def _seen(connection: Connection) -> set[str]:
+    """The newest migrations that the database has seen."""
+    return set(MigrationContext.configure(connection).get_current_heads())
+
+
+def _missing(connection: Connection) -> list[str]:
+    known, seen = _known(), _seen(connection)
+    if seen - set(known):
+        return []
+    return known[: min((known.index(revision) for revision in seen), default=len(known))]
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
