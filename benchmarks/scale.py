@@ -1,0 +1,235 @@
+"""How far one PostgreSQL carries: the throughput of 1, 2 and 4 workers, and how many claims a second it could take."""
+
+import argparse
+import math
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import psycopg
+import record
+from sqlalchemy import func, select
+from turnaround import database_url, ensure
+
+from jobs.curves import Curve
+from jobs.database import Database
+from jobs.job import Choice, NeuronResult, Progress
+from jobs.lifecycle import JobStatus
+from jobs.store import JobStore
+from jobs.sweeps import SweepSubmission
+from jobs.tables import attempts, jobs, workers
+from jobs.writes import Write
+from tests.processes import Deployment, until
+
+NEURON = {"experiment": "neuron", "loss": "quadratic", "init": "normal"}
+NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 1000}
+# What is queued, how many of it, and what is said of it.
+LOADS = {
+    "neurons, 300 epochs, in packs": ({"spec": NEURON}, 4000),
+    "neurons, 300 epochs, one by one": ({"spec": NEURON, "engine": "autograd"}, 400),
+    "networks, 1,000 steps and an evaluation": ({"spec": NETWORK}, 400),
+}
+FLEETS = (1, 2, 4)
+CLAIMERS = (1, 2, 4, 8)
+POINTS = 301
+_spawn = multiprocessing.get_context("spawn")
+
+
+def main() -> None:
+    """Measure, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=float, default=1.0, help="of the jobs, for a short look (%(default)g)")
+    share = parser.parse_args().share
+    fleets = [row for count in FLEETS for row in throughput(count, share)]
+    costs = [claiming(count, depth=depth, share=share) for depth in (2_000, 20_000) for count in CLAIMERS]
+    dearest = max(cost.cpu_seconds for cost in costs)
+    text = [
+        "PostgreSQL with its ordinary durability (fsync on), on the same machine as everything else.",
+        "",
+        "Jobs a second of a sweep, from its submission until the last has succeeded, by worker processes that are",
+        "warm:",
+        "",
+        *record.table(["jobs", "workers", "number", "seconds", "jobs a second"], sorted(fleets)),
+        "",
+        "The same queue without any training: processes that do nothing but claim one job, record 301 points with its",
+        "result, and claim the next. CPU time is that of all of PostgreSQL's processes.",
+        "",
+        *record.table(
+            [
+                "queued",
+                "processes",
+                "jobs a second",
+                "PostgreSQL's CPU, ms a job",
+                "its share of a core",
+                "WAL, KiB a job",
+            ],
+            [cost.row() for cost in costs],
+        ),
+        "",
+        "**Where PostgreSQL would be the limit.** A job that is claimed, recorded and ended by itself takes at most",
+        f"{1000 * dearest:.2f} ms of PostgreSQL's CPU time in the table above, so a core of its own takes it to about",
+        f"{math.floor(1 / dearest / 10) * 10:,} claims a second, as long as its disk takes the commits. (What claims",
+        "here takes most of this machine's two cores itself: the limit cannot be reached, and is computed from the CPU",
+        "time.) Packs claim and write many jobs in one transaction, and need a fraction of it.",
+    ]
+    record.write("scale", "Scale", text)
+
+
+def throughput(count: int, share: float) -> Iterator[list[str]]:
+    """Rows of the first table, of so many worker processes."""
+    with (
+        served() as (url, database, folder),
+        Deployment(folder, environment={"COSTCURVE_DATABASE_URL": url}) as deployment,
+    ):
+        store = JobStore(database)
+        supervisor = deployment.start_workers(count)
+        until(store.workers, lambda alive: len(alive) == count, timeout=120)
+        warm(database, count)
+        for name, (body, number) in LOADS.items():
+            number = max(int(number * share), count)
+            seconds = sweep(database, body, number)
+            print(name, count, f"{seconds:.2f} s", flush=True)
+            yield [name, str(count), f"{number:,}", f"{seconds:.2f}", f"{number / seconds:,.0f}"]
+        deployment.stop(supervisor)
+
+
+def warm(database: Database, count: int) -> None:
+    """Have each worker train a network, so that all have loaded MNIST and the kernel."""
+    served_by: set[str] = set()
+    while len(served_by) < count:
+        sweep(database, {"spec": NETWORK}, 2 * count)
+        with database.read() as tx:
+            served_by = set(tx.scalars(select(attempts.c.worker_id)))
+
+
+def sweep(database: Database, body: dict, number: int) -> float:
+    """Seconds from the submission of so many jobs until the last has succeeded, by the database's clock."""
+    submission = SweepSubmission.model_validate({**body, "grid": {"seed": list(range(number))}})
+    queued = JobStore(database).submit_sweep(submission).sweep
+    own = jobs.c.sweep_id == queued.id
+
+    def left() -> int:
+        with database.read() as tx:
+            return tx.scalar(select(func.count()).where(own, jobs.c.finished_at.is_(None))) or 0
+
+    until(left, lambda count: count == 0, timeout=600, every=0.05)
+    with database.read() as tx:
+        failed = tx.scalar(select(func.count()).where(own, jobs.c.status != JobStatus.SUCCEEDED))
+        ensure(failed == 0, f"{failed} have not succeeded")
+        tries = tx.scalar(select(func.count()).select_from(attempts.join(jobs)).where(own))
+        ensure(tries == number, f"{tries} attempts at {number} jobs")
+        first, last = tx.execute(select(func.min(jobs.c.created_at), func.max(jobs.c.finished_at)).where(own)).one()
+    return (last - first).total_seconds()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job without any training costs PostgreSQL."""
+
+    queued: int
+    claimers: int
+    jobs_a_second: float
+    cpu_seconds: float
+    wal_bytes: float
+
+    def row(self) -> list[str]:
+        return [
+            f"{self.queued:,}",
+            str(self.claimers),
+            f"{self.jobs_a_second:,.0f}",
+            f"{1000 * self.cpu_seconds:.2f}",
+            f"{self.cpu_seconds * self.jobs_a_second:.2f}",
+            f"{self.wal_bytes / 1024:.1f}",
+        ]
+
+
+def claiming(count: int, *, depth: int, share: float) -> Cost:
+    """Have so many processes claim and end jobs of a queue of this depth, with nothing to train."""
+    each = max(int(1000 * share) // count, 10)
+    with served() as (url, database, folder):
+        for _ in range(0, depth, 2_000):
+            body = {"spec": NEURON, "grid": {"seed": list(range(2_000))}}
+            JobStore(database).submit_sweep(SweepSubmission.model_validate(body))
+        barrier = _spawn.Barrier(count + 1)
+        claimers = [_spawn.Process(target=claim_and_end, args=(url, f"wrk_{n}", each, barrier)) for n in range(count)]
+        for claimer in claimers:
+            claimer.start()
+        barrier.wait()
+        cpu, wal, started = cpu_seconds(folder), wal_position(url), time.perf_counter()
+        barrier.wait()
+        seconds = time.perf_counter() - started
+        done = count * each
+        cost = Cost(depth, count, done / seconds, (cpu_seconds(folder) - cpu) / done, (wal_position(url) - wal) / done)
+        barrier.wait()
+        for claimer in claimers:
+            claimer.join()
+        with database.read() as tx:
+            succeeded = tx.scalar(select(func.count()).where(jobs.c.status == JobStatus.SUCCEEDED))
+            ensure(succeeded == done, f"{succeeded} of {done} have succeeded")
+            ensure(tx.scalar(select(func.count()).select_from(workers)) == count, "workers")
+    return cost
+
+
+def claim_and_end(url: str, worker_id: str, number: int, barrier: Barrier) -> None:
+    """Claim a job and end it, so many times."""
+    values = [0.5 / (1 + point) for point in range(POINTS)]
+    names = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
+    curve = Curve(0, dict.fromkeys(names, values))
+    result = NeuronResult(final_cost=values[-1], train_seconds=0, final_output=0, final_weight=0, final_bias=0)
+    progress = Progress(epoch=300, epochs=300, step=300, steps=300, eta_seconds=0)
+    with closing(Database(url)) as database:
+        store = JobStore(database)
+        store.register_worker(worker_id, host="here", pid=os.getpid(), device="cpu", lease_seconds=3600)
+        barrier.wait()
+        for _ in range(number):
+            [held] = store.claim(
+                worker_id, engines=("auto",), devices={"auto": "cpu"}, choose=lambda *_: Choice("autograd", 1)
+            )
+            [answer] = store.write([Write(held, progress, curve, turn=result)])
+            ensure(answer is None, answer)
+        barrier.wait()
+        barrier.wait()  # what its connection cost is counted only while it lives
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, Database, Path]]:
+    """An empty PostgreSQL of its own, and the folder of the server."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        database_url("PostgreSQL", Path(name)) as url,
+        closing(Database(url)) as database,
+    ):
+        yield url, database, Path(name)
+
+
+def cpu_seconds(folder: Path) -> float:
+    """CPU time of the PostgreSQL server in this folder: of its processes that live, and of those that have ended."""
+    main = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(stat.parent.name) == main:
+            ticks += sum(int(field) for field in fields[11:15])  # its own, and its ended children's
+        elif int(fields[1]) == main:
+            ticks += sum(int(field) for field in fields[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def wal_position(url: str) -> int:
+    """How many bytes of write-ahead log there are, as of now."""
+    with psycopg.connect(url) as connection:
+        [position] = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')").fetchone()
+    return int(position)
+
+
+if __name__ == "__main__":
+    main()
