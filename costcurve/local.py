@@ -27,6 +27,7 @@ _LOOK_SECONDS = 0.2
 _PYTHON = (sys.executable, "-P", "-m")
 SERVICE = (*_PYTHON, "service")
 WORKERS = (*_PYTHON, "workers")
+STORE = (*_PYTHON, "jobs")
 
 
 class CannotStart(CostCurveError):

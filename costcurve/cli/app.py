@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from costcurve.cli import sweeps
+from costcurve.cli import database, sweeps
 from costcurve.cli.article import article
 from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import command
@@ -70,6 +70,11 @@ _sweep = typer.Typer(help="Many jobs as one: each cell of a grid, several times.
 for name, function in sweeps.COMMANDS.items():
     _sweep.command(name, epilog=_EPILOG)(command(function))
 app.add_typer(_sweep, name="sweep", rich_help_panel="Jobs")
+
+_database = typer.Typer(help="The database itself, on its machine.", no_args_is_help=True, epilog=_EPILOG)
+for name, function in database.COMMANDS.items():
+    _database.command(name, epilog=_EPILOG)(command(function))
+app.add_typer(_database, name="db", rich_help_panel="Service")
 
 
 def _print_version(asked: bool) -> None:
