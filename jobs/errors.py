@@ -121,6 +121,12 @@ class InternalError(ApiError):
     code, status, title = "internal_error", 500, "The service made a mistake"
 
 
+class Draining(ApiError):
+    """The service was told to stop and will in a moment; only `/readyz` answers so."""
+
+    code, status, title = "draining", 503, "The service is about to stop"
+
+
 class StoreUnavailable(ApiError):
     """The database cannot be reached or cannot be written."""
 

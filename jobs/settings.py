@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         default=None, description="Jobs that ended longer ago are deleted, unless they are pinned. Default: never."
     )
 
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] = Field(
+        default=0.0,
+        description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
+    )
+
     @property
     def resolved_checkpoint_dir(self) -> Path:
         """Where checkpoints are really kept."""

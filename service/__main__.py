@@ -17,6 +17,7 @@ from jobs.settings import Settings, explain
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
 from service.app import create_app
+from service.server import Server
 
 
 def main() -> int:
@@ -48,15 +49,16 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
+    app = create_app(database)
     config = uvicorn.Config(
-        create_app(database),
+        app,
         host=arguments.host,
         port=arguments.port,
         timeout_graceful_shutdown=3,
         access_log=False,
         log_config=None,
     )
-    server = uvicorn.Server(config)
+    server = Server(config, app=app, drain_seconds=settings.drain_seconds)
     upkeep = Upkeep(
         JobStore(database),
         name=f"service on {socket.gethostname()}",

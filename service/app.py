@@ -47,6 +47,7 @@ def create_app(database: Database) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,  # a redirect would lead to whatever host the request named
     )
+    app.state.draining = False
     app.state.database = database
     app.state.store = JobStore(database)
     app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)

@@ -19,6 +19,11 @@ def _database(request: Request) -> Database:
     return database
 
 
+def _is_draining(request: Request) -> bool:
+    draining: bool = request.app.state.draining
+    return draining
+
+
 def _pictures(request: Request) -> Pictures:
     pictures: Pictures = request.app.state.pictures
     return pictures
@@ -26,4 +31,5 @@ def _pictures(request: Request) -> Pictures:
 
 Store = Annotated[JobStore, Depends(_store)]
 OpenDatabase = Annotated[Database, Depends(_database)]
+IsDraining = Annotated[bool, Depends(_is_draining)]
 DrawnPictures = Annotated[Pictures, Depends(_pictures)]

@@ -4,10 +4,10 @@ from importlib.metadata import version
 
 from fastapi import APIRouter
 
-from jobs.errors import StoreUnavailable
+from jobs.errors import Draining, StoreUnavailable
 from jobs.presets import PRESETS
 from jobs.sweep_presets import SWEEP_PRESETS
-from service.dependencies import OpenDatabase, Store
+from service.dependencies import IsDraining, OpenDatabase, Store
 from service.problems import documents
 from service.schemas import Health, PresetList, SweepPresetList, VersionOut, WorkerList
 
@@ -21,9 +21,11 @@ def is_alive() -> Health:
     return Health(status="ok")
 
 
-@health.get("/readyz", responses=documents(StoreUnavailable))
-def is_ready(database: OpenDatabase) -> Health:
-    """The store can be reached and its schema is current; otherwise 503 says what is missing."""
+@health.get("/readyz", responses=documents(Draining, StoreUnavailable))
+def is_ready(database: OpenDatabase, draining: IsDraining) -> Health:
+    """The store can be reached, its schema is current, and the service is not about to stop; otherwise 503 says why."""
+    if draining:
+        raise Draining("it was told to stop, and still answers; send new requests elsewhere")
     if missing := database.missing_migrations():
         raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
     return Health(status="ready")
