@@ -166,6 +166,19 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What there is to do, for those who decide how many workers there should be.
+
+    Attributes:
+        waiting: queued jobs, counted only as far as was asked.
+        busy: the ids of the workers that have a job in hand.
+    """
+
+    waiting: int
+    busy: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The engine that trains a job, and how many jobs of its shape a worker takes at once for it.
 

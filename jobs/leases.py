@@ -87,6 +87,12 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
     ]
 
 
+def busy(tx: Connection) -> frozenset[str]:
+    """The workers that have a job in hand."""
+    held = select(attempts.c.worker_id).join(jobs, jobs.c.attempt_pk == attempts.c.pk).where(is_running)
+    return frozenset(tx.scalars(held.distinct()))
+
+
 def alive_means(tx: Connection, now: datetime) -> Sequence[Row[Any]]:
     """The devices on which somebody is alive, and the engines that they have there."""
     means: Select[Any] = select(workers.c.device, workers.c.engines).where(_working, workers.c.lease_expires_at >= now)

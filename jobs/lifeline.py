@@ -1,5 +1,6 @@
 """A program that must not outlive the one that started it, however that one ends."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -19,3 +20,16 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def stop_with_parent(stop: threading.Event) -> None:
+    """Set the event when the process is gone that started this one by `multiprocessing`, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        stop.set()
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()

@@ -80,6 +80,12 @@ def take_company(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
     return list(tx.execute(company.with_for_update(skip_locked=True)).all())
 
 
+def count_waiting(tx: Connection, devices: Iterable[str], *, limit: int) -> int:
+    """How many jobs wait for one of these devices; `limit` if there are more, as more are not counted."""
+    waiting = select(jobs.c.pk).where(is_queued, jobs.c.requested_device.in_(tuple(devices))).limit(limit)
+    return tx.execute(select(func.count()).select_from(waiting.subquery())).scalar_one()
+
+
 def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
     """For each queued job among these rows, by its pk, its place in the queue, from 1."""
     waiting = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))

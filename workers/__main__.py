@@ -1,6 +1,7 @@
-"""`python -m workers`: train queued jobs until told to stop."""
+"""`python -m workers`: train queued jobs until told to stop, on this machine or on a Ray cluster."""
 
 import argparse
+import re
 import sys
 
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from jobs.logs import configure_logging
 from jobs.settings import Settings, explain
 from jobs.store import JobStore
 from workers.devices import available_devices
+from workers.fleet.keeper import Keeper
+from workers.fleet.options import add_options, fleet_options
 from workers.supervisor import Supervisor
 
 # Seconds that the supervisor waits for a busy database: it has signals to answer, and tries again later instead.
@@ -25,8 +28,11 @@ def main() -> int:
     parser.add_argument(
         "--pack", type=_count, default=1, help="jobs of the same shape that a process trains at once, taking turns"
     )
+    parser.add_argument("--name", type=_name, help="with which the ids of these workers begin")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    add_options(parser)
     arguments = parser.parse_args()
+    fleet = fleet_options(parser, arguments)
     configure_logging()
     if arguments.lifeline:
         end_with_parent()
@@ -40,11 +46,19 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
+    if fleet is not None:
+        return 0 if Keeper(settings, fleet).run() else 1
     devices = available_devices()
     count = arguments.processes or len(devices)
     seats = [devices[index % len(devices)] for index in range(count)]
-    all_handed_back = Supervisor(store, settings, seats, pack=arguments.pack).run()
+    all_handed_back = Supervisor(store, settings, seats, pack=arguments.pack, name=arguments.name).run()
     return 0 if all_handed_back else 1
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch("[0-9a-z]{1,12}", text):
+        raise argparse.ArgumentTypeError("must be 1 to 12 digits and small letters")
+    return text
 
 
 def _count(text: str) -> int:

@@ -1,7 +1,6 @@
 """A worker process, from its first instruction to its last. Light to import: torch comes after the signal handlers."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from ctypes import c_bool
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable, WorkerRetired
+from jobs.lifeline import stop_with_parent
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import JobStore
@@ -44,7 +44,7 @@ def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bo
     # Ctrl-C, or closing the terminal, reaches every process there; the supervisor decides what it means.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _stop_with_parent(stop)
+    stop_with_parent(stop)
     configure_logging()
     code = 0
     try:
@@ -129,15 +129,3 @@ def _work(
     upkeep.stop()
     lease.stop()
     store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False, by=worker_id)
-
-
-def _stop_with_parent(stop: threading.Event) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        parent.join()
-        stop.set()
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()

@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import os
 import secrets
 import signal
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from jobs.errors import StoreUnavailable
 from jobs.settings import Settings
 from jobs.store import JobStore
 from workers import process
+from workers.stopping import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ class _Ended:
 class Supervisor:
     """Keeps a worker process on each device until SIGTERM, SIGINT or SIGHUP."""
 
-    def __init__(self, store: JobStore, settings: Settings, devices: Sequence[str], *, pack: int = 1) -> None:
+    def __init__(
+        self, store: JobStore, settings: Settings, devices: Sequence[str], *, pack: int = 1, name: str | None = None
+    ) -> None:
         """Prepare a supervisor.
 
         Args:
@@ -72,32 +74,25 @@ class Supervisor:
             settings: for the workers.
             devices: one worker process for each.
             pack: how many jobs each worker trains at once.
+            name: with which the workers' ids begin, so that whoever started this supervisor knows them in the store.
         """
         self._store = store
         self._settings = settings
         self._pack = pack
+        self._prefix = "wrk_" if name is None else f"wrk_{name}_"
         self._seats = [_Seat(device) for device in devices]
         self._unretired: list[_Ended] = []
-        self._stopping = False
-        self._wake, self._waker = os.pipe()
+        self._stop_request = StopRequest()
 
     def run(self) -> bool:
         """Supervise until told to stop. False: a job may still be held by a worker that is gone."""
-        signals = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: meant to outlive its terminal
-            signals.append(signal.SIGHUP)
-        for number in signals:
-            signal.signal(number, self._ask_to_stop)
-        while not self._stopping:
+        self._stop_request.listen()
+        while not self._stop_request.made:
             for seat in self._seats:
                 self._attend(seat)
             self._retire_ended()
-            wait([self._wake, *self._sentinels()], timeout=self._next_look())
+            wait([self._stop_request.descriptor, *self._sentinels()], timeout=self._next_look())
         return self._stop()
-
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stopping = True
-        os.write(self._waker, b"!")
 
     def _sentinels(self) -> list[int]:
         return [seat.process.sentinel for seat in self._seats if seat.process is not None]
@@ -113,7 +108,7 @@ class Supervisor:
         if seat.process is not None and not seat.process.is_alive():
             self._bury(seat, seat.process)
         if seat.process is None and monotonic() >= seat.not_before:
-            seat.worker_id = "wrk_" + secrets.token_hex(10)
+            seat.worker_id = self._prefix + secrets.token_hex(10)
             seat.started = monotonic()
             seat.ready = RawValue(c_bool, False)
             seat.process = _spawn.Process(

@@ -62,10 +62,50 @@ def work(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. Default: one for each device.", show_default=False)
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Run them on the Ray cluster with this head.", show_default=False),
+    ] = None,
+    min_workers: Annotated[
+        int | None, typer.Option(min=0, help="With --ray: kept even if nothing waits. Default: 1.", show_default=False)
+    ] = None,
+    max_workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: at most. Default: what the cluster has.", show_default=False)
+    ] = None,
+    cpus_per_worker: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --ray: CPUs of each worker, and no GPU. Default: a GPU each where there are any, else one CPU.",
+            show_default=False,
+        ),
+    ] = None,
+    idle_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="With --ray: how long a worker has nothing to do before it is let go. Default: 60.",
+            show_default=False,
+        ),
+    ] = None,
+    ray_without_token: Annotated[
+        bool, typer.Option("--ray-without-token", help="Use a cluster on which anybody may run programs.")
+    ] = False,
 ) -> None:
-    """Run only workers, in this process and its children."""
+    """Run only workers: in this process and its children, or on a Ray cluster."""
     require("worker", "torch")
-    _become(*WORKERS, *([] if processes is None else ["--processes", str(processes)]))
+    if ray is not None:
+        require("ray", "ray")
+    options = {
+        "--processes": processes,
+        "--ray": ray,
+        "--min-workers": min_workers,
+        "--max-workers": max_workers,
+        "--cpus-per-worker": cpus_per_worker,
+        "--idle-seconds": idle_seconds,
+    }
+    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    _become(*WORKERS, *given, *(["--ray-without-token"] if ray_without_token else []))
 
 
 def _become(*command: str) -> None:

@@ -1,12 +1,13 @@
 """The store as those use it who look after workers and after jobs that ended long ago."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, Connection, delete, select, text
 
-from jobs import leases, transitions
+from jobs import leases, queue, transitions
+from jobs.job import Load
 from jobs.store.base import OnDatabase
 from jobs.store.sweeps import after_deletion, lock_sweeps
 from jobs.tables import attempts, jobs, workers
@@ -51,6 +52,11 @@ class ForUpkeep(OnDatabase):
             idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
             tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
             return len(old)
+
+    def load(self, *, devices: Collection[str], limit: int) -> Load:
+        """What waits for one of these devices, counted up to `limit`, and which workers have something in hand."""
+        with self._database.read() as tx:
+            return Load(queue.count_waiting(tx, devices, limit=limit), leases.busy(tx))
 
     def touch(self) -> datetime:
         """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""

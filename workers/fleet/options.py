@@ -1,0 +1,114 @@
+"""What a fleet is told. Known without Ray, which need not be installed to say what is wrong with them."""
+
+import argparse
+from dataclasses import dataclass
+
+# Seconds for which a worker has nothing in hand before it is let go.
+IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """What a fleet is told.
+
+    Attributes:
+        address: host and port of the cluster's head, as `HOST:PORT`.
+        min_workers: kept even if nothing waits.
+        max_workers: never more than these. None: what the cluster has at the moment.
+        cpus_per_worker: CPUs for each worker, which then has no GPU. None: a GPU for each where the cluster has any,
+            and else a CPU.
+        idle_seconds: a worker beyond `min_workers` that had nothing in hand for so long is let go.
+        without_token: whether a cluster may be used that asks nobody for a token.
+        pack: how many jobs of the same shape each worker trains at once, taking turns.
+    """
+
+    address: str
+    min_workers: int = 1
+    max_workers: int | None = None
+    cpus_per_worker: int | None = None
+    idle_seconds: float = IDLE_SECONDS
+    without_token: bool = False
+    pack: int = 1
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """The two parts of the address."""
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m workers` that make a fleet of it."""
+    fleet = parser.add_argument_group("fleet", "workers on a Ray cluster instead of this machine")
+    fleet.add_argument("--ray", metavar="HOST:PORT", type=_address, help="the cluster's head")
+    fleet.add_argument("--min-workers", metavar="N", type=_natural, help="kept even if nothing waits (default: 1)")
+    fleet.add_argument("--max-workers", metavar="N", type=_positive, help="at most (default: what the cluster has)")
+    fleet.add_argument(
+        "--cpus-per-worker",
+        metavar="N",
+        type=_positive,
+        help="CPUs of each worker, and no GPU (default: a GPU each where the cluster has any, else one CPU)",
+    )
+    fleet.add_argument(
+        "--idle-seconds",
+        metavar="S",
+        type=_seconds,
+        help=f"how long a worker has nothing to do before it is let go (default: {IDLE_SECONDS:g})",
+    )
+    fleet.add_argument(
+        "--ray-without-token",
+        action="store_true",
+        default=None,
+        help="use a cluster on which everybody who reaches it may run programs",
+    )
+
+
+def fleet_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> FleetOptions | None:
+    """What was said of a fleet; None if none is wanted. Ends the program where the options contradict each other."""
+    given = {
+        "min_workers": arguments.min_workers,
+        "max_workers": arguments.max_workers,
+        "cpus_per_worker": arguments.cpus_per_worker,
+        "idle_seconds": arguments.idle_seconds,
+        "without_token": arguments.ray_without_token,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.ray is None:
+        if given:
+            parser.error("what is said of a fleet needs --ray HOST:PORT")
+        return None
+    if arguments.processes is not None:
+        parser.error("--processes is of this machine; with --ray say --max-workers")
+    options = FleetOptions(arguments.ray, pack=arguments.pack, **given)
+    if options.max_workers is not None and options.min_workers > options.max_workers:
+        parser.error(f"--min-workers {options.min_workers} is more than --max-workers {options.max_workers}")
+    return options
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:6379")
+    return text
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
+    return seconds
