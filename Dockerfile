@@ -1,0 +1,173 @@
+# The images of CostCurve, one target each: service (HTTP, without torch), worker (trains), ray (workers as Ray's actors).
+#
+#     docker build --target service -t costcurve-service .
+#     docker build --target worker -t costcurve-worker .                          # on CPUs
+#     docker build --target worker -t costcurve-worker:cuda --build-arg TORCH=cuda .
+#
+# What a build reads beside the source are the base image, a package index and, for the workers, a Debian mirror.
+
+# A Debian image with Python 3.11 or later as `python`.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# build: MNIST becomes part of the worker's image. use: a worker fetches it when it first needs it.
+ARG MNIST=use
+
+
+FROM ${PYTHON_IMAGE} AS base
+ENV PATH=/opt/costcurve/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+
+# The requirements as files. Later stages copy these, so a layer of dependencies lasts until a dependency changes.
+FROM base AS requirements
+WORKDIR /requirements
+COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
+RUN python requirements.py worker --only torch > torch.txt \
+ && python requirements.py service > service.txt \
+ && python requirements.py worker > worker.txt
+
+
+FROM requirements AS ray-requirements
+RUN python requirements.py ray > ray.txt
+
+
+FROM base AS packages
+# The package index, where it is not pip's default. Neither becomes part of an image that runs.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+# pip takes an index that is set to nothing for an address.
+RUN printf '%s\n' '#!/bin/sh' \
+      '[ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL' \
+      '[ -n "$PIP_EXTRA_INDEX_URL" ] || unset PIP_EXTRA_INDEX_URL' \
+      'exec python -m pip "$@"' > /usr/local/bin/index-pip \
+ && chmod 755 /usr/local/bin/index-pip \
+ && python -m venv /opt/costcurve
+WORKDIR /build
+
+
+FROM packages AS service-packages
+COPY --from=requirements /requirements/constraints.txt /requirements/service.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --constraint constraints.txt --requirement service.txt \
+ && python -m pip uninstall --quiet --yes pip setuptools
+
+
+FROM packages AS worker-packages
+# cpu: the build of torch that brings no GPU libraries, which has an index of its own; empty where the package index
+# serves that one. cuda: what the package index serves to Linux on x86-64.
+ARG TORCH=cpu
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+COPY --from=requirements /requirements/constraints.txt /requirements/torch.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    case "$TORCH" in \
+      cpu) index=${TORCH_INDEX_URL:+--extra-index-url $TORCH_INDEX_URL} ;; \
+      cuda) index= ;; \
+      *) echo "TORCH is '$TORCH'; it must be cpu or cuda" >&2; exit 1 ;; \
+    esac \
+ && index-pip install --quiet --constraint constraints.txt $index --requirement torch.txt
+COPY --from=requirements /requirements/worker.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --constraint constraints.txt --requirement worker.txt
+
+
+FROM worker-packages AS ray-packages
+COPY --from=ray-requirements /requirements/ray.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --constraint constraints.txt --requirement ray.txt
+
+
+# The project itself goes into a layer of its own: a new version moves a few megabytes, and no dependencies.
+FROM packages AS service-project
+COPY . ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --no-deps --config-settings=wheel.cmake=false --prefix /project .
+
+
+# The engine is compiled for every processor of the architecture; it picks what it runs on when it is loaded.
+FROM packages AS worker-project
+# An image whose Python is Debian's has no headers for it.
+RUN headers=$(test -e "$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || echo python3-dev) \
+ && apt-get update -q \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends g++ $headers \
+ && rm -rf /var/lib/apt/lists/*
+COPY . ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --no-deps --prefix /project .
+
+
+FROM worker-packages AS mnist-build
+COPY --from=worker-project /project /opt/costcurve
+RUN XDG_CACHE_HOME=/cache python -m workers.datasets
+
+FROM base AS mnist-use
+RUN mkdir -p /cache/costcurve/mnist
+
+FROM mnist-${MNIST} AS mnist
+
+
+# What all images have in common when they run. Only the two folders below /var need be writable, and /tmp.
+FROM base AS running
+ENV COSTCURVE_HOME=/var/lib/costcurve \
+    COSTCURVE_LOG_FORMAT=json \
+    HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    XDG_CACHE_HOME=/var/cache
+RUN groupadd --system --gid 10001 costcurve \
+ && useradd --system --uid 10001 --gid costcurve --home-dir /tmp --no-create-home --shell /usr/sbin/nologin costcurve \
+ && install --directory --owner costcurve --group costcurve \
+      /var/lib/costcurve /var/lib/costcurve/checkpoints /var/cache/costcurve
+WORKDIR /var/lib/costcurve
+STOPSIGNAL SIGTERM
+LABEL org.opencontainers.image.title="CostCurve" \
+      org.opencontainers.image.licenses="MIT"
+
+
+FROM running AS worker-base
+COPY --from=mnist --chown=costcurve:costcurve /cache/costcurve /var/cache/costcurve
+
+
+FROM worker-base AS ray
+COPY --from=ray-packages /opt/costcurve /opt/costcurve
+COPY --from=worker-project /project /opt/costcurve
+# Without its compiler the project is installed all the same; here that would be a fault.
+RUN python -c 'import sys; from workers.engines import fused_cpu; sys.exit(fused_cpu.why_missing())'
+USER costcurve
+CMD ["costcurve", "work", "--help"]
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.description="CostCurve's training workers as actors of Ray" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
+
+
+FROM worker-base AS worker
+COPY --from=worker-packages /opt/costcurve /opt/costcurve
+COPY --from=worker-project /project /opt/costcurve
+# Without its compiler the project is installed all the same; here that would be a fault.
+RUN python -c 'import sys; from workers.engines import fused_cpu; sys.exit(fused_cpu.why_missing())'
+USER costcurve
+CMD ["python", "-m", "workers"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "workers.health"]
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.description="CostCurve's training workers" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
+
+
+FROM running AS service
+COPY --from=service-packages /opt/costcurve /opt/costcurve
+COPY --from=service-project /project /opt/costcurve
+USER costcurve
+EXPOSE 8000
+CMD ["python", "-m", "service", "--host", "0.0.0.0", "--port", "8000"]
+HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.description="CostCurve's HTTP service" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION

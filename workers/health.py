@@ -1,0 +1,40 @@
+"""`python -m workers.health`: is a worker of this host alive, by its lease in the store? For a container's health check.
+
+A supervisor whose workers die young, a worker that hangs or that cannot reach the store: none of them has a lease that
+lasts. Light to import, and without torch: it is asked every few seconds.
+"""
+
+import socket
+import sys
+from contextlib import closing
+
+from pydantic import ValidationError
+
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
+from jobs.settings import Settings, explain
+from jobs.store import JobStore
+
+# Seconds to wait for the store: what asks us does not wait long either.
+PATIENCE = 2.0
+
+
+def main() -> int:
+    """Say how many workers of this host are alive; 0 if there is one, else 1."""
+    try:
+        with closing(Database(Settings().resolved_database_url, patience=PATIENCE)) as database:
+            workers = JobStore(database).workers()
+    except ValidationError as error:
+        sys.stderr.write(explain(error))
+        return 1
+    except StoreUnavailable as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    host = socket.gethostname()
+    alive = sum(worker.host == host for worker in workers)
+    sys.stdout.write(f"workers alive on {host}: {alive}\n")
+    return 0 if alive else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
