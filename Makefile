@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: help setup demo article test check chaos model bench docs format constraints clean
+.PHONY: help setup demo article test test-deploy check chaos model bench docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,14 +27,17 @@ article: setup ## each of the article's claims put to the test, with a verdict: 
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
 test: setup ## all tests but the heavy suites
-	$(BIN)/python -m pytest -n 2 $(TEST_OPTIONS)
+	$(BIN)/python -m pytest -n 2 -m 'not deploy' $(TEST_OPTIONS)
+
+test-deploy: setup ## build the images and start docker-compose.yml on a Docker engine, if there is one
+	$(BIN)/python -m pytest -m deploy $(TEST_OPTIONS) tests/deploy
 
 check: setup ## style, types, import rules and the fast tests: before every commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 -q -m 'not slow'
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not deploy'
 
 chaos: setup ## what must hold when things go wrong, in full: about two hours; CHAOS_OPTIONS="SCENARIO ..."
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)

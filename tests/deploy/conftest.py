@@ -1,0 +1,71 @@
+"""The images, built for real, and the compose file, started for real: on a Docker engine, or not at all."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.engine import Compose, docker, why_missing
+
+_HERE = Path(__file__).parent
+# Building both images from nothing waits for a gigabyte from the net.
+BUILDING = 540.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.deploy)
+            item.add_marker(pytest.mark.timeout(BUILDING + 60))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> None:
+    if reason := why_missing():
+        pytest.skip(f"skipped: no Docker engine can be used: {reason}")
+
+
+@pytest.fixture(scope="session")
+def tag() -> str:
+    """The tag of this run's images, and the name of its containers."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="session")
+def images(tag: str) -> Iterator[dict[str, str]]:
+    """Both images, by service."""
+    settings = {"COSTCURVE_TAG": tag, "POSTGRES_PASSWORD": "unused", "BUILD_VERSION": "9.9", "BUILD_REVISION": "abc"}
+    compose = Compose(f"costcurve-{tag}", settings)
+    compose("build", "service", "worker", timeout=BUILDING)
+    built = {name: f"costcurve-{name}:{tag}" for name in ("service", "worker")}
+    yield built
+    docker("image", "rm", "--force", *built.values())
+
+
+@pytest.fixture(scope="module")
+def compose(tag: str, images: dict[str, str], mnist_dir: Path | None) -> Iterator[Compose]:
+    """All of the compose file that starts by itself, one worker of it, up and healthy."""
+    compose = Compose(
+        f"costcurve-{tag}",
+        {
+            "COSTCURVE_TAG": tag,
+            "COSTCURVE_PORT": str(_free_port()),
+            # Characters that mean something in a URL, to a shell and to compose itself.
+            "POSTGRES_PASSWORD": "a:b/c@d %41$e'\"#" + secrets.token_hex(8),
+        },
+    )
+    if mnist_dir is not None:
+        compose.settings["COSTCURVE_MNIST"] = str(mnist_dir.absolute())
+    try:
+        compose("up", "--detach", "--wait", timeout=240)
+        yield compose
+    finally:
+        compose("down", "--volumes", "--remove-orphans", timeout=120)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
