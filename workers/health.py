@@ -1,4 +1,4 @@
-"""`python -m workers.health`: is a worker of this host alive, by its lease in the store? For a container's health check.
+"""`python -m workers.health`: is a worker of this host alive, by its lease in the store? For health checks.
 
 A supervisor whose workers die young, a worker that hangs or that cannot reach the store: none of them has a lease that
 lasts. Light to import, and without torch: it is asked every few seconds.
