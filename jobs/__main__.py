@@ -34,9 +34,10 @@ def main() -> int:
     restoring = commands.add_parser("restore", help="put what a backup holds into a database that has no jobs yet")
     restoring.add_argument("file", type=Path)
     arguments = parser.parse_args()
-    configure_logging()
     try:
-        with closing(_opened(Settings().resolved_database_url, patience=arguments.wait)) as database:
+        settings = Settings()
+        configure_logging(log_format=settings.log_format, level=settings.log_level)
+        with closing(_opened(settings.resolved_database_url, patience=arguments.wait)) as database:
             if arguments.command == "migrate":
                 applied = ", ".join(database.applied)
                 _say(f"migrated: {applied}" if applied else "the database is up to date")

@@ -199,7 +199,8 @@ Choose = Callable[[AnySpec, str, str], Choice]
 class Claim:
     """A worker's right to train one job. Every write made with it is refused once the job is no longer its own.
 
-    `checkpoint` names the file from which to go on; None to start from the beginning.
+    `checkpoint` names the file from which to go on; None to start from the beginning. `waited_seconds` is the time from
+    the submission to this claim; None if the job was claimed before.
     """
 
     job_id: str
@@ -214,3 +215,5 @@ class Claim:
     max_runtime_seconds: float | None
     checkpoint: str | None
     profile: ExecProfile | None = None
+    sweep_id: str | None = None
+    waited_seconds: float | None = None

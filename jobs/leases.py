@@ -14,18 +14,18 @@ from jobs.job import WorkerInfo
 from jobs.queue import is_running
 from jobs.tables import attempts, jobs, workers
 
-_working = workers.c.stopped_at.is_(None)
+is_not_stopped = workers.c.stopped_at.is_(None)
 
 
 def locked(tx: Connection, worker_id: str) -> bool:
     """Whether this incarnation still is one. Until the transaction ends it stays so, as nobody can retire it."""
-    found = select(workers.c.id).where(workers.c.id == worker_id, _working).with_for_update(read=True)
+    found = select(workers.c.id).where(workers.c.id == worker_id, is_not_stopped).with_for_update(read=True)
     return tx.execute(found).one_or_none() is not None
 
 
 def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool:
     """Let the lease last for `seconds` from now on, unless it lasts longer. False: the worker has been retired."""
-    found = select(workers.c.lease_expires_at).where(workers.c.id == worker_id, _working).with_for_update()
+    found = select(workers.c.lease_expires_at).where(workers.c.id == worker_id, is_not_stopped).with_for_update()
     row = tx.execute(found).one_or_none()
     if row is None:
         return False
@@ -37,7 +37,7 @@ def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool
 
 def retire(tx: Connection, worker_id: str, now: datetime) -> list[Row[Any]]:
     """The incarnation has ended: it can claim nothing more. Its jobs, locked."""
-    tx.execute(update(workers).where(workers.c.id == worker_id, _working).values(stopped_at=now))
+    tx.execute(update(workers).where(workers.c.id == worker_id, is_not_stopped).values(stopped_at=now))
     held = select(attempts.c.pk).where(attempts.c.worker_id == worker_id, attempts.c.ended_at.is_(None))
     found = select(jobs).where(jobs.c.attempt_pk.in_(held), is_running).order_by(jobs.c.pk).with_for_update()
     return list(tx.execute(found).all())
@@ -45,7 +45,7 @@ def retire(tx: Connection, worker_id: str, now: datetime) -> list[Row[Any]]:
 
 def expired(tx: Connection, now: datetime) -> list[str]:
     """Incarnations whose lease is over and that nobody has retired; and those that ended with a job in hand."""
-    over = select(workers.c.id).where(_working, workers.c.lease_expires_at < now)
+    over = select(workers.c.id).where(is_not_stopped, workers.c.lease_expires_at < now)
     gone = (
         select(workers.c.id)
         .join(attempts, attempts.c.worker_id == workers.c.id)
@@ -63,7 +63,7 @@ def is_over(tx: Connection, worker_id: str, now: datetime) -> bool:
 
 def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
     """Every incarnation that has not ended and has been heard from lately, with what it has in hand."""
-    found: Select[Any] = select(workers).where(_working, workers.c.lease_expires_at >= now)
+    found: Select[Any] = select(workers).where(is_not_stopped, workers.c.lease_expires_at >= now)
     rows = tx.execute(found.order_by(workers.c.started_at, workers.c.id)).all()
     in_hand = tx.execute(
         select(attempts.c.worker_id, jobs.c.id)
@@ -95,7 +95,9 @@ def busy(tx: Connection) -> frozenset[str]:
 
 def alive_means(tx: Connection, now: datetime) -> Sequence[Row[Any]]:
     """The devices on which somebody is alive, and the engines that they have there."""
-    means: Select[Any] = select(workers.c.device, workers.c.engines).where(_working, workers.c.lease_expires_at >= now)
+    means: Select[Any] = select(workers.c.device, workers.c.engines).where(
+        is_not_stopped, workers.c.lease_expires_at >= now
+    )
     return tx.execute(means.distinct()).all()
 
 

@@ -54,6 +54,18 @@ def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[st
     return [(device, engine) for _, _, device, engine in sorted(heads)]
 
 
+def waiting(tx: Connection, device: str) -> int:
+    """How many jobs wait that request this device ("auto" included)."""
+    counted = select(func.count()).select_from(jobs).where(is_queued, jobs.c.requested_device == device)
+    return tx.execute(counted).scalar_one()
+
+
+def first_in_line(tx: Connection, device: str, engine: str) -> datetime | None:
+    """When the job that is first in line for this request was submitted; None if nobody waits."""
+    first = select(jobs.c.created_at).where(*_requested(device, engine)).order_by(*_turn).limit(1)
+    return tx.execute(first).scalar_one_or_none()
+
+
 def take_head(tx: Connection, device: str, engine: str) -> Row[Any] | None:
     """The first job with this request that nobody else is taking just now, locked."""
     first = select(jobs).where(*_requested(device, engine)).order_by(*_turn).limit(1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -70,8 +71,10 @@ def event_of(row: Row[Any]) -> Event:
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 
 
-def claim_of(row: Row[Any], spec: AnySpec, choice: Choice, *, attempt_pk: int, worker_id: str, device: str) -> Claim:
-    """The right of a worker to train the job of this row."""
+def claim_of(
+    row: Row[Any], spec: AnySpec, choice: Choice, *, attempt_pk: int, worker_id: str, device: str, now: datetime
+) -> Claim:
+    """The right of a worker to train the job of this row, as it was before the claim."""
     return Claim(
         job_id=row.id,
         job_pk=row.pk,
@@ -85,6 +88,8 @@ def claim_of(row: Row[Any], spec: AnySpec, choice: Choice, *, attempt_pk: int, w
         max_runtime_seconds=row.max_runtime_seconds,
         checkpoint=row.checkpoint,
         profile=choice.profile,
+        sweep_id=row.sweep_id,
+        waited_seconds=(now - row.created_at).total_seconds() if row.started_at is None else None,
     )
 
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.home import default_home
+from jobs.logs import LogFormat
 
 # How long a worker that is not heard from keeps what it has in hand.
 LEASE_SECONDS = 10.0
@@ -27,6 +28,10 @@ def _supported_database(url: str) -> str:
     if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
         raise ValueError("must name the file by its absolute path, with four slashes: sqlite:////var/lib/costcurve.db")
     return url
+
+
+def _in_capitals(level: object) -> object:
+    return level.upper() if isinstance(level, str) else level
 
 
 class Settings(BaseSettings):
@@ -67,6 +72,19 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=300)] = Field(
         default=0.0,
         description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
+    )
+
+    log_format: LogFormat = Field(
+        default="console", description="`console`: log lines for people; `json`: one JSON object a line."
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_in_capitals)] = Field(
+        default="INFO", description="The lowest level that is logged."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Port for them, 0 for any that is free. Default: they are not served."
     )
 
     @property

@@ -131,6 +131,7 @@ jobs = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Column("version", Integer, nullable=False),
+    Index("ix_jobs_status", "status"),
     Index("ix_jobs_queue", "requested_device", "requested_engine", "queue_rank", "pk", **_where("status = 'queued'")),
     Index(
         "ix_jobs_pack",

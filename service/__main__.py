@@ -28,13 +28,13 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
-    configure_logging()
     if arguments.lifeline:
         end_with_parent()
     # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
     inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
     try:
         settings = Settings()
+        configure_logging(log_format=settings.log_format, level=settings.log_level)
         address = arguments.host if inherited is None else str(inherited.getsockname()[0])
         if settings.auth != "off" and not _is_loopback(address):
             sys.stderr.write(

@@ -5,11 +5,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
+from starlette.types import ASGIApp
 
 from jobs.database import Database
 from jobs.store import JobStore
 from service.caching import Pictures
 from service.limits import BodyLimit, WithoutZeros
+from service.metrics import Metrics
+from service.observing import Observed
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
 
@@ -30,10 +33,13 @@ _ROUTERS = (
 
 
 class CostCurve(FastAPI):
-    """The application, with an OpenAPI document that tells the media type of errors rightly."""
+    """The application, observed, with an OpenAPI document that tells the media type of errors rightly."""
 
     def openapi(self) -> dict[str, Any]:
         return self.openapi_schema or describe_problems(super().openapi())
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Observed(super().build_middleware_stack(), self.state.metrics)
 
 
 def create_app(database: Database) -> FastAPI:
@@ -50,6 +56,7 @@ def create_app(database: Database) -> FastAPI:
     app.state.draining = False
     app.state.database = database
     app.state.store = JobStore(database)
+    app.state.metrics = Metrics(app.state.store, version=app.version)
     app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)
     app.add_middleware(BodyLimit)
     app.add_middleware(WithoutZeros)

@@ -15,6 +15,7 @@ from jobs.store import JobStore
 from workers.devices import available_devices
 from workers.fleet.keeper import Keeper
 from workers.fleet.options import add_options, fleet_options
+from workers.metrics_files import MetricsServer
 from workers.supervisor import Supervisor
 
 # Seconds that the supervisor waits for a busy database: it has signals to answer, and tries again later instead.
@@ -33,11 +34,11 @@ def main() -> int:
     add_options(parser)
     arguments = parser.parse_args()
     fleet = fleet_options(parser, arguments)
-    configure_logging()
     if arguments.lifeline:
         end_with_parent()
     try:
         settings = Settings()
+        configure_logging(log_format=settings.log_format, level=settings.log_level)
         Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience
         store = JobStore(Database(settings.resolved_database_url, patience=SUPERVISOR_PATIENCE))
     except ValidationError as error:
@@ -51,7 +52,19 @@ def main() -> int:
     devices = available_devices()
     count = arguments.processes or len(devices)
     seats = [devices[index % len(devices)] for index in range(count)]
-    all_handed_back = Supervisor(store, settings, seats, pack=arguments.pack, name=arguments.name).run()
+    metrics = None
+    if settings.metrics_port is not None:
+        try:
+            metrics = MetricsServer(settings.metrics_host, settings.metrics_port)
+        except OSError as error:
+            sys.stderr.write(
+                f"cannot start: metrics cannot be served at {settings.metrics_host}:{settings.metrics_port}: {error}\n"
+            )
+            return 1
+    supervisor = Supervisor(store, settings, seats, pack=arguments.pack, name=arguments.name, metrics=metrics)
+    all_handed_back = supervisor.run()
+    if metrics is not None:
+        metrics.close()
     return 0 if all_handed_back else 1
 
 

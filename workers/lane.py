@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from time import monotonic
+from typing import Literal
 
 import torch
 
+from jobs import logs
 from jobs.curves import Curve
 from jobs.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
 from jobs.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
@@ -18,6 +20,9 @@ from workers.experiments.reading import FinalNetwork
 from workers.models import model_of
 
 log = logging.getLogger(__name__)
+
+# What may become of a job in a worker's hands.
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
 # Seconds between two writes of a job's progress, at the least; how many times longer than the last write took, where
 # that is more; and at the most, so that requests are heard of in time.
@@ -70,7 +75,14 @@ class Lane:
         self.claim = claim
         # Where it goes on, once it has begun; None for the beginning.
         self.snapshot: Snapshot | None = None
-        self.is_over = False
+        # What became of it, once it is over.
+        self.outcome: Outcome | None = None
+        # What every line of the log about it says.
+        self.log_fields = {"job_id": claim.job_id, "attempt": claim.attempt}
+        if claim.sweep_id is not None:
+            self.log_fields["sweep_id"] = claim.sweep_id
+        # Steps that have been written since somebody asked, and the step up to which that is so.
+        self._written_steps = self._written_to = 0
         self._checkpoints = checkpoints
         self._thrift = thrift
         self._stop = stop
@@ -80,6 +92,21 @@ class Lane:
         self._reports: Iterator[Report] | None = None
         self._report: Report | None = None
         self._cannot_start: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this worker has nothing to do with it any more."""
+        return self.outcome is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, in earlier attempts as well."""
+        return self._recorder.elapsed
+
+    def take_steps(self) -> int:
+        """The steps of training that have been written since the last call."""
+        steps, self._written_steps = self._written_steps, 0
+        return steps
 
     def begin(self) -> Write | None:
         """Find out where to go on."""
@@ -101,40 +128,54 @@ class Lane:
 
     def written(self, write: Write, answer: Request | LaneLost | None) -> Write | None:
         """The store has this write, and gave that answer. What is to be written at once because of it, if anything."""
+        with logs.bound(self.log_fields):
+            return self._written(write, answer)
+
+    def _written(self, write: Write, answer: Request | LaneLost | None) -> Write | None:
         if isinstance(answer, LaneLost):
-            log.warning("%s; its result is dropped", answer)
-            self._end()
+            log.warning("%s; its result is dropped", answer, extra={"outcome": "lost"})
+            self._end("lost")
             return None
+        if write.progress is not None:
+            self._written_steps += write.progress.step - self._written_to
+            self._written_to = write.progress.step
         if write.checkpoint is not None:
             if self._checkpoint is not None and self._checkpoint != write.checkpoint:
                 self._checkpoints.remove(self._checkpoint)
             self._checkpoint = write.checkpoint
+        outcome: Outcome
         match write.turn:
             case None | Restart():
                 if answer is Request.PAUSE:
                     return self._write(checkpoint=True, turn=answer)
                 return self._write(turn=answer) if answer is Request.CANCEL else None
             case HandBack():
-                end = "handed back"
+                outcome = "handed_back"
             case Request.PAUSE:
-                end = "paused on request"
+                outcome = "paused"
             case Request.CANCEL:
-                end = "cancelled on request"
+                outcome = "cancelled"
             case Failure():
-                end = "failed"
+                outcome = "failed"
             case _:
-                end = "succeeded"
-        log.info("%s: %s after %.1f s", self.claim.job_id, end, self._recorder.elapsed)
-        if not isinstance(write.turn, HandBack) and write.turn is not Request.PAUSE:
+                outcome = "succeeded"
+        seconds = round(self.elapsed, 3)
+        text = outcome.replace("_", " ")
+        log.info("%s after %.1f s", text, seconds, extra={"outcome": outcome, "seconds": seconds})
+        if outcome not in ("handed_back", "paused"):
             self._checkpoints.remove_all(self.claim.job_id)
-        self._end()
+        self._end(outcome)
         return None
 
-    def _end(self) -> None:
-        self.is_over = True
+    def _end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
         self._reports = None  # an engine trains no lane whose reports nobody holds
 
     def _or_fail(self, work: Callable[[], Write | None]) -> Write | None:
+        with logs.bound(self.log_fields):
+            return self._attempt(work)
+
+    def _attempt(self, work: Callable[[], Write | None]) -> Write | None:
         try:
             return work()
         except JobFailure as error:
@@ -144,23 +185,33 @@ class Lane:
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
                 # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
-                log.exception("%s: the engine failed", self.claim.job_id)
+                log.exception("the engine failed")
                 failure = WorkerError(f"{type(error).__name__}: {error}")
-        log.warning("%s: failed, %s: %s", self.claim.job_id, failure.code, failure)
+        log.warning("fails, %s: %s", failure.code, failure)
         return self._write(turn=Failure(failure.code, str(failure)))
 
     def _begin(self) -> Write | None:
         claim = self.claim
-        log.info("%s: attempt %d with %s on %s", claim.job_id, claim.attempt, claim.engine, claim.device)
-        if claim.checkpoint is None:
-            return None
-        try:
-            self.snapshot = self._checkpoints.load(claim)
-        except UnusableCheckpoint as error:
-            log.warning("%s: begins anew: %s", claim.job_id, error)
+        problem = None
+        if claim.checkpoint is not None:
+            try:
+                self.snapshot = self._checkpoints.load(claim)
+            except UnusableCheckpoint as error:
+                problem = str(error)
+                log.warning("begins anew: %s", error)
+        step = self.snapshot.step if self.snapshot is not None else 0
+        log.info(
+            "attempt %d with %s on %s%s",
+            *(claim.attempt, claim.engine, claim.device),
+            f", resumed from step {step}" if step else "",
+            extra={"engine": claim.engine, "device": claim.device, "step": step},
+        )
+        if problem is not None:
             self._checkpoint = None
-            return Write(claim, turn=Restart(f"begins anew, as {error}"))
-        self._recorder.resume(self.snapshot)
+            return Write(claim, turn=Restart(f"begins anew, as {problem}"))
+        if self.snapshot is not None:
+            self._recorder.resume(self.snapshot)
+            self._written_to = step
         return None
 
     def _advance(self) -> Write | None:
@@ -202,7 +253,7 @@ class Lane:
             name = self._checkpoints.save(self.claim, self._report.snapshot())
         except OSError as error:
             # Training goes on; if the worker dies, more of it has to be done again.
-            log.warning("%s: no checkpoint could be written: %s", self.claim.job_id, error)
+            log.warning("no checkpoint could be written: %s", error)
             name = None
         self._thrift.spent(monotonic() - started)
         self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL

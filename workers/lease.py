@@ -6,6 +6,7 @@ from time import monotonic
 
 from jobs.errors import StoreUnavailable, WorkerRetired
 from jobs.store import JobStore
+from workers import metrics
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +83,11 @@ class Lease:
         try:
             alive = self._store.renew_lease(self._worker_id, seconds=self._seconds - (monotonic() - got_on))
         except StoreUnavailable as error:
+            metrics.heartbeat_failures.inc()
             log.warning("the lease of worker %s is not renewed: %s", self._worker_id, error.detail)
             return False
         except Exception:
+            metrics.heartbeat_failures.inc()
             # This thread must not end for one defect: without it, the worker would wait for its lease for ever.
             log.exception("the lease of worker %s is not renewed", self._worker_id)
             return False

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +21,9 @@ class Loading(Generic[T]):
         if self._future is None or (self._future.done() and self._future.exception() is not None):
             self._future = Future()
             # A daemon: a process that is told to stop does not wait for it.
-            threading.Thread(target=self._run, args=(self._future,), name="loading", daemon=True).start()
+            # Its log tells, as ours does, for which job that is.
+            run = copy_context().run
+            threading.Thread(target=run, args=(self._run, self._future), name="loading", daemon=True).start()
         return self._future
 
     def _run(self, future: "Future[T]") -> None:

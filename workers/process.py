@@ -15,6 +15,7 @@ from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
+from workers.metrics_files import MetricsFile
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 RETIRED = 3
 
 
-def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool) -> None:
+def main(
+    worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool, metrics_file: MetricsFile | None = None
+) -> None:
     """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached.
 
     Args:
@@ -32,6 +35,7 @@ def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bo
         settings: the settings.
         pack: how many jobs to train at once.
         ready: becomes true once it can train; shared with the supervisor.
+        metrics_file: where it keeps what it counts, for the supervisor to serve; nowhere if None.
     """
     stop = threading.Event()
 
@@ -45,7 +49,9 @@ def main(worker_id: str, device: str, settings: Settings, pack: int, ready: c_bo
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stop_with_parent(stop)
-    configure_logging()
+    configure_logging(log_format=settings.log_format, level=settings.log_level, worker_id=worker_id)
+    if metrics_file is not None:
+        metrics_file.use()
     code = 0
     try:
         with closing(Database(settings.resolved_database_url)) as database:

@@ -16,6 +16,7 @@ from jobs.errors import StoreUnavailable
 from jobs.settings import Settings
 from jobs.store import JobStore
 from workers import process
+from workers.metrics_files import MetricsServer
 from workers.stopping import StopRequest
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _spawn = multiprocessing.get_context("spawn")
 class _Seat:
     """A device's place: the worker process that sits there now, or the moment when the next one may."""
 
+    number: int
     device: str
     process: SpawnProcess | None = None
     worker_id: str = ""
@@ -65,7 +67,14 @@ class Supervisor:
     """Keeps a worker process on each device until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(
-        self, store: JobStore, settings: Settings, devices: Sequence[str], *, pack: int = 1, name: str | None = None
+        self,
+        store: JobStore,
+        settings: Settings,
+        devices: Sequence[str],
+        *,
+        pack: int = 1,
+        name: str | None = None,
+        metrics: MetricsServer | None = None,
     ) -> None:
         """Prepare a supervisor.
 
@@ -75,12 +84,14 @@ class Supervisor:
             devices: one worker process for each.
             pack: how many jobs each worker trains at once.
             name: with which the workers' ids begin, so that whoever started this supervisor knows them in the store.
+            metrics: serves what the workers count, if anybody does.
         """
         self._store = store
         self._settings = settings
         self._pack = pack
         self._prefix = "wrk_" if name is None else f"wrk_{name}_"
-        self._seats = [_Seat(device) for device in devices]
+        self._metrics = metrics
+        self._seats = [_Seat(number, device) for number, device in enumerate(devices)]
         self._unretired: list[_Ended] = []
         self._stop_request = StopRequest()
 
@@ -111,9 +122,10 @@ class Supervisor:
             seat.worker_id = self._prefix + secrets.token_hex(10)
             seat.started = monotonic()
             seat.ready = RawValue(c_bool, False)
+            metrics_file = self._metrics.file(seat.number) if self._metrics is not None else None
             seat.process = _spawn.Process(
                 target=process.main,
-                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready),
+                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready, metrics_file),
                 name=f"worker-{seat.device}",
             )
             seat.process.start()
@@ -127,6 +139,8 @@ class Supervisor:
             seat.backoff = BACKOFF
         how = _how(dead.exitcode)
         log.error("worker %s (pid %s) died, %s; another starts in %.1f s", seat.worker_id, dead.pid, how, seat.backoff)
+        if self._metrics is not None:
+            self._metrics.died()
         self._unretired.append(_Ended(seat.worker_id, f"its worker died ({how})", crashed=True))
         seat.not_before = monotonic() + seat.backoff
         seat.backoff = min(2 * seat.backoff, BACKOFF_READY if seat.ready.value else BACKOFF_UNREADY)

@@ -8,10 +8,13 @@ from time import monotonic
 
 import torch
 
-from jobs.job import Claim
+from jobs import logs
+from jobs.errors import LaneLost
+from jobs.job import Claim, Request
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
 from jobs.writes import Write
+from workers import metrics
 from workers.checkpoints import Checkpoints
 from workers.devices import served_by
 from workers.engines import choice, programs
@@ -94,6 +97,7 @@ class Worker:
             self._lease.ensure(self._stop)
             claims = self._patiently(claim_next)
             if claims:
+                metrics.claimed(claims)
                 self._train(claims)
             else:
                 self._sweep()
@@ -102,11 +106,12 @@ class Worker:
     def _train(self, claims: Sequence[Claim]) -> None:
         """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
         lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, stop=self._stop) for claim in claims]
-        lanes = self._round(lanes, Lane.begin)
-        is_started = False
-        while lanes:
-            is_started = is_started or self._start(lanes)
-            lanes = self._round(lanes, Lane.advance)
+        with logs.bound(lanes[0].log_fields if len(lanes) == 1 else {"jobs": len(lanes)}):
+            lanes = self._round(lanes, Lane.begin)
+            is_started = False
+            while lanes:
+                is_started = is_started or self._start(lanes)
+                lanes = self._round(lanes, Lane.advance)
 
     def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
         """One step of each lane. Those that are not over."""
@@ -121,14 +126,19 @@ class Worker:
         while writes:
             count = _together([write for _, write in writes])
             part, writes = writes[:count], writes[count:]
-            answers = self._patiently(partial(self._store.write, [write for _, write in part]))
+            answers = self._patiently(partial(self._write, [write for _, write in part]))
             self._lease.got_on()
             for (lane, write), answer in zip(part, answers, strict=True):
                 if (following := lane.written(write, answer)) is not None:
                     writes.append((lane, following))
+            metrics.written([lane for lane, _ in part])
         if is_written:
             self._thrift.recorded(monotonic() - started)
         return [lane for lane in lanes if not lane.is_over]
+
+    def _write(self, writes: Sequence[Write]) -> Sequence[Request | LaneLost | None]:
+        with metrics.store_write.time():
+            return self._store.write(writes)
 
     def _start(self, lanes: Sequence[Lane]) -> bool:
         """Have the engine train the lanes. False: not yet, as their data set is still being loaded."""

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, delete, select, text
 
 from jobs import leases, queue, transitions
+from jobs.fleet import Fleet, fleet
 from jobs.job import Load
 from jobs.store.base import OnDatabase
 from jobs.store.sweeps import after_deletion, lock_sweeps
@@ -57,6 +58,11 @@ class ForUpkeep(OnDatabase):
         """What waits for one of these devices, counted up to `limit`, and which workers have something in hand."""
         with self._database.read() as tx:
             return Load(queue.count_waiting(tx, devices, limit=limit), leases.busy(tx))
+
+    def fleet(self) -> Fleet:
+        """How things stand with all jobs and workers."""
+        with self._database.read() as tx:
+            return fleet(tx, self._now(tx))
 
     def touch(self) -> datetime:
         """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""

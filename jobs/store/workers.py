@@ -120,7 +120,7 @@ class ForWorkers(OnDatabase):
             }
             moves.append(moved(row, JobStatus.RUNNING, Cause(worker_id, now, why), **values))
             held = {"attempt_pk": attempt_pks[row.pk], "worker_id": worker_id}
-            claims.append(claim_of(row, spec, choice, device=device, **held))
+            claims.append(claim_of(row, spec, choice, device=device, now=now, **held))
         make(tx, moves)
         return claims
 

@@ -2,7 +2,8 @@
 
 from importlib.metadata import version
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
 
 from jobs.errors import Draining, StoreUnavailable
 from jobs.presets import PRESETS
@@ -29,6 +30,13 @@ def is_ready(database: OpenDatabase, draining: IsDraining) -> Health:
     if missing := database.missing_migrations():
         raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
     return Health(status="ready")
+
+
+@health.get("/metrics", include_in_schema=False)
+def get_metrics(request: Request) -> Response:
+    """The metrics, as the scraper would have them: Prometheus's text format, or OpenMetrics."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 
 
 @router.get("/version")

@@ -59,7 +59,7 @@ def main(settings: Settings, options: FleetOptions) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing runs yet
     stop_with_parent(stop)
-    configure_logging()
+    configure_logging(log_format=settings.log_format, level=settings.log_level)
     code = 0
     try:
         with closing(Database(settings.resolved_database_url)) as database:

@@ -15,6 +15,8 @@ from jobs.settings import Settings
 _PREFIX = Settings.model_config["env_prefix"]
 # What lets a program into the cluster is none of the worker's business.
 _NOT_FOR_WORKERS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+# What libpq takes from the environment if the database's URL has it not.
+_OF_POSTGRESQL = ("PGPASSWORD", "PGSSL")
 # Of workers that share a host only one could have it.
 _OF_ONE = ("METRICS_PORT",)
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": ""}
@@ -22,7 +24,7 @@ _NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_
 
 def shared_settings(environment: Mapping[str, str], database_url: str) -> dict[str, str]:
     """What of the fleet's own environment its workers get, wherever they run; it wins over what the node says."""
-    ours = {name: value for name, value in environment.items() if name.startswith(_PREFIX)}
+    ours = {name: value for name, value in environment.items() if name.startswith((_PREFIX, *_OF_POSTGRESQL))}
     for name in _OF_ONE:
         ours.pop(_PREFIX + name, None)
     return {**ours, _PREFIX + "DATABASE_URL": database_url}

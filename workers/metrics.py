@@ -1,0 +1,81 @@
+"""What a worker process counts of its work. What each figure means: docs/metrics.md.
+
+Figures are counted once for each transaction, not for each job or step: a pack has a thousand jobs.
+"""
+
+from collections import Counter as Count
+from collections.abc import Iterable, Sequence
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry
+
+from jobs.job import Claim
+from workers.lane import Lane
+
+# Fractions of a second for a neuron, hours for a large network.
+_TRAINING_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
+_WAIT_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
+_WRITE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+registry = CollectorRegistry()
+_claims = prometheus.Counter("costcurve_claims", "Jobs that workers have claimed.", registry=registry)
+_jobs = prometheus.Counter(
+    "costcurve_jobs",
+    "Jobs that workers have let go of, by what came of them.",
+    ["experiment", "engine", "outcome"],
+    registry=registry,
+)
+_steps = prometheus.Counter(
+    "costcurve_steps",
+    "Updates of weights that were recorded.",
+    ["experiment", "engine"],
+    registry=registry,
+)
+_training = prometheus.Histogram(
+    "costcurve_training_seconds",
+    "Training time of jobs that succeeded, all attempts together.",
+    ["experiment", "engine"],
+    buckets=_TRAINING_BUCKETS,
+    registry=registry,
+)
+_queue_wait = prometheus.Histogram(
+    "costcurve_queue_wait_seconds",
+    "Time from the submission of a job to its first claim.",
+    buckets=_WAIT_BUCKETS,
+    registry=registry,
+)
+store_write = prometheus.Histogram(
+    "costcurve_store_write_seconds",
+    "Time of one transaction that records progress and results.",
+    buckets=_WRITE_BUCKETS,
+    registry=registry,
+)
+heartbeat_failures = prometheus.Counter(
+    "costcurve_heartbeat_failures", "Renewals of a lease that the store did not take.", registry=registry
+)
+
+
+def claimed(claims: Sequence[Claim]) -> None:
+    """A worker has taken these jobs."""
+    if claims:
+        _claims.inc(len(claims))
+    for claim in claims:
+        if claim.waited_seconds is not None:
+            _queue_wait.observe(claim.waited_seconds)
+
+
+def written(lanes: Iterable[Lane]) -> None:
+    """The store has taken a write of each of these lanes, and each has been told."""
+    steps: Count[tuple[str, str]] = Count()
+    ends: Count[tuple[str, str, str]] = Count()
+    for lane in lanes:
+        kind: tuple[str, str] = lane.claim.spec.experiment, lane.claim.engine
+        steps[kind] += lane.take_steps()
+        if lane.outcome is not None:
+            ends[*kind, lane.outcome] += 1
+            if lane.outcome == "succeeded":
+                _training.labels(*kind).observe(lane.elapsed)
+    for kind, count in steps.items():
+        _steps.labels(*kind).inc(count)
+    for end, count in ends.items():
+        _jobs.labels(*end).inc(count)
