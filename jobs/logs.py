@@ -33,6 +33,7 @@ def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO",
     """
 
     def add_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        event.pop("color_message", None)  # uvicorn's own: its message once more
         return {**fields, **_bound.get(), **event}
 
     handler = logging.StreamHandler(sys.stderr)

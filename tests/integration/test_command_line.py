@@ -314,7 +314,7 @@ def test_up_ends_all_that_it_started_in_order(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         log.seek(0)
-        assert [line for line in log if " INFO " not in line] == ["ending …\n"]
+        assert [line for line in log if "[info " not in line] == ["ending …\n"]
     until(lambda: alive(children), lambda left: not left, timeout=5)
 
 
