@@ -149,7 +149,7 @@ COPY --from=worker-project /project /opt/costcurve
 RUN python -c 'import sys; from workers.engines import fused_cpu; sys.exit(fused_cpu.why_missing())'
 USER costcurve
 CMD ["python", "-m", "workers"]
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=20s --start-period=60s --retries=3 \
     CMD ["python", "-m", "workers.health"]
 ARG VERSION=
 ARG REVISION=
@@ -164,8 +164,8 @@ COPY --from=service-project /project /opt/costcurve
 USER costcurve
 EXPOSE 8000
 CMD ["python", "-m", "service", "--host", "0.0.0.0", "--port", "8000"]
-HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=9)"]
 ARG VERSION=
 ARG REVISION=
 LABEL org.opencontainers.image.description="CostCurve's HTTP service" \
