@@ -184,7 +184,11 @@ class _BySharedProgram(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return module if module.startswith("tests/integration/") or module.endswith("test_article.py") else nodeid
+        return (
+            module
+            if module.startswith(("tests/integration/", "tests/ray/")) or module.endswith("test_article.py")
+            else nodeid
+        )
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

@@ -52,6 +52,9 @@ def connect(options: FleetOptions) -> None:
     # Ray reads this when it is imported.
     os.environ["RAY_AUTH_MODE"] = "disabled" if options.without_token else "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What the workers say is passed on as it is: without colours, and nothing left out that others said as well.
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     try:
         socket.create_connection(options.host_and_port, timeout=CONNECT).close()  # Ray itself would try for 40 s
     except OSError as error:
@@ -63,8 +66,10 @@ def connect(options: FleetOptions) -> None:
             "or, if nobody else can reach it, say --ray-without-token"
         )
     import ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
+        GcsClient(address=options.address)  # it says what is wrong with a token, and at once, as `init` does not
         ray.init(address=options.address, namespace="costcurve", logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
         raise Refused(f"the Ray cluster at {options.address} does not take this token: {error}") from error
@@ -159,6 +164,7 @@ def _is_open(address: str) -> bool:
 
 def _ask_without_token(address: str) -> None:
     os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Ray logs that it was refused, which is what is hoped for
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 

@@ -1,0 +1,111 @@
+"""A fleet on a real Ray cluster: it follows the queue, hands back, and is refused where it must not run."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.database import Database
+from jobs.lifecycle import JobStatus
+from jobs.store import JobStore
+from jobs.submission import Submission
+from tests.processes import until
+from tests.ray.nodes import Cluster
+
+pytestmark = pytest.mark.slow
+
+# By name, and not the fastest: it takes one job at a time, and as long as it is given epochs.
+LONG = {"spec": {"experiment": "neuron", "loss": "quadratic", "epochs": 1_000_000}, "engine": "autograd"}
+
+OTHER = "another-token-than-the-clusters"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.start_head(cpus=2)
+        yield cluster
+
+
+@pytest.fixture
+def queue(postgresql_url) -> Iterator[JobStore]:
+    database = Database(postgresql_url)
+    yield JobStore(database)
+    database.close()
+
+
+def submit(queue: JobStore, body: dict) -> str:
+    return queue.submit(Submission.model_validate(body)).job.id
+
+
+def status(queue: JobStore, job_id: str) -> JobStatus:
+    return queue.get(job_id).status
+
+
+def refusal(cluster: Cluster, fleet: subprocess.Popen) -> str:
+    """What a fleet said that ended by itself."""
+    assert fleet.wait(60) == 1
+    return cluster.log().splitlines()[-1]
+
+
+def test_workers_come_with_the_queue_and_go_when_idle_and_sigterm_hands_back(cluster, queue, postgresql_url):
+    fleet = cluster.start_fleet(postgresql_url, "--min-workers", "0", "--idle-seconds", "1")
+    first, second = submit(queue, LONG), submit(queue, LONG)
+    until(lambda: [status(queue, each) for each in (first, second)], lambda seen: seen == [JobStatus.RUNNING] * 2)
+    assert len(queue.workers()) == 2
+
+    queue.cancel(first)
+    [left] = until(queue.workers, lambda workers: len(workers) == 1)
+    assert left.job_ids == (second,)  # the idle one was let go
+    assert left.id.split("_")[1] in cluster.log()
+
+    fleet.send_signal(signal.SIGTERM)
+    assert fleet.wait(30) == 0
+    job = queue.get(second)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
+    assert "handed back by a worker that was told to stop" in job.status_reason
+    assert queue.workers() == []
+
+
+def test_a_worker_outlives_neither_its_driver_nor_its_actor_and_hands_back(cluster, queue, postgresql_url):
+    fleet = cluster.start_fleet(postgresql_url, "--max-workers", "1")
+    job_id = submit(queue, LONG)
+    [worker] = until(queue.workers, lambda workers: workers and workers[0].job_ids)
+
+    fleet.kill()
+    until(queue.workers, lambda workers: worker.id not in {each.id for each in workers})
+    job = queue.get(job_id)
+    assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)  # handed back, which costs it nothing
+
+
+def test_a_fleet_with_a_wrong_token_or_none_is_refused(cluster, postgresql_url, tmp_path):
+    wrong = cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=OTHER)
+    assert "does not take this token" in refusal(cluster, wrong)
+
+    missing = cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=None, HOME=str(tmp_path))
+    assert "RAY_AUTH_TOKEN is not set" in refusal(cluster, missing)
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused_unless_told_so(queue, postgresql_url, tmp_path):
+    with Cluster(tmp_path, token=None) as cluster:
+        cluster.start_head(cpus=1)
+        assert "asks nobody for a token" in refusal(cluster, cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=OTHER))
+
+        cluster.start_fleet(postgresql_url, "--ray-without-token")
+        job_id = submit(queue, {"spec": {"experiment": "neuron"}})
+        until(lambda: status(queue, job_id), lambda seen: seen is JobStatus.SUCCEEDED)
+
+
+def test_sqlite_is_refused_on_several_nodes_and_serves_on_one(cluster, tmp_path):
+    file = f"sqlite:///{tmp_path}/costcurve.db"
+    database = Database(file)
+    queue = JobStore(database)
+    job_id = submit(queue, {"spec": {"experiment": "neuron"}})
+    fleet = cluster.start_fleet(file)
+    until(lambda: status(queue, job_id), lambda seen: seen is JobStatus.SUCCEEDED)
+    database.close()
+
+    cluster.start_node("second", cpus=0)
+    assert "SQLite is a file of one machine" in refusal(cluster, fleet)
+    cluster.kill("second")
