@@ -72,8 +72,11 @@ class Cluster:
     def _start_node(self, name: str, *arguments: str, cpus: int) -> subprocess.Popen:
         memory = ["--object-store-memory", str(_OBJECT_STORE_BYTES)]
         quiet = ["--include-dashboard=false"] if "--head" in arguments else []
+        # Two that start at once on one host would choose the same.
+        sockets = f"{self._temporary}/{len(self._children)}"
+        own = ["--raylet-socket-name", f"{sockets}.raylet", "--plasma-store-socket-name", f"{sockets}.store"]
         ray = str(Path(sys.executable).parent / "ray")
-        return self._start(name, [ray, "start", *arguments, "--block", "--num-cpus", str(cpus), *memory, *quiet])
+        return self._start(name, [ray, "start", *arguments, "--block", "--num-cpus", str(cpus), *memory, *own, *quiet])
 
     def start_fleet(self, database_url: str, *options: str, **environment: str | None) -> subprocess.Popen:
         """`python -m workers --ray` as a process of its own."""
