@@ -40,6 +40,8 @@ def main() -> int:
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience
+        if fleet is not None:
+            return 0 if Keeper(settings, fleet).run() else 1
         store = JobStore(Database(settings.resolved_database_url, patience=SUPERVISOR_PATIENCE))
     except ValidationError as error:
         sys.stderr.write(explain(error))
@@ -47,8 +49,6 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
-    if fleet is not None:
-        return 0 if Keeper(settings, fleet).run() else 1
     devices = available_devices()
     count = arguments.processes or len(devices)
     seats = [devices[index % len(devices)] for index in range(count)]

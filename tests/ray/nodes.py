@@ -51,37 +51,31 @@ class Cluster:
         return f"127.0.0.1:{self._port}"
 
     def start_head(self, *, cpus: int) -> None:
-        """Start the head, and wait until it listens; again and again, as a service manager would.
+        """Start the head; again and again, as a service manager would.
 
-        Ray refuses while it finds another node of an earlier head on this host.
+        Ray refuses while it finds a node of an earlier head on this host.
         """
-        head: list[subprocess.Popen] = []
-        place = ["--head", "--port", str(self._port), "--temp-dir", self._temporary]
-
-        def listens() -> bool:
-            if not head or head[-1].poll() is not None:
-                head.append(self._start_node("head", *place, cpus=cpus))
-            return self._listens()
-
-        until(listens, bool, timeout=120)
+        place = ["--head", "--port", str(self._port), "--temp-dir", self._temporary, "--include-dashboard=false"]
+        until(lambda: self._start_node("head", *place, cpus=cpus), bool, timeout=120)
 
     def start_node(self, name: str, *, cpus: int) -> None:
-        """Have another node join; returns at once."""
-        self._start_node(name, "--address", self.address, cpus=cpus)
+        """Have another node join."""
+        assert self._start_node(name, "--address", self.address, cpus=cpus), self.log(name)
 
-    def _start_node(self, name: str, *arguments: str, cpus: int) -> subprocess.Popen:
-        memory = ["--object-store-memory", str(_OBJECT_STORE_BYTES)]
-        quiet = ["--include-dashboard=false"] if "--head" in arguments else []
-        # Two that start at once on one host would choose the same.
-        sockets = f"{self._temporary}/{len(self._children)}"
-        own = ["--raylet-socket-name", f"{sockets}.raylet", "--plasma-store-socket-name", f"{sockets}.store"]
-        ray = str(Path(sys.executable).parent / "ray")
-        return self._start(name, [ray, "start", *arguments, "--block", "--num-cpus", str(cpus), *memory, *own, *quiet])
+    def _start_node(self, name: str, *arguments: str, cpus: int) -> bool:
+        """Start a node, and wait until it is there: two that start at once on one host choose the same sockets."""
+        ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", *arguments]
+        size = ["--num-cpus", str(cpus), "--object-store-memory", str(_OBJECT_STORE_BYTES)]
+        log = self._folder / f"{name}.log"
+        said = log.stat().st_size if log.exists() else 0
+        node = self._start(name, [*ray, *size], PYTHONUNBUFFERED="1")
+        until(lambda: node.poll() is not None or "Ray runtime started" in log.read_text()[said:], bool, timeout=120)
+        return node.poll() is None
 
     def start_fleet(self, database_url: str, *options: str, **environment: str | None) -> subprocess.Popen:
-        """`python -m workers --ray` as a process of its own."""
+        """`costcurve work --ray` as a process of its own."""
         settings = {"COSTCURVE_HOME": str(self._folder), "COSTCURVE_DATABASE_URL": database_url}
-        command = [sys.executable, "-m", "workers", "--ray", self.address, *options]
+        command = [sys.executable, "-m", "costcurve", "work", "--ray", self.address, *options]
         return self._start("fleet", command, **settings, **environment)
 
     def log(self, name: str = "fleet") -> str:
@@ -134,8 +128,3 @@ class Cluster:
             )
         self._children.append(child)
         return child
-
-    def _listens(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), timeout=1):
-            return True
-        return False

@@ -121,8 +121,9 @@ class _Fleet:
             except ray.exceptions.ActorUnavailableError:
                 seat.ended = seat.actor.wait.remote()  # it cannot be reached at the moment, and may well live
                 continue
-            except ray.exceptions.ActorDiedError as error:
-                how = str(error).partition("\n")[0]
+            except ray.exceptions.RayError as error:  # ActorDiedError, above all: its process, or its node, is gone
+                said = [line.strip() for line in str(error).splitlines() if line.strip()]
+                how = " … ".join(dict.fromkeys([said[0], said[-1]]))
             self._seats.remove(seat)
             if seat.is_leaving:
                 log.info("worker %s has been let go", seat.name)

@@ -54,7 +54,7 @@ class Keeper:
                 return False
             if monotonic() - started > YOUNG:
                 backoff = BACKOFF
-            log.error("the fleet has lost Ray (exit code %s); it tries again in %.1f s", process.exitcode, backoff)
+            log.error("the fleet's driver ended, exit code %s; another starts in %.1f s", process.exitcode, backoff)
             wait([self._stop_request.descriptor], timeout=backoff)
             backoff = min(2 * backoff, BACKOFF_MAX)
         return True
