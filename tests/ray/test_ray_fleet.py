@@ -1,8 +1,11 @@
 """A fleet on a real Ray cluster: it follows the queue, hands back, and is refused where it must not run."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,10 @@ def status(queue: JobStore, job_id: str) -> JobStatus:
     return queue.get(job_id).status
 
 
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def refusal(cluster: Cluster, fleet: subprocess.Popen) -> str:
     """What a fleet said that ended by itself."""
     assert fleet.wait(60) == 1
@@ -68,15 +75,20 @@ def test_workers_come_with_the_queue_and_go_when_idle_and_sigterm_hands_back(clu
     assert queue.workers() == []
 
 
-def test_a_worker_outlives_neither_its_driver_nor_its_actor_and_hands_back(cluster, queue, postgresql_url):
+def test_a_worker_outlives_neither_its_actor_nor_its_fleet_and_hands_back(cluster, queue, postgresql_url):
     fleet = cluster.start_fleet(postgresql_url, "--max-workers", "1")
     job_id = submit(queue, LONG)
-    [worker] = until(queue.workers, lambda workers: workers and workers[0].job_ids)
+    [first] = until(queue.workers, lambda workers: workers and workers[0].job_ids)
+
+    os.kill(parent(parent(first.pid)), signal.SIGKILL)
+    [second] = until(
+        queue.workers, lambda workers: [each.id for each in workers if each.job_ids] not in ([], [first.id])
+    )
+    assert second.job_ids == (job_id,)
 
     fleet.kill()
-    until(queue.workers, lambda workers: worker.id not in {each.id for each in workers})
-    job = queue.get(job_id)
-    assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)  # handed back, which costs it nothing
+    until(lambda: second.id in {each.id for each in queue.workers()}, lambda is_there: not is_there)
+    assert status(queue, job_id) is JobStatus.QUEUED
 
 
 def test_a_fleet_with_a_wrong_token_or_none_is_refused(cluster, postgresql_url, tmp_path):
@@ -87,25 +99,16 @@ def test_a_fleet_with_a_wrong_token_or_none_is_refused(cluster, postgresql_url, 
     assert "RAY_AUTH_TOKEN is not set" in refusal(cluster, missing)
 
 
-def test_a_cluster_that_asks_for_no_token_is_refused_unless_told_so(queue, postgresql_url, tmp_path):
-    with Cluster(tmp_path, token=None) as cluster:
+def test_a_cluster_without_tokens_is_refused_unless_told_so_and_serves_sqlite_as_long_as_it_is_this_host(tmp_path):
+    file = f"sqlite:///{tmp_path}/costcurve.db"
+    with closing(Database(file)) as database, Cluster(tmp_path, token=None) as cluster:
+        queue = JobStore(database)
         cluster.start_head(cpus=1)
-        assert "asks nobody for a token" in refusal(cluster, cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=OTHER))
+        assert "asks nobody for a token" in refusal(cluster, cluster.start_fleet(file, RAY_AUTH_TOKEN=OTHER))
 
-        cluster.start_fleet(postgresql_url, "--ray-without-token")
+        fleet = cluster.start_fleet(file, "--ray-without-token")
         job_id = submit(queue, {"spec": {"experiment": "neuron"}})
         until(lambda: status(queue, job_id), lambda seen: seen is JobStatus.SUCCEEDED)
 
-
-def test_sqlite_is_refused_on_several_nodes_and_serves_on_one(cluster, tmp_path):
-    file = f"sqlite:///{tmp_path}/costcurve.db"
-    database = Database(file)
-    queue = JobStore(database)
-    job_id = submit(queue, {"spec": {"experiment": "neuron"}})
-    fleet = cluster.start_fleet(file)
-    until(lambda: status(queue, job_id), lambda seen: seen is JobStatus.SUCCEEDED)
-    database.close()
-
-    cluster.start_node("second", cpus=0)
-    assert "SQLite is a file of one machine" in refusal(cluster, fleet)
-    cluster.kill("second")
+        cluster.start_node("second", cpus=0)
+        assert "SQLite is a file of one machine" in refusal(cluster, fleet)

@@ -7,7 +7,7 @@ import signal
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from jobs.database import Database
@@ -105,7 +105,7 @@ class _Fleet:
         import ray
 
         if not self._seats:
-            threading.Event().wait(seconds)
+            sleep(seconds)
             return []
         ended, _ = ray.wait([seat.ended for seat in self._seats], timeout=seconds)
         return [seat for seat in self._seats if seat.ended in ended]
