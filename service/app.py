@@ -12,7 +12,7 @@ from jobs.store import JobStore
 from service.caching import Pictures
 from service.limits import BodyLimit, WithoutZeros
 from service.metrics import Metrics
-from service.observing import Observed
+from service.observing import VERSION_PREFIX, Observed
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
 
@@ -63,6 +63,6 @@ def create_app(database: Database) -> FastAPI:
     handle_errors(app)
     app.include_router(service.health)
     for router in _ROUTERS:
-        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix=VERSION_PREFIX)
     patch_fastapi(app)  # /docs, from files of its own: the page works without the internet
     return app

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from threading import Lock
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -23,6 +23,7 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self, store: JobStore, *, version: str) -> None:
+        disable_created_metrics()  # a series more for each, and nobody asks for it
         self.registry = CollectorRegistry()
         self._latency = Histogram(
             "costcurve_http_request_duration_seconds",

@@ -12,6 +12,8 @@ from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+# Under which the routes of the application lie, but for probes and documentation.
+VERSION_PREFIX = "/v1"
 REQUEST_ID = "X-Request-ID"
 _MAX_ID_LENGTH = 128
 # Asked every few seconds, by machines.
@@ -62,7 +64,11 @@ def _request_id(given: str | None) -> str:
 
 def _route(scope: Scope) -> str:
     """The template of the route that took the request: paths themselves are without number."""
-    return getattr(scope.get("route"), "path", None) or _UNMATCHED
+    path: str | None = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return _UNMATCHED
+    # A route knows its path within its router, and not under which prefix that was included.
+    return VERSION_PREFIX + path if scope["path"].startswith(f"{VERSION_PREFIX}/") else path
 
 
 def _log(scope: Scope, route: str, status: int, seconds: float) -> None:

@@ -10,7 +10,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server, values
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class MetricsServer:
             OSError: it cannot be listened on, or there is no place for temporary files.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="costcurve-metrics-")
+        disable_created_metrics()  # workers have none either
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._folder.name)
         self._deaths = Counter("costcurve_worker_deaths", "Worker processes that died.", registry=registry)
