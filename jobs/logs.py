@@ -43,6 +43,7 @@ def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO",
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
+                _without_colours,
                 add_fields,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
@@ -74,6 +75,11 @@ def _rendering(log_format: LogFormat) -> list[Processor]:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]
+
+
+def _without_colours(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)  # uvicorn's message once more, for terminals
+    return event
 
 
 class _WithoutPasswords(structlog.stdlib.ProcessorFormatter):

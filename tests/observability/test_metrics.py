@@ -129,6 +129,22 @@ def test_no_counter_goes_back_when_a_worker_dies(watched):
     assert watched.total(worker, "costcurve_claims_total") == before[("costcurve_claims_total", frozenset())] + 4
 
 
+def test_of_a_store_that_does_not_answer_only_that_is_told(tmp_path):
+    with Deployment(tmp_path) as deployment:
+        deployment.start_service()
+        watched = Watched(deployment, deployment.service, {"service": deployment.url.removeprefix("http://")})
+        assert watched.total("service", "costcurve_store_up") == 1
+        (tmp_path / "costcurve.db").rename(tmp_path / "away.db")
+        until(lambda: watched.total("service", "costcurve_store_up"), lambda up: up == 0)
+        names = {name for name, _ in watched.scrape("service")}
+        (tmp_path / "away.db").rename(tmp_path / "costcurve.db")
+
+        assert names & {"costcurve_jobs", "costcurve_queue_depth", "costcurve_workers"} == set()
+        assert "costcurve_build_info" in names
+        until(lambda: watched.total("service", "costcurve_store_up"), lambda up: up == 1)
+        assert "costcurve_jobs" in {name for name, _ in watched.scrape("service")}
+
+
 @pytest.fixture(scope="module")
 def prometheus(watched, prometheus_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A Prometheus that scrapes them every second, with our alerts."""
