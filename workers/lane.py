@@ -161,7 +161,10 @@ class Lane:
                 outcome = "succeeded"
         seconds = round(self.elapsed, 3)
         text = outcome.replace("_", " ")
-        log.info("%s after %.1f s", text, seconds, extra={"outcome": outcome, "seconds": seconds})
+        level = logging.INFO
+        if isinstance(write.turn, Failure):
+            level, text = logging.WARNING, f"failed, {write.turn.code}: {write.turn.message},"
+        log.log(level, "%s after %.1f s", text, seconds, extra={"outcome": outcome, "seconds": seconds})
         if outcome not in ("handed_back", "paused"):
             self._checkpoints.remove_all(self.claim.job_id)
         self._end(outcome)
@@ -187,7 +190,6 @@ class Lane:
                 # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
                 log.exception("the engine failed")
                 failure = WorkerError(f"{type(error).__name__}: {error}")
-        log.warning("fails, %s: %s", failure.code, failure)
         return self._write(turn=Failure(failure.code, str(failure)))
 
     def _begin(self) -> Write | None:
