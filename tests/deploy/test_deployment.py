@@ -81,7 +81,7 @@ def test_a_worker_that_is_stopped_hands_its_job_back_and_ends_in_order(compose, 
     assert client.wait(job.id, timeout=60).status == "cancelled"
 
 
-def test_the_service_is_restarted_without_a_request_lost_to_an_unclean_end(compose, client):
+def test_a_service_that_was_restarted_is_healthy_again_and_knows_its_workers(compose, client):
     compose("restart", "service")
     compose("up", "--detach", "--wait", "--no-recreate", "service")
 
