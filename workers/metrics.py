@@ -1,6 +1,7 @@
 """What a worker process counts of its work. What each figure means: docs/metrics.md.
 
-Figures are counted once for each transaction, not for each job or step: a pack has a thousand jobs.
+Steps and outcomes are counted once for each transaction, waiting and training times once for each job; nothing is
+counted step by step.
 """
 
 from collections import Counter as Count
