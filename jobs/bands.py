@@ -56,8 +56,8 @@ def _spread(values: Sequence[float], reach: Reach) -> tuple[float, float, float]
     if not all(map(math.isfinite, values)):
         return math.nan, math.nan, math.nan
     low, high = min(values), max(values)
-    # Divided first, so that no sum overflows; and rounded to no value beyond the values themselves.
-    mean = min(max(math.fsum(value / len(values) for value in values), low), high)
+    # Of halves, so that no sum overflows, even where it is rounded up; and never beyond the values themselves.
+    mean = min(max(2 * math.fsum(value / len(values) / 2 for value in values), low), high)
     if reach == "deviation":
         deviation = _deviation(values, mean)
         low, high = max(low, mean - deviation), min(high, mean + deviation)

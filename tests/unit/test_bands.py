@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 from fractions import Fraction
 
 import pytest
@@ -50,6 +51,13 @@ def test_the_largest_numbers_overflow_nothing():
     for reach in ("extremes", "deviation"):
         band = band_of([0, 1], [[huge, -huge], [huge, huge]], reach)
         assert (band.mean, band.low, band.high) == ((huge, 0), (huge, -huge), (huge, huge))
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_a_mean_of_the_largest_number_is_that_number_however_its_parts_are_rounded(count):
+    largest = sys.float_info.max
+    band = band_of([0, 1], [[largest, -largest]] * count, "extremes")
+    assert band.mean == (largest, -largest)
 
 
 def test_where_a_curve_is_not_finite_there_is_no_band():
