@@ -59,14 +59,16 @@ def main() -> int:
 
 def _opened(url: str, *, patience: float) -> Database:
     """The database, once it can be reached. Raises StoreUnavailable when it could not be for so many seconds."""
-    deadline = monotonic() + patience
+    deadline, told = monotonic() + patience, ""
     while True:
         try:
             return Database(url)
         except StoreUnavailable as error:
             if monotonic() + _RETRY > deadline:
                 raise
-            sys.stderr.write(f"waiting for the database: {error.detail}\n")
+            if error.detail != told:  # once for each reason, not for each try
+                sys.stderr.write(f"waiting for the database: {error.detail}\n")
+                told = error.detail
             sleep(_RETRY)
 
 

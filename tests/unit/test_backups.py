@@ -251,11 +251,13 @@ def test_backup_and_restore_by_the_command_line(lived_in, database_url, tmp_path
     assert (code, errors) == (1, "cannot restore: the store is not empty: it has jobs; restore into a new database\n")
 
 
-def test_a_database_that_is_not_there_is_waited_for_and_then_named():
-    code, _, errors = ran("postgresql://nobody@127.0.0.1:1/none", "--wait", "0.6", "migrate")
+def test_a_database_that_is_not_there_is_waited_for_and_then_named_in_a_line_each():
+    code, _, errors = ran("postgresql://nobody@127.0.0.1:1/none", "--wait", "2", "migrate")
 
+    waiting, given_up = errors.splitlines()
     assert code == 1
-    assert errors.splitlines()[-1].startswith("cannot migrate: the database refused: ")
+    assert waiting.startswith("waiting for the database: the database refused: ")
+    assert given_up.startswith("cannot migrate: the database refused: ")
 
 
 def test_a_backup_that_is_killed_at_the_last_moment_leaves_no_file_of_that_name(lived_in, database_url, tmp_path):
