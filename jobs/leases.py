@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, union, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, union, update
 
 from jobs.job import WorkerInfo
 from jobs.queue import is_running
@@ -18,9 +18,24 @@ is_not_stopped = workers.c.stopped_at.is_(None)
 
 
 def locked(tx: Connection, worker_id: str) -> bool:
-    """Whether this incarnation still is one. Until the transaction ends it stays so, as nobody can retire it."""
-    found = select(workers.c.id).where(workers.c.id == worker_id, is_not_stopped).with_for_update(read=True)
+    """Lock an incarnation; return False if it was retired.
+
+    Until the transaction ends, no other can retire it. An earlier claim of the same worker that is still being
+    committed, after its connection was lost, is waited for.
+    """
+    found = select(workers.c.id).where(workers.c.id == worker_id, is_not_stopped).with_for_update(key_share=True)
     return tx.execute(found).one_or_none() is not None
+
+
+def holds_jobs(tx: Connection, worker_id: str) -> bool:
+    """Return True if a job runs under this worker; locks nothing."""
+    return tx.execute(select(jobs.c.pk).where(*_run_under(worker_id)).limit(1)).one_or_none() is not None
+
+
+def held(tx: Connection, worker_id: str) -> list[Row[Any]]:
+    """Lock the jobs that run under this worker."""
+    # By pk, as all do who lock several jobs, so that no two wait for each other.
+    return list(tx.execute(select(jobs).where(*_run_under(worker_id)).order_by(jobs.c.pk).with_for_update()).all())
 
 
 def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool:
@@ -38,9 +53,7 @@ def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool
 def retire(tx: Connection, worker_id: str, now: datetime) -> list[Row[Any]]:
     """The incarnation has ended: it can claim nothing more. Its jobs, locked."""
     tx.execute(update(workers).where(workers.c.id == worker_id, is_not_stopped).values(stopped_at=now))
-    held = select(attempts.c.pk).where(attempts.c.worker_id == worker_id, attempts.c.ended_at.is_(None))
-    found = select(jobs).where(jobs.c.attempt_pk.in_(held), is_running).order_by(jobs.c.pk).with_for_update()
-    return list(tx.execute(found).all())
+    return held(tx, worker_id)
 
 
 def expired(tx: Connection, now: datetime) -> list[str]:
@@ -117,3 +130,8 @@ def why_waiting(job: Row[Any], position: int, means: Sequence[Row[Any]]) -> str:
     if position == 1:
         return "next in line for a free worker"
     return f"{position - 1:,} {'job is' if position == 2 else 'jobs are'} before it"
+
+
+def _run_under(worker_id: str) -> tuple[ColumnElement[bool], ...]:
+    is_open = attempts.c.worker_id == worker_id, attempts.c.ended_at.is_(None)
+    return is_running, jobs.c.attempt_pk.in_(select(attempts.c.pk).where(*is_open))

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
-from jobs.job import Choice, Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
+from jobs.job import Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
 from jobs.lifecycle import JobStatus
 from jobs.spec import AnySpec, MnistSpec, restored
 
@@ -52,7 +51,7 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         version=row.version,
-        exec_profile=ExecProfile.model_validate(row.exec_profile) if row.exec_profile is not None else None,
+        exec_profile=profile_of(row),
         sweep_id=row.sweep_id,
         cell=row.cell,
         repeat=row.repeat,
@@ -71,10 +70,23 @@ def event_of(row: Row[Any]) -> Event:
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 
 
+def profile_of(row: Row[Any]) -> ExecProfile | None:
+    """Return the profile of what trains, or trained, the job of this row."""
+    return ExecProfile.model_validate(row.exec_profile) if row.exec_profile is not None else None
+
+
 def claim_of(
-    row: Row[Any], spec: AnySpec, choice: Choice, *, attempt_pk: int, worker_id: str, device: str, now: datetime
+    row: Row[Any],
+    spec: AnySpec,
+    *,
+    attempt_pk: int,
+    worker_id: str,
+    engine: str,
+    device: str,
+    profile: ExecProfile | None,
+    waited_seconds: float | None,
 ) -> Claim:
-    """The right of a worker to train the job of this row, as it was before the claim."""
+    """Return the right of a worker to train the job of this row."""
     return Claim(
         job_id=row.id,
         job_pk=row.pk,
@@ -83,13 +95,13 @@ def claim_of(
         worker_id=worker_id,
         spec=spec,
         spec_hash=row.spec_hash,
-        engine=choice.engine,
+        engine=engine,
         device=device,
         max_runtime_seconds=row.max_runtime_seconds,
         checkpoint=row.checkpoint,
-        profile=choice.profile,
+        profile=profile,
         sweep_id=row.sweep_id,
-        waited_seconds=(now - row.created_at).total_seconds() if row.started_at is None else None,
+        waited_seconds=waited_seconds,
     )
 
 

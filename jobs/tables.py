@@ -187,6 +187,8 @@ attempts = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("outcome", Text),
+    # What a worker holds, however many jobs it has trained before.
+    Index("ix_attempts_open", "worker_id", **_where("ended_at IS NULL")),
 )
 
 # Everything that ever happened to a job: who did it, when, and why.

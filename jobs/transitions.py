@@ -58,7 +58,12 @@ def left(row: Row[Any], target: JobStatus, cause: Cause, *, outcome: str, **valu
 def failed(row: Row[Any], failure: Failure, cause: Cause, **values: Any) -> Move:
     """End a running job as failed."""
     error = {"error_code": failure.code, "error_message": failure.message}
-    return left(row, JobStatus.FAILED, cause, outcome=f"failed: {failure.code}", **values, **error)
+    return left(row, JobStatus.FAILED, cause, outcome=failure_outcome(failure), **values, **error)
+
+
+def failure_outcome(failure: Failure) -> str:
+    """Return how an attempt ends by this failure."""
+    return f"failed: {failure.code}"
 
 
 def requeued(row: Row[Any], cause: Cause, **values: Any) -> Move:

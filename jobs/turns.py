@@ -9,9 +9,12 @@ from jobs.errors import LaneLost
 from jobs.job import Failure, MnistResult, NeuronResult, Request
 from jobs.lifecycle import JobStatus
 from jobs.rows import progress_columns, result_columns
-from jobs.transitions import CANCELLED_ON_REQUEST, Cause, Move, failed, left, requeued
+from jobs.transitions import CANCELLED_ON_REQUEST, Cause, Move, failed, failure_outcome, left, requeued
 from jobs.writes import HandBack, Restart, Write
 
+# How an attempt ends by what its worker writes; by a failure: transitions.failure_outcome; by a hand-back: its reason.
+_SUCCEEDED, _CANCELLED = "succeeded", "cancelled"
+_PUT_ASIDE = "put aside, as its client had asked"
 _NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}
 
 
@@ -29,6 +32,23 @@ def columns_of(write: Write) -> dict[str, Any]:
     return columns
 
 
+def outcome_of(write: Write) -> str | None:
+    """Return how this write ends the attempt of its claim; None if the attempt continues."""
+    match write.turn:
+        case None | Restart():
+            return None
+        case NeuronResult() | MnistResult():
+            return _SUCCEEDED
+        case Failure() as failure:
+            return failure_outcome(failure)
+        case HandBack(reason):
+            return reason
+        case Request.CANCEL:
+            return _CANCELLED
+        case Request.PAUSE:
+            return _PUT_ASIDE
+
+
 def move_of(row: Row[Any], write: Write, now: datetime) -> Move | None:
     """Where the job goes; None if it stays in the worker's hands."""
     claim, columns = write.claim, columns_of(write)
@@ -42,22 +62,28 @@ def move_of(row: Row[Any], write: Write, now: datetime) -> Move | None:
         case NeuronResult() | MnistResult() as result:
             columns |= {"status_reason": None, **_NO_CHECKPOINT, **result_columns(result, claim.spec)}
             why = columns["status_reason"] or "training ended"
-            return left(row, JobStatus.SUCCEEDED, cause(why), outcome="succeeded", **columns)
+            return left(row, JobStatus.SUCCEEDED, cause(why), outcome=_SUCCEEDED, **columns)
         case Failure() as failure:
             return failed(row, failure, cause(failure.message), **columns)
         case HandBack(reason):
             return requeued(row, cause(reason), **columns)
         case Request.CANCEL:
-            return left(row, JobStatus.CANCELLED, cause(CANCELLED_ON_REQUEST), outcome="cancelled", **columns)
+            return left(row, JobStatus.CANCELLED, cause(CANCELLED_ON_REQUEST), outcome=_CANCELLED, **columns)
         case Request.PAUSE:
             # Its client may have changed its mind since: then it is cancelled, or goes back into the queue.
-            return requeued(row, cause("put aside, as its client had asked"), **columns)
+            return requeued(row, cause(_PUT_ASIDE), **columns)
 
 
-def answer_to(write: Write, row: Row[Any] | None) -> Request | LaneLost | None:
-    """What the worker is told."""
+def answer_to(write: Write, row: Row[Any] | None, *, is_written: bool) -> Request | LaneLost | None:
+    """Return what the worker is told.
+
+    Args:
+        write: what it wrote.
+        row: the job's row before the write; None if the job no longer runs under this claim.
+        is_written: whether an earlier attempt at this write, whose answer was lost, ended the claim.
+    """
     if row is None:
-        return LaneLost(f"{write.claim.job_id} is no longer this worker's")
+        return None if is_written else LaneLost(f"{write.claim.job_id} is no longer this worker's")
     if write.turn is not None:
         return None
     if row.cancel_requested_at is not None:

@@ -5,7 +5,7 @@ under exactly that claim. What it writes about many jobs goes in one transaction
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, insert, select
@@ -18,18 +18,18 @@ from jobs.job import Choose, Claim, Request
 from jobs.kept import Kept, write_kept
 from jobs.lifecycle import JobStatus
 from jobs.queue import is_running
-from jobs.rows import claim_of, spec_of
+from jobs.rows import claim_of, profile_of, spec_of
 from jobs.settings import LEASE_SECONDS
 from jobs.store.base import OnDatabase
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import Cause, change_all, event, make, moved, write_events
-from jobs.turns import answer_to, columns_of, move_of
+from jobs.turns import answer_to, columns_of, move_of, outcome_of
 from jobs.writes import Restart, Write
 
 # What is to be known of a job when something is written about it: not its spec, which takes time to read.
 _OWN = (
     *(jobs.c.pk, jobs.c.id, jobs.c.status, jobs.c.attempt_pk, jobs.c.attempt),
-    *(jobs.c.cancel_requested_at, jobs.c.pause_requested_at),
+    *(jobs.c.cancel_requested_at, jobs.c.pause_requested_at, jobs.c.checkpoint),
 )
 
 
@@ -46,9 +46,14 @@ class ForWorkers(OnDatabase):
         engines: Iterable[str] = (),
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        """A new worker incarnation: `worker_id` is fresh at each process start, and goes with every claim."""
+        """Register a worker incarnation: `worker_id` is fresh at each process start, and part of every claim.
+
+        If the same registration was committed before and its answer was lost, its lease begins again.
+        """
         with self._database.write() as tx:
             now = self._now(tx)
+            if leases.renew(tx, worker_id, now, lease_seconds):
+                return
             values = {"host": host, "pid": pid, "device": device, "engines": " ".join(engines), "started_at": now}
             expires_at = now + timedelta(seconds=lease_seconds)
             tx.execute(insert(workers).values(id=worker_id, heartbeat_at=now, lease_expires_at=expires_at, **values))
@@ -63,10 +68,13 @@ class ForWorkers(OnDatabase):
     ) -> Sequence[Claim]:
         """Take the first queued job that this worker can train, and as many that can be trained with it as it wants.
 
-        A job goes on from its checkpoint, and from the curve's points up to there; without one, from the start.
+        A job resumes from its checkpoint, and from the curve's points up to there; without one, from the start.
+
+        A worker claims only when it holds no job. If jobs run under its id all the same, an earlier claim was committed
+        and its answer was lost: that claim is returned again, and no other job is taken.
 
         Args:
-            worker_id: the incarnation that asks.
+            worker_id: the incarnation that asks; it holds no job.
             engines: the engines that a job may request ("auto" included).
             devices: the device to use for each device that a job may request.
             choose: the engine to use for a job; its choice for the first says how many are taken.
@@ -76,11 +84,14 @@ class ForWorkers(OnDatabase):
         """
         with self._database.read() as tx:  # Idle workers must not keep taking the write lock.
             requests = queue.next_in_line(tx, engines=engines, devices=devices)
-        if not requests:
+            is_in_doubt = leases.holds_jobs(tx, worker_id)
+        if not requests and not is_in_doubt:
             return []
         with self._database.write() as tx:
             if not leases.locked(tx, worker_id):
                 raise WorkerRetired(f"worker {worker_id} was given up")
+            if held := leases.held(tx, worker_id):
+                return self._claimed_before(tx, held, worker_id)
             for device, engine in requests:
                 head = queue.take_head(tx, device, engine)
                 if head is not None:
@@ -88,6 +99,24 @@ class ForWorkers(OnDatabase):
                     rows = [head, *queue.take_company(tx, head, at_once - 1)]
                     return self._begin(tx, rows, worker_id, devices[device], choose)
         return []
+
+    def _claimed_before(self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str) -> Sequence[Claim]:
+        """Return once more the claims under which these jobs, locked, run."""
+        pks = [row.attempt_pk for row in rows]
+        began = {row.pk: row.started_at for row in tx.execute(select(attempts).where(attempts.c.pk.in_(pks)))}
+        return [
+            claim_of(
+                row,
+                spec_of(row),
+                attempt_pk=row.attempt_pk,
+                worker_id=worker_id,
+                engine=row.engine,
+                device=row.device,
+                profile=profile_of(row),
+                waited_seconds=_waited(row, began[row.attempt_pk]) if began[row.attempt_pk] == row.started_at else None,
+            )
+            for row in rows
+        ]
 
     def _begin(
         self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str, device: str, choose: Choose
@@ -119,8 +148,18 @@ class ForWorkers(OnDatabase):
                 "eta_seconds": None,
             }
             moves.append(moved(row, JobStatus.RUNNING, Cause(worker_id, now, why), **values))
-            held = {"attempt_pk": attempt_pks[row.pk], "worker_id": worker_id}
-            claims.append(claim_of(row, spec, choice, device=device, now=now, **held))
+            claims.append(
+                claim_of(
+                    row,
+                    spec,
+                    attempt_pk=attempt_pks[row.pk],
+                    worker_id=worker_id,
+                    engine=choice.engine,
+                    device=device,
+                    profile=choice.profile,
+                    waited_seconds=_waited(row, now) if row.started_at is None else None,
+                )
+            )
         make(tx, moves)
         return claims
 
@@ -128,8 +167,9 @@ class ForWorkers(OnDatabase):
         """Write down what became of some jobs, each fenced by itself, in one transaction.
 
         Returns:
-            For each, what its client has asked for, if anything; nothing once the job has taken a turn. LaneLost: the
-            job is no longer this worker's, and nothing of it was written.
+            For each, what its client has asked for, if anything; nothing once the job has taken a turn, also if this
+            very write had been committed before and its answer was lost. LaneLost: the job is no longer this worker's,
+            and nothing of it was written.
         """
         # Encoded before anything is locked.
         encoded = [Kept.of(write) for write in writes]
@@ -143,8 +183,9 @@ class ForWorkers(OnDatabase):
                 kept.append(news)
                 if isinstance(write.turn, Restart):
                     firsts[row.pk] = 0
-                    cause = Cause(write.claim.worker_id, now, write.turn.why)
-                    happened.append(event(row.pk, cause, source=row.status, target=row.status))
+                    if row.checkpoint is not None:  # else it has been written before, and the answer was lost
+                        cause = Cause(write.claim.worker_id, now, write.turn.why)
+                        happened.append(event(row.pk, cause, source=row.status, target=row.status))
                 move = move_of(row, write, now)
                 if move is not None:
                     moves.append(move)
@@ -156,7 +197,11 @@ class ForWorkers(OnDatabase):
             change_all(tx, changes)
             write_events(tx, happened)
             make(tx, moves)
-        return [answer_to(write, row) for write, row in zip(writes, own, strict=True)]
+            written = self._written_before(tx, [write for write, row in zip(writes, own, strict=True) if row is None])
+        return [
+            answer_to(write, row, is_written=write.claim.attempt_pk in written)
+            for write, row in zip(writes, own, strict=True)
+        ]
 
     # Parts of a transaction.
 
@@ -169,3 +214,22 @@ class ForWorkers(OnDatabase):
         # By its id too: SQLite gives the numbers of deleted rows to new ones.
         own = {(row.attempt_pk, row.id): row for row in rows}
         return [own.get((claim.attempt_pk, claim.job_id)) for claim in claims]
+
+    def _written_before(self, tx: Connection, writes: Sequence[Write]) -> set[int]:
+        """Return those attempts, of claims that hold no job, which ended exactly as these writes would end them."""
+        # Each attempt by the id of its job, too: SQLite gives the numbers of deleted rows to new ones.
+        ends = {(write.claim.attempt_pk, write.claim.job_id): outcome_of(write) for write in writes}
+        if not any(ends.values()):
+            return set()
+        found = (
+            select(attempts.c.pk, jobs.c.id, attempts.c.outcome)
+            .join(jobs, jobs.c.pk == attempts.c.job_pk)
+            .where(attempts.c.pk.in_([pk for pk, _ in ends]), attempts.c.ended_at.is_not(None))
+        )
+        return {row.pk for row in tx.execute(found) if ends.get((row.pk, row.id)) == row.outcome}
+
+
+def _waited(row: Row[Any], claimed_at: datetime) -> float:
+    """Return the seconds from the submission of a job to this claim."""
+    waited: timedelta = claimed_at - row.created_at
+    return waited.total_seconds()

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from itertools import count
 
 import httpx
@@ -10,7 +11,12 @@ import pytest
 import uvicorn
 from sqlalchemy import event
 
+from jobs import leases
+from jobs.database import Database
+from jobs.job import Claim
+from jobs.store import JobStore
 from service.app import create_app
+from tests.lost_answers import Losses, behind_the_driver, proxied
 from tests.unit.reports import CPU, ENGINES, choose
 
 
@@ -21,9 +27,33 @@ def worker(store):
 
 
 @pytest.fixture
-def claim(store, worker):
-    """Take the next job: its claim, or None."""
-    return lambda: next(iter(store.claim(worker, engines=ENGINES, devices=CPU, choose=choose())), None)
+def claim(store, worker, hire):
+    """Take the next job, with the first worker if it holds none, otherwise with a new one: its claim, or None."""
+
+    def claim() -> Claim | None:
+        with store._database.read() as tx:
+            name = hire() if leases.holds_jobs(tx, worker) else worker
+        return next(iter(store.claim(name, engines=ENGINES, devices=CPU, choose=choose())), None)
+
+    return claim
+
+
+@pytest.fixture
+def losses():
+    """Which answers of the `lossy` store are lost: none, until a test says so."""
+    return Losses()
+
+
+@pytest.fixture
+def lossy(database_url, losses, clock):
+    """A store, on the database of `store`, whose commits may take effect and fail all the same."""
+    is_sqlite = database_url.startswith("sqlite")
+    with nullcontext(database_url) if is_sqlite else proxied(database_url, losses) as url:
+        database = Database(url)
+        if is_sqlite:
+            behind_the_driver(database, losses)
+        yield JobStore(database, clock=clock)
+        database.close()
 
 
 @pytest.fixture

@@ -68,7 +68,13 @@ class Model:
     def waiting(self) -> Iterator[tuple[str, dict[str, Any]]]:
         return ((job_id, job) for job_id, job in self.jobs.items() if job["status"] == "queued")
 
+    def held(self, worker: str) -> list[str]:
+        own = [(job["number"], job_id) for job_id, job in self.jobs.items() if job["worker"] == worker]
+        return [job_id for _, job_id in sorted(own)]
+
     def claim(self, worker: str, devices: tuple[str, ...], limit: int) -> list[str]:
+        if held := self.held(worker):
+            return held
         fit = [job_id for job_id in self.queue() if self.jobs[job_id]["shape"][0] in devices]
         if fit and self.workers[worker] is None:
             raise WorkerRetired("")
@@ -113,7 +119,8 @@ class Model:
         return 0 if job["shape"][1] == "neuron" else job["step"] // 100
 
     def restart(self, job: dict[str, Any]) -> None:
-        job |= {"curve": 0, "steps": 0, "epoch": 0, "step": 0, "checkpoint": None, "events": job["events"] + 1}
+        events = job["events"] + (job["checkpoint"] is not None)
+        job |= {"curve": 0, "steps": 0, "epoch": 0, "step": 0, "checkpoint": None, "events": events}
 
     def finish(self, job: dict[str, Any], epoch: int, step: int) -> None:
         job |= {"epoch": epoch, "step": step, "checkpoint": None}

@@ -214,8 +214,10 @@ def test_a_database_of_the_version_without_leases_keeps_its_jobs_and_their_place
     ]
     assert [upgraded.get(f"job_{number}").queue_position for number in (3, 1, 2)] == [1, 2, 3]
     new = upgraded.submit(submission.model_copy(update={"priority": 51})).job
-    upgraded.register_worker("wrk_1", host="here", pid=1, device="cpu")
-    order = [upgraded.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose(8)) for _ in range(4)]
+    order = []
+    for worker_id in ("wrk_1", "wrk_2", "wrk_3", "wrk_4"):
+        upgraded.register_worker(worker_id, host="here", pid=1, device="cpu")
+        order.append(upgraded.claim(worker_id, engines=ENGINES, devices=CPU, choose=choose(8)))
     assert [[each.job_id for each in held] for held in order] == [["job_3"], [new.id], ["job_1"], ["job_2"]]
     # Its worker has no lease to run out: that version's own supervisor retires it.
     assert list(upgraded.reap(by="somebody")) == []

@@ -9,6 +9,7 @@ from jobs.listing import JobQuery
 from jobs.store import JobStore
 from jobs.submission import JobChanges
 from jobs.tables import jobs
+from jobs.writes import Write
 from tests.unit.reports import CPU, ENGINES, RESULT, choose, points, progress
 from tests.unit.writing import finish, hand_back, record
 
@@ -29,6 +30,7 @@ def test_each_of_many_jobs_is_claimed_by_exactly_one_of_many_workers(store, subm
         own.register_worker(name, host="here", pid=0, device="cpu")
         while held := own.claim(name, engines=ENGINES, devices=CPU, choose=choose(3)):
             claimed.extend(each.job_id for each in held)
+            own.write([Write(each, turn=RESULT) for each in held])
 
     threads = [threading.Thread(target=work, args=(f"wrk_{number}",)) for number in range(6)]
     for thread in threads:
@@ -198,28 +200,25 @@ def test_only_jobs_whose_training_has_the_same_shape_are_taken_together(store, s
         submit(mnist, device="cpu"),
     ]
     twins = [submit({**mnist, "loss": "quadratic", "learning_rate": 0.5, "epochs": 3, "seed": 7}), submit(mnist)]
-    worker = hire()
 
-    packs = [{each.job_id for each in claim_as(worker, limit=8)} for _ in shapes]
+    packs = [{each.job_id for each in claim_as(hire(), limit=8)} for _ in shapes]
     assert packs == [{shapes[0].id, twins[0].id, twins[1].id}, *({job.id} for job in shapes[1:])]
 
 
 def test_a_pack_is_the_first_in_the_queue_and_no_larger_than_asked_for(submit, hire, claim_as):
     jobs = [submit(priority=priority) for priority in (50, 90, 70, 60, 80)]
     order = [jobs[index].id for index in (1, 4, 2, 3, 0)]
-    worker = hire()
 
-    assert [each.job_id for each in claim_as(worker, limit=3)] == order[:3]
-    assert [each.job_id for each in claim_as(worker, limit=3)] == order[3:]
-    assert not claim_as(worker, limit=3)
+    assert [each.job_id for each in claim_as(hire(), limit=3)] == order[:3]
+    assert [each.job_id for each in claim_as(hire(), limit=3)] == order[3:]
+    assert not claim_as(hire(), limit=3)
 
 
 def test_of_what_a_worker_can_train_the_first_in_line_comes_first(store, submit, hire):
     submit(device="cuda")
     second, third = submit(device="cpu"), submit()
-    worker = hire()
 
-    claims = [store.claim(worker, engines=ENGINES, devices=CPU, choose=choose(8)) for _ in range(2)]
+    claims = [store.claim(hire(), engines=ENGINES, devices=CPU, choose=choose(8)) for _ in range(2)]
     assert [[each.job_id for each in held] for held in claims] == [[second.id], [third.id]]
 
 

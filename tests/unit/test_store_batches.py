@@ -39,7 +39,7 @@ def test_one_write_brings_jobs_to_every_kind_of_end(store, submit, claim_as, wor
     store.cancel(jobs[5].id)
     store.pause(jobs[6].id)
     for each in held:
-        store.write([Write(each, progress(1), points(0, 9.0))])
+        store.write([Write(each, progress(1), points(0, 9.0), checkpoint="at-1")])
     writes = [
         Write(each, turn=turn) if isinstance(turn, Restart) else Write(each, progress(2), points(1, 0.5), turn=turn)
         for each, turn in zip(held, turns, strict=True)
@@ -117,7 +117,7 @@ def test_hundreds_of_jobs_are_claimed_and_finished_in_as_few_statements_as_ten(
     assert few["transactions"] == 3
 
 
-def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, worker):
+def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, hire):
     neuron, network = {"experiment": "neuron"}, {"experiment": "mnist"}
     for spec in (neuron, network, network, neuron, neuron):
         submit(spec)
@@ -130,7 +130,7 @@ def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, 
         return Choice("one", remark="as the other is missing here")
 
     def claim() -> list[tuple[str, str]]:
-        held = store.claim(worker, engines=ENGINES, devices=CPU, choose=choose)
+        held = store.claim(hire(), engines=ENGINES, devices=CPU, choose=choose)
         return [(each.spec.experiment, each.engine) for each in held]
 
     assert [claim(), claim(), claim(), claim()] == [

@@ -24,7 +24,7 @@ def test_everything_that_happens_to_a_job_is_told_in_order_with_who_when_and_why
     job = submit()
     first, second = hire(), hire()
     steps = [
-        lambda: claim_as(first),
+        lambda: record(store, *claim_as(first), progress(1), points(0, 1.0), checkpoint="at-1"),
         lambda: store.pause(job.id),
         lambda: store.resume(job.id),
         lambda: store.retire_worker(first, reason="its worker died (SIGKILL)", crashed=True),
@@ -51,7 +51,7 @@ def test_everything_that_happens_to_a_job_is_told_in_order_with_who_when_and_why
         ("supervisor", "running", "queued", "its worker died (SIGKILL)"),
         ("client", "queued", "paused", "paused by its client"),
         ("client", "paused", "queued", "resumed by its client"),
-        (second, "queued", "running", "attempt 2, with autograd on cpu, from the beginning"),
+        (second, "queued", "running", "attempt 2, with autograd on cpu, from step 1"),
         (second, "running", "running", "begins anew"),
         (second, "running", "succeeded", "training ended"),
     ]

@@ -234,8 +234,7 @@ def test_a_crash_of_a_pack_fails_nobody_and_each_of_its_jobs_is_trained_alone_fr
 
     seen = [store.get(job.id) for job in pack]
     assert [job.status for job in seen] == [JobStatus.QUEUED] * 3
-    worker = hire()
-    assert [[each.job_id for each in claim_as(worker, limit=3)] for _ in range(4)] == [
+    assert [[each.job_id for each in claim_as(hire(), limit=3)] for _ in range(4)] == [
         *([job.id] for job in pack),
         [fresh.id],
     ]
