@@ -28,18 +28,19 @@ def sent_as_clone(job_id: str, overrides: Clone) -> Sent:
 
 
 def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
-    """The job that was made with this key, as the first answer showed it; None if the key is new.
+    """Return the job that was made with this key, as the first response showed it; None if the key is new.
 
     Raises:
         IdempotencyKeyReused: it was made by another submission.
     """
-    found = tx.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).one_or_none()
+    # One statement: between two, the job may be deleted, and the key with it.
+    made = select(jobs, idempotency_keys.c.submission).join(jobs, jobs.c.pk == idempotency_keys.c.job_pk)
+    found = tx.execute(made.where(idempotency_keys.c.key == key)).one_or_none()
     if found is None:
         return None
     if found.submission.get("clone", found.submission) != sent:
         raise IdempotencyKeyReused("this idempotency key came with another submission; take a new key for a new job")
-    job = tx.execute(select(jobs).where(jobs.c.pk == found.job_pk)).one()
-    return _as_submitted(job_of(job, {}), found.submission)
+    return _as_submitted(job_of(found, {}), found.submission)
 
 
 def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, job_pk: int, now: datetime) -> None:
@@ -50,7 +51,7 @@ def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, jo
 
 
 def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:
-    """The job as it was when it was queued, whatever has become of it since."""
+    """Return the job as it was when it was queued."""
     return replace(
         job,
         status=JobStatus.QUEUED,
@@ -68,4 +69,5 @@ def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:
         started_at=None,
         finished_at=None,
         version=1,
+        exec_profile=None,
     )
