@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from jobs import queue
+from jobs import numbering, queue
 from jobs.lifecycle import JobStatus
 from jobs.spec import spec_hash
 from jobs.submission import Submission
@@ -49,6 +49,7 @@ def enqueue(
     tx: Connection, values: Sequence[Values], cause: Cause, *, priority: int, tags: Mapping[str, str]
 ) -> Sequence[int]:
     """Queue jobs that have the priority and the tags in common, in this order. Returns their pks."""
+    numbering.announce(tx)
     moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
     tx.execute(insert(jobs), [{**each, **moment} for each in values])
     # Asked for afterwards: to have them returned by the insertion takes longer than all the rest.

@@ -73,8 +73,12 @@ class CellPage:
     next_cursor: str | None
 
 
-def select_jobs(query: JobQuery) -> Select[Any]:
-    """One row more than the limit, so that it shows whether another page follows.
+def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
+    """Select one row more than the limit, so that it shows whether another page follows.
+
+    Args:
+        query: what was asked for.
+        settled: the largest number of a job to list; None for all. Jobs with larger ones may still come in between.
 
     Raises:
         InvalidRequest: the cursor is not one that a page with this order gave.
@@ -96,6 +100,8 @@ def select_jobs(query: JobQuery) -> Select[Any]:
     if query.cursor is not None:
         place = tuple_(*_decoded(query.cursor, query.order))
         found = found.where(tuple_(*keys) < place if descending else tuple_(*keys) > place)
+    if settled is not None:
+        found = found.where(jobs.c.pk <= settled)
     return found.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(query.limit + 1)
 
 
@@ -153,7 +159,7 @@ def _cell_key(cursor: str, order: CellOrder) -> RankKey:
 
 
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
-    # Jobs without an accuracy stand last. Ascending pk is ascending created_at.
+    # Jobs without an accuracy stand last. Ascending pk is ascending created_at, but for submissions at the same moment.
     return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
 
 

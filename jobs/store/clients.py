@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from jobs import idempotency, leases, queue
+from jobs import idempotency, leases, numbering, queue
 from jobs.clones import cloned
 from jobs.curve_runs import CurvePage, read_curve
 from jobs.curves import Granularity
@@ -105,9 +105,16 @@ class ForClients(OnDatabase):
         return [found[job_id] for job_id in job_ids]
 
     def list(self, query: JobQuery) -> Page:
-        """One page of jobs. Raises InvalidRequest for a cursor that is not this order's."""
+        """Return one page of jobs.
+
+        A walk from the oldest to the newest misses no job that was submitted before its last page was asked for.
+
+        Raises:
+            InvalidRequest: the cursor is not one of this order.
+        """
+        settled = self._settled() if query.order == "created_at" else None
         with self._database.read() as tx:
-            rows = tx.execute(select_jobs(query)).all()
+            rows = tx.execute(select_jobs(query, settled=settled)).all()
             shown = rows[: query.limit]
             items = self._seen(tx, shown)
         return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
@@ -223,6 +230,16 @@ class ForClients(OnDatabase):
         """Every worker that is alive."""
         with self._database.read() as tx:
             return leases.alive(tx, self._now(tx))
+
+    def _settled(self) -> int | None:
+        """Return the last number given to a job, once all up to it are committed; None where they always are."""
+        with self._database.read() as tx:
+            last = numbering.last_number(tx)  # before it is asked who is under way
+            submissions = numbering.under_way(tx)
+        for process in submissions:
+            with self._database.read() as tx:
+                numbering.wait_for(tx, process)
+        return last
 
     # Parts of a transaction.
 
