@@ -37,7 +37,12 @@ def main() -> int:
             print(f"{name} on {kind} …", flush=True)
             started = monotonic()
             with arena(
-                kind, local_mnist(), seed=given.seed, environment=scenario.environment, tight=scenario.tight
+                kind,
+                local_mnist(),
+                seed=given.seed,
+                environment=scenario.environment,
+                tight=scenario.tight,
+                lossy=scenario.lossy,
             ) as ground:
                 held = False
                 try:

@@ -22,6 +22,7 @@ from jobs.store import JobStore
 from jobs.tables import attempts, jobs
 from tests.chaos.auditor import Auditor
 from tests.chaos.outcome import Outcome
+from tests.lost_answers import Losses, proxied
 from tests.processes import Deployment, until
 
 # By name, and not the fastest: trainings must last long enough for something to happen to them.
@@ -52,6 +53,8 @@ class Arena:
         self.server = server
         # Where the database lies, if that is a small disk of its own.
         self.disk = disk
+        # Which answers are lost between the database and the programs, where there is something in between.
+        self.losses = Losses()
         self.database = Database(database_url)
         self.store = JobStore(self.database)
         self.auditor = Auditor()
@@ -113,20 +116,25 @@ def arena(
     seed: int,
     environment: Mapping[str, str] | None = None,
     tight: bool = False,
+    lossy: bool = False,
 ) -> Iterator[Arena]:
     """An arena on an empty database of this kind, `sqlite` or `postgresql`, with a service that is ready.
 
-    If it is to be `tight`, the database lies on a small disk of its own, `Arena.disk`.
+    If it is to be `tight`, the database lies on a small disk of its own, `Arena.disk`. If it is to be `lossy`, which
+    takes PostgreSQL, its programs reach the database through a proxy that loses answers, as `Arena.losses` says.
     """
+    losses = Losses()
     with (
         tempfile.TemporaryDirectory(prefix="costcurve-chaos-") as folder,
         _small_disk(Path(folder)) if tight else nullcontext() as disk,
         _database(kind, Path(folder), disk) as (url, server),
+        proxied(url, losses) if lossy else nullcontext(url) as programs_url,
     ):
         home = Path(folder) / "home"
         home.mkdir()
-        with Deployment(home, mnist_dir, {"COSTCURVE_DATABASE_URL": url, **(environment or {})}) as deployment:
+        with Deployment(home, mnist_dir, {"COSTCURVE_DATABASE_URL": programs_url, **(environment or {})}) as deployment:
             ground = Arena(deployment, url, seed=seed, server=server, disk=disk)
+            ground.losses = losses
             try:
                 deployment.start_service()
                 yield ground

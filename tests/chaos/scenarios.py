@@ -10,6 +10,7 @@ from tests.chaos import (
     full_disk,
     killed_services,
     killed_workers,
+    lost_acknowledgements,
     recovery,
     requests,
     restarted_database,
@@ -39,6 +40,8 @@ class Scenario:
     databases: tuple[str, ...] = ("sqlite", "postgresql")
     # Whether the database lies on a small disk.
     tight: bool = False
+    # Whether answers of the database may be lost on their way.
+    lossy: bool = False
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -82,6 +85,16 @@ SCENARIOS: Mapping[str, Scenario] = {
         full=30,
         short=1,
         databases=("postgresql",),
+    ),
+    # SQLite commits in the very process that hears of it; what happens around a commit there is part of crash-points.
+    "lost-acknowledgements": Scenario(
+        "commit each kind of transaction (claim, write, submission, request, deletion …) and break the connection "
+        "before the answer: 0 lost, 0 done twice, 0 that stand still, and no log says that a stored result was dropped",
+        lost_acknowledgements.commits,
+        full=40,
+        short=2,
+        databases=("postgresql",),
+        lossy=True,
     ),
     "full-disk": Scenario(
         "the disk of the database is full: 503 with a clear text, nothing acknowledged is lost, no restart needed",

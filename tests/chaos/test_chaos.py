@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def test_what_must_hold_holds_when_things_go_wrong(name, kind, mnist_dir):
     scenario = SCENARIOS[name]
     environment = {**scenario.environment, **scenario.in_short}
-    with arena(kind, mnist_dir, seed=1, environment=environment, tight=scenario.tight) as ground:
+    with arena(kind, mnist_dir, seed=1, environment=environment, tight=scenario.tight, lossy=scenario.lossy) as ground:
         ground.small = ground.small[::4]
         outcome = scenario.run(ground, count=scenario.short)
 
