@@ -1,5 +1,6 @@
 """One worker: claim → train → report, and nothing else."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -11,6 +12,7 @@ import torch
 from jobs import logs
 from jobs.errors import LaneLost
 from jobs.job import Claim, Request
+from jobs.outages import Outage
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
 from jobs.writes import Write
@@ -24,6 +26,8 @@ from workers.lane import Lane, Thrift
 from workers.lease import Lease
 from workers.loading import Loading
 from workers.patience import Patience
+
+log = logging.getLogger(__name__)
 
 # Seconds between two looks at an empty queue.
 IDLE_POLL = 0.05
@@ -51,6 +55,7 @@ class Worker:
         lease: Lease,
         stop: threading.Event,
         pack: int = 1,
+        outage: Outage | None = None,
     ) -> None:
         """Prepare a worker.
 
@@ -63,6 +68,7 @@ class Worker:
             lease: the incarnation's, already started.
             stop: once set, the jobs in hand go back to the queue and `run` returns.
             pack: how many jobs of the same shape it trains at once where an engine has them take turns.
+            outage: where it is told that the store is unavailable; the worker's other threads may share it.
         """
         self._store = store
         self._worker_id = worker_id
@@ -73,7 +79,7 @@ class Worker:
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
         self._checkpoints = checkpoints
         self._lease = lease
-        self._patiently = Patience(stop, lease)
+        self._patiently = Patience(stop, lease, outage if outage is not None else Outage(log))
         self._stop = stop
         self._thrift = Thrift()
         self._swept_at: float | None = None
