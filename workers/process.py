@@ -112,6 +112,7 @@ def _work(
     from workers.engines import choice, fused_cpu
     from workers.experiments.mlp import Images, ImageSets
     from workers.lease import Lease
+    from workers.sweeping import CheckpointSweep
     from workers.worker import Worker
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
@@ -149,6 +150,8 @@ def _work(
     lease.start()
     upkeep = Upkeep(store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days, outage=outage)
     upkeep.start()
+    sweep = CheckpointSweep(settings.resolved_checkpoint_dir, store, outage)
+    sweep.start()
     log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
     ready.value = True
     Worker(
@@ -163,5 +166,6 @@ def _work(
         outage=outage,
     ).run()
     upkeep.stop()
+    sweep.stop()
     lease.stop()
     store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False, by=worker_id)

@@ -26,6 +26,7 @@ from workers.lane import Lane, Thrift
 from workers.lease import Lease
 from workers.loading import Loading
 from workers.patience import Patience
+from workers.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ LOOK_INTERVAL = 0.1
 # who want to write.
 WRITES_AT_ONCE = 256
 MODEL_BYTES_AT_ONCE = 4 << 20
-# Seconds between two looks for what dead workers left in the folder of the checkpoints.
-SWEEP_INTERVAL = 600.0
 
 
 class Worker:
@@ -73,7 +72,7 @@ class Worker:
         self._store = store
         self._worker_id = worker_id
         self._engines = ["auto", *choice.available(device)]
-        self._choose = partial(choice.chosen, pack=pack)
+        self._room = Room(partial(choice.chosen, pack=pack))
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
@@ -82,7 +81,6 @@ class Worker:
         self._patiently = Patience(stop, lease, outage if outage is not None else Outage(log))
         self._stop = stop
         self._thrift = Thrift()
-        self._swept_at: float | None = None
 
     def run(self) -> None:
         """Train job after job; returns when told to stop.
@@ -96,7 +94,7 @@ class Worker:
             self._worker_id,
             engines=self._engines,
             devices=self._devices,
-            choose=self._choose,
+            choose=self._room.choose,
         )
         while not self._stop.is_set():
             self._lease.got_on()
@@ -106,17 +104,19 @@ class Worker:
                 metrics.claimed(claims)
                 self._train(claims)
             else:
-                self._sweep()
                 self._stop.wait(IDLE_POLL)
 
     def _train(self, claims: Sequence[Claim]) -> None:
         """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
-        lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, stop=self._stop) for claim in claims]
+        lanes = [
+            Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, room=self._room, stop=self._stop)
+            for claim in claims
+        ]
         with logs.bound(lanes[0].log_fields if len(lanes) == 1 else {"jobs": len(lanes)}):
             lanes = self._round(lanes, Lane.begin)
-            is_started = False
             while lanes:
-                is_started = is_started or self._start(lanes)
+                if unstarted := [lane for lane in lanes if not lane.is_started]:
+                    self._start(unstarted)
                 lanes = self._round(lanes, Lane.advance)
 
     def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
@@ -124,6 +124,7 @@ class Worker:
         writes = []
         for lane in lanes:
             self._lease.ensure(self._stop)
+            lane.company = len(lanes)
             write = step(lane)
             if write is not None:
                 writes.append((lane, write))
@@ -146,15 +147,15 @@ class Worker:
         with metrics.store_write.time():
             return self._store.write(writes)
 
-    def _start(self, lanes: Sequence[Lane]) -> bool:
-        """Have the engine train the lanes. False: not yet, as their data set is still being loaded."""
+    def _start(self, lanes: Sequence[Lane]) -> None:
+        """Have the engine train the lanes, unless their data set is still being loaded."""
         device = torch.device(lanes[0].claim.device)
         images = None
         try:
             if isinstance(lanes[0].claim.spec, MnistSpec):
                 images = self._loaded(device)
                 if images is None:
-                    return False
+                    return
             for engine in {lane.claim.engine for lane in lanes}:
                 company = [lane for lane in lanes if lane.claim.engine == engine]
                 specs, resumes = [lane.claim.spec for lane in company], [lane.snapshot for lane in company]
@@ -166,7 +167,6 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - each of them tells of it
             for lane in lanes:
                 lane.cannot_start(error)
-        return True
 
     def _loaded(self, device: torch.device) -> ImageSets | None:
         """MNIST; None while it is still being loaded."""
@@ -177,11 +177,6 @@ class Worker:
             if loading.done():  # the loader's own time ran out
                 raise
             return None
-
-    def _sweep(self) -> None:
-        if self._swept_at is None or monotonic() - self._swept_at > SWEEP_INTERVAL:
-            self._patiently(partial(self._checkpoints.sweep, self._store.ended))
-            self._swept_at = monotonic()
 
 
 def _together(writes: Sequence[Write]) -> int:
