@@ -5,17 +5,22 @@ The variable HANGS says in which way. A worker process imports this module, as i
 
 import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from workers import supervisor
 from workers.__main__ import main
 
-# A call with the interpreter free, as of a device or a dead file server; and one that holds it.
+UNKILLABLE = "unkillable"
+# A call with the interpreter free, as of a device or a dead file server; one that holds it; and one that the kernel
+# keeps, so that SIGKILL has no effect.
 WAYS: dict[str, Callable[[], object]] = {
     "interpreter-free": threading.Event().wait,
     "interpreter-held": lambda: ctypes.PyDLL(None).sleep(3600),
+    UNKILLABLE: lambda: os.kill(os.getpid(), signal.SIGSTOP),
 }
 
 
@@ -39,4 +44,7 @@ def _hang_once(how: str, folder: Path) -> None:
 if __name__ == "__mp_main__":
     _hang_once(os.environ["HANGS"], Path(os.environ["COSTCURVE_HOME"]))
 elif __name__ == "__main__":
+    if os.environ["HANGS"] == UNKILLABLE:
+        supervisor.KILL = 2.0
+        supervisor.SpawnProcess.kill = lambda _: None
     sys.exit(main())

@@ -57,6 +57,10 @@ class Deployment:
         """Start a supervisor with this many worker processes; returns at once."""
         return self._start([program, "--processes", str(processes), "--pack", str(pack)], log_name="workers")
 
+    def start_fleet(self, address: str) -> subprocess.Popen:
+        """Start a fleet on the Ray cluster at this address; returns at once."""
+        return self._start(["workers", "--ray", address, "--ray-without-token"])
+
     def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
         """SIGTERM; the seconds that the process then took to end."""
         started = monotonic()

@@ -21,7 +21,7 @@ _RETRY = 0.05
 # Seconds between two looks at a lease that is waited for.
 _LOOK_INTERVAL = 0.05
 # Seconds that the main thread of a retired worker has to end the process.
-_LAST_SECONDS = 2.0
+LAST_SECONDS = 2.0
 
 
 class Lease:
@@ -100,7 +100,7 @@ class Lease:
                 return
             pause = self._seconds / _BEATS_PER_LEASE if self._renew() else self._seconds * _RETRY
         # The main thread learns of it in `ensure`, unless it hangs: in a device, a file system, a call of a library.
-        if self._retired and self._if_hung is not None and not self._closed.wait(_LAST_SECONDS):
+        if self._retired and self._if_hung is not None and not self._closed.wait(LAST_SECONDS):
             self._if_hung()
 
     def _renew(self) -> bool:

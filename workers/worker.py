@@ -10,7 +10,7 @@ from time import monotonic
 import torch
 
 from jobs import logs
-from jobs.errors import LaneLost
+from jobs.errors import DatasetUnavailable, LaneLost
 from jobs.job import Claim, Request
 from jobs.outages import Outage
 from jobs.spec import MnistSpec
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 IDLE_POLL = 0.05
 # Seconds between two looks at what else there is to do while a data set is loaded.
 LOOK_INTERVAL = 0.1
+# Seconds that a data set may take. It is 11 MB, perhaps over a slow line, perhaps from the third source that is tried.
+LOAD_LIMIT = 1800.0
 # Jobs that are written about in one transaction, and bytes of models in it, before the last: more would hold up others
 # who want to write.
 WRITES_AT_ONCE = 256
@@ -176,6 +178,12 @@ class Worker:
         except FutureTimeout:
             if loading.done():  # the loader's own time ran out
                 raise
+            if self._loads[device].seconds > LOAD_LIMIT:
+                del self._loads[device]  # the next job has it loaded by another thread
+                raise DatasetUnavailable(
+                    f"MNIST was not loaded within {LOAD_LIMIT / 60:g} minutes; COSTCURVE_DATA_DIR, or the cache, may "
+                    "be on a file server that does not answer"
+                ) from None
             return None
 
 

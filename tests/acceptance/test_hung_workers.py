@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_a_worker_whose_training_hangs_is_replaced_and_its_job_ends(deployment, 
     assert words in said(deployment)
     assert deployment.stop(supervisor) < 5.5
     assert supervisor.returncode == 0
+
+
+def test_a_worker_that_not_even_sigkill_ends_is_given_up_and_the_supervisor_does_not_wait_for_it(deployment):
+    deployment.environment["HANGS"] = "unkillable"
+    supervisor = deployment.start_workers(program="tests.hanging")
+    job = deployment.ended(deployment.submit(NEURON, engine="autograd"), timeout=90)
+
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    assert "was killed and does not end" in said(deployment)
+    assert Path(f"/proc/{(deployment.home / 'pid').read_text()}").exists()
+    assert deployment.stop(supervisor) < 5.5
+    assert supervisor.returncode == 1
 
 
 def test_a_worker_that_is_stopped_altogether_is_killed_and_replaced(deployment):
@@ -119,3 +132,18 @@ def test_a_supervisor_that_cannot_start_a_worker_tries_again_and_looks_after_the
         until(lambda: re.findall(failures, said(deployment)), lambda found: len(found) > before, timeout=20)
         assert deployment.stop(supervisor) < 5.5
     assert supervisor.returncode == 0
+
+
+def test_a_fleet_that_cannot_start_its_driver_tries_again_and_ends_when_told_to(deployment):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"127.0.0.1:{listener.getsockname()[1]}"
+    fleet = deployment.start_fleet(nowhere)
+    until(lambda: said(deployment), lambda text: "the fleet's driver ended, exit code 1" in text)
+    with no_descriptors_left(fleet.pid):
+        until(lambda: said(deployment), lambda text: "the fleet's driver cannot be started" in text, timeout=30)
+    failed = said(deployment)
+    until(lambda: said(deployment)[len(failed) :], lambda text: "the fleet's driver ended" in text, timeout=60)
+    with no_descriptors_left(fleet.pid):
+        until(lambda: said(deployment)[len(failed) :], lambda text: "cannot be started" in text, timeout=60)
+        deployment.stop(fleet)
+    assert fleet.returncode == 0
