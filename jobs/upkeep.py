@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from jobs.errors import StoreUnavailable
+from jobs.outages import Outage
 from jobs.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ _BLIND = 0.3
 # Seconds between two looks for jobs whose time of retention is over.
 _PURGE_INTERVAL = 600.0
 _PURGED_AT_ONCE = 500
+_NO_UPKEEP = "no upkeep now"
 
 
 class Upkeep:
@@ -27,7 +29,15 @@ class Upkeep:
     gap, for as long as a lease lasts.
     """
 
-    def __init__(self, store: JobStore, *, name: str, lease_seconds: float, retention_days: float | None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        name: str,
+        lease_seconds: float,
+        retention_days: float | None,
+        outage: Outage | None = None,
+    ) -> None:
         """Prepare the upkeep.
 
         Args:
@@ -35,12 +45,14 @@ class Upkeep:
             name: who does it, as the jobs' events tell it.
             lease_seconds: how long a lease lasts.
             retention_days: jobs that ended longer ago are deleted; None to keep them.
+            outage: where failed looks are told; the program's other threads may share it.
         """
         self._store = store
         self._name = name
         self._lease = timedelta(seconds=lease_seconds)
         self._interval = lease_seconds / _LOOKS_PER_LEASE
         self._retention_days = retention_days
+        self._outage = outage if outage is not None else Outage(log)
         self._purged_at: float | None = None
         self._in_touch_since: datetime | None = None
         self._last_look: datetime | None = None
@@ -74,11 +86,10 @@ class Upkeep:
             try:
                 self.look()
                 self._purge()
-            except StoreUnavailable as error:
-                log.warning("no upkeep now: %s", error.detail)
-            except Exception:
-                # It must not end for one defect: without it, jobs of dead workers would wait for ever.
-                log.exception("upkeep failed")
+            except Exception as error:  # noqa: BLE001 - told of; without this thread, jobs of dead workers would wait
+                self._outage.failed(_NO_UPKEEP, error)
+            else:
+                self._outage.worked(_NO_UPKEEP)
 
     def _purge(self) -> None:
         if self._retention_days is None:

@@ -53,9 +53,13 @@ class Deployment:
         # The socket listens already, so the connection waits in its queue until the service accepts it.
         httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
 
-    def start_workers(self, processes: int = 1, *, pack: int = 1) -> subprocess.Popen:
+    def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> subprocess.Popen:
         """Start a supervisor with this many worker processes; returns at once."""
-        return self._start(["workers", "--processes", str(processes), "--pack", str(pack)])
+        return self._start([program, "--processes", str(processes), "--pack", str(pack)], log_name="workers")
+
+    def start_fleet(self, address: str) -> subprocess.Popen:
+        """Start a fleet on the Ray cluster at this address; returns at once."""
+        return self._start(["workers", "--ray", address, "--ray-without-token"])
 
     def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
         """SIGTERM; the seconds that the process then took to end."""
@@ -89,12 +93,14 @@ class Deployment:
             timeout=timeout,
         )
 
-    def _start(self, command: list[str], pass_fds: list[int] | None = None) -> subprocess.Popen:
+    def _start(
+        self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None
+    ) -> subprocess.Popen:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("COSTCURVE_")}
         environment = ours | {"COSTCURVE_HOME": str(self.home)} | self.environment
         if self.mnist_dir is not None:
             environment.setdefault("COSTCURVE_DATA_DIR", str(self.mnist_dir))
-        with (self.home / f"{command[0]}.log").open("ab") as log:
+        with (self.home / f"{log_name or command[0]}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 env=environment,

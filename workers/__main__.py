@@ -1,6 +1,8 @@
 """`python -m workers`: train queued jobs until told to stop, on this machine or on a Ray cluster."""
 
 import argparse
+import logging
+import os
 import re
 import sys
 
@@ -65,6 +67,9 @@ def main() -> int:
     all_handed_back = supervisor.run()
     if metrics is not None:
         metrics.close()
+    if supervisor.leaves_processes:
+        logging.shutdown()
+        os._exit(1)
     return 0 if all_handed_back else 1
 
 

@@ -1,9 +1,14 @@
-"""Checkpoints: a training's whole state in a file, from which it goes on bit for bit as if it had never stopped."""
+"""Checkpoints: a training's whole state in a file, from which it goes on bit for bit as if it had never stopped.
 
+The name of a file ends with the checksum of all its bytes, and the store keeps the name: a byte that changes on the
+disk is noticed. Names of an older version have no checksum; such a file is trusted if it can be read.
+"""
+
+import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -15,6 +20,8 @@ from workers.engines.report import Snapshot
 log = logging.getLogger(__name__)
 
 _FORMAT = "costcurve-checkpoint/2"
+# Of SHA-256, in hexadecimal: against damage, not against an attacker.
+_CHECKSUM_DIGITS = 16
 
 
 class UnusableCheckpoint(Exception):
@@ -34,13 +41,8 @@ class Checkpoints:
             Its name, for `load`. It holds the claim, the epoch and the step, so that no file is ever written twice.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: it cannot be written; nothing of it is left.
         """
-        name = f"{claim.job_id}/{claim.attempt_pk}-{snapshot.epoch}-{snapshot.step}.safetensors"
-        path = self._folder / name
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _fsync_folder(self._folder)
         metadata = {
             "format": _FORMAT,
             "spec_hash": claim.spec_hash,
@@ -49,13 +51,27 @@ class Checkpoints:
             "epoch": str(snapshot.epoch),
             "seconds": repr(snapshot.seconds),
         }
+        content = save(dict(snapshot.tensors), metadata)
+        place = f"{claim.attempt_pk}-{snapshot.epoch}-{snapshot.step}"
+        name = f"{claim.job_id}/{place}-{_checksum(hashlib.sha256(content))}.safetensors"
+        path = self._folder / name
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _fsync_folder(self._folder)
         part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(save(dict(snapshot.tensors), metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _fsync_folder(path.parent)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            _fsync_folder(path.parent)
+        except OSError:
+            # On a full disk, what is left of it would take the room of the next one.
+            for left in (part, path):
+                with suppress(OSError):
+                    left.unlink(missing_ok=True)
+            raise
         return name
 
     def load(self, claim: Claim) -> Snapshot:
@@ -66,6 +82,7 @@ class Checkpoints:
         """
         path = self._folder / (claim.checkpoint or "")
         try:
+            _ensure_undamaged(path)
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -78,25 +95,35 @@ class Checkpoints:
         ):
             if metadata.get(key) != expected:
                 raise UnusableCheckpoint(f"the {key} of its checkpoint is {metadata.get(key)}, and here {expected}")
-        step, epoch, seconds = (metadata[key] for key in ("step", "epoch", "seconds"))
-        return Snapshot(step=int(step), epoch=int(epoch), seconds=float(seconds), tensors=tensors)
+        try:
+            step, epoch, seconds = int(metadata["step"]), int(metadata["epoch"]), float(metadata["seconds"])
+        except (KeyError, ValueError) as error:
+            raise UnusableCheckpoint(f"its checkpoint does not say where it was made ({error})") from error
+        return Snapshot(step=step, epoch=epoch, seconds=seconds, tensors=tensors)
 
     def remove(self, name: str) -> None:
         """Remove a checkpoint that another has replaced."""
-        (self._folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # what stays is removed with the job's folder
+            (self._folder / name).unlink(missing_ok=True)
 
     def remove_all(self, job_id: str) -> None:
         """Remove what is left of a job that has ended."""
-        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # what stays is swept up later
+        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # what stays is swept up later: workers/sweeping.py
 
-    def sweep(self, ended: Callable[[Sequence[str]], Sequence[str]]) -> None:
-        """Remove what workers that died have left of jobs that have `ended` since."""
-        if not self._folder.is_dir():
-            return
-        job_ids = [path.name for path in self._folder.iterdir()]
-        for start in range(0, len(job_ids), 500):
-            for job_id in ended(job_ids[start : start + 500]):
-                self.remove_all(job_id)
+
+def _checksum(digest: "hashlib._Hash") -> str:
+    return digest.hexdigest()[:_CHECKSUM_DIGITS]
+
+
+def _ensure_undamaged(path: Path) -> None:
+    """Raise UnusableCheckpoint if the file's bytes are not those that were written."""
+    _claim, _epoch, _step, *checksum = path.stem.split("-")
+    if not checksum:  # of an older version
+        return
+    with path.open("rb") as file:
+        found = _checksum(hashlib.file_digest(file, "sha256"))
+    if [found] != checksum:
+        raise UnusableCheckpoint(f"its checkpoint is damaged (checksum {found}, and not {checksum[0]})")
 
 
 def _profile(claim: Claim) -> str:

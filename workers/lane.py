@@ -1,5 +1,6 @@
 """One job in a worker's hands: what becomes of it, chunk by chunk, and what of that is to be written down."""
 
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +14,13 @@ from jobs import logs
 from jobs.curves import Curve
 from jobs.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
 from jobs.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
+from jobs.outages import Outage
 from jobs.writes import HandBack, Restart, Turn, Write
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
-from workers.engines.report import Report, Snapshot
+from workers.engines.report import Report, Snapshot, UnusableSnapshot
 from workers.experiments.reading import FinalNetwork
 from workers.models import model_of
+from workers.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +38,17 @@ CHECKPOINT_INTERVAL = 1.0
 _CHECKPOINT_SHARE = 20
 # Seconds that a worker that is to end takes for checkpoints; its supervisor waits for four.
 _LAST_CHECKPOINTS = 2.0
+_NO_CHECKPOINT = "no checkpoint could be written"
+# In the texts of plain RuntimeErrors, by torch on the CPU and by CUDA's libraries.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Thrift:
     """Sees to it that what a worker writes, of all that it has in hand together, takes a small share of its time."""
 
     def __init__(self) -> None:
+        # Where it is told that checkpoints cannot be written.
+        self.outage = Outage(log)
         # Seconds between two writes of a job's progress.
         self.record_interval = RECORD_INTERVAL
         self._free_at = 0.0
@@ -71,8 +79,12 @@ class Lane:
     Whoever has a Write from it puts that into the store, with those of other lanes, and tells it by `written`.
     """
 
-    def __init__(self, claim: Claim, *, checkpoints: Checkpoints, thrift: Thrift, stop: threading.Event) -> None:
+    def __init__(
+        self, claim: Claim, *, checkpoints: Checkpoints, thrift: Thrift, room: Room, stop: threading.Event
+    ) -> None:
         self.claim = claim
+        # Jobs that are trained at once, this one included.
+        self.company = 1
         # Where it goes on, once it has begun; None for the beginning.
         self.snapshot: Snapshot | None = None
         # What became of it, once it is over.
@@ -85,6 +97,7 @@ class Lane:
         self._written_steps = self._written_to = 0
         self._checkpoints = checkpoints
         self._thrift = thrift
+        self._room = room
         self._stop = stop
         self._recorder = _Recorder(claim)
         self._checkpoint = claim.checkpoint
@@ -92,6 +105,11 @@ class Lane:
         self._reports: Iterator[Report] | None = None
         self._report: Report | None = None
         self._cannot_start: Exception | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether an engine trains it, or has refused to."""
+        return self._reports is not None or self._cannot_start is not None
 
     @property
     def is_over(self) -> bool:
@@ -183,7 +201,13 @@ class Lane:
             return work()
         except JobFailure as error:
             failure: JobFailure = error
+        except UnusableSnapshot as error:
+            return self._begin_anew(f"training cannot go on from its checkpoint: {error}")
         except Exception as error:
+            if _is_out_of_memory(error) and self.company > 1:
+                most = self._room.exceeded(self.claim, self.company)
+                why = f"{self.company} jobs at once needed more memory than {self.claim.device} has"
+                return self._write(turn=HandBack(f"handed back, as {why}; {most} are tried next"))
             if _is_out_of_memory(error):
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
@@ -200,7 +224,6 @@ class Lane:
                 self.snapshot = self._checkpoints.load(claim)
             except UnusableCheckpoint as error:
                 problem = str(error)
-                log.warning("begins anew: %s", error)
         step = self.snapshot.step if self.snapshot is not None else 0
         log.info(
             "attempt %d with %s on %s%s",
@@ -209,12 +232,19 @@ class Lane:
             extra={"engine": claim.engine, "device": claim.device, "step": step},
         )
         if problem is not None:
-            self._checkpoint = None
-            return Write(claim, turn=Restart(f"begins anew, as {problem}"))
+            return self._begin_anew(problem)
         if self.snapshot is not None:
             self._recorder.resume(self.snapshot)
             self._written_to = step
         return None
+
+    def _begin_anew(self, problem: str) -> Write:
+        """Train from the beginning, once an engine is started again, as the checkpoint is of no use."""
+        log.warning("begins anew: %s", problem)
+        self.snapshot = self._checkpoint = self._reports = self._report = None
+        self._recorder = _Recorder(self.claim)
+        self._written_to = 0
+        return Write(self.claim, turn=Restart(f"begins anew, as {problem}"))
 
     def _advance(self) -> Write | None:
         if self._cannot_start is not None:
@@ -255,16 +285,19 @@ class Lane:
             name = self._checkpoints.save(self.claim, self._report.snapshot())
         except OSError as error:
             # Training goes on; if the worker dies, more of it has to be done again.
-            log.warning("no checkpoint could be written: %s", error)
+            self._thrift.outage.failed(_NO_CHECKPOINT, error)
             name = None
+        else:
+            self._thrift.outage.worked(_NO_CHECKPOINT)
         self._thrift.spent(monotonic() - started)
         self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
         return name
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU torch says it in a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 class _Recorder:

@@ -2,9 +2,11 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from time import monotonic
 
-from jobs.errors import StoreUnavailable, WorkerRetired
+from jobs.errors import WorkerRetired
+from jobs.outages import Outage
 from jobs.store import JobStore
 from workers import metrics
 
@@ -18,6 +20,8 @@ _FIRM = 0.7
 _RETRY = 0.05
 # Seconds between two looks at a lease that is waited for.
 _LOOK_INTERVAL = 0.05
+# Seconds that the main thread of a retired worker has to end the process.
+LAST_SECONDS = 2.0
 
 
 class Lease:
@@ -27,8 +31,24 @@ class Lease:
     device hangs loses its lease like one that died.
     """
 
-    def __init__(self, store: JobStore, worker_id: str, *, seconds: float) -> None:
-        """The lease of a worker that has just been registered."""
+    def __init__(
+        self,
+        store: JobStore,
+        worker_id: str,
+        *,
+        seconds: float,
+        outage: Outage | None = None,
+        if_hung: Callable[[], None] | None = None,
+    ) -> None:
+        """The lease of a worker that has just been registered.
+
+        Args:
+            store: where the lease is.
+            worker_id: the incarnation that holds it.
+            seconds: how long it lasts.
+            outage: where failed renewals are told; the worker's other threads may share it.
+            if_hung: called from the lease's thread if this worker is retired and does not `stop` within two seconds.
+        """
         self._store = store
         self._worker_id = worker_id
         self._seconds = seconds
@@ -36,7 +56,10 @@ class Lease:
         self._firm_until = self._got_on + _FIRM * seconds
         self._retired = False
         self._beat_now = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
+        self._if_hung = if_hung
+        self._outage = outage if outage is not None else Outage(log)
+        self._not_renewed = f"the lease of worker {worker_id} is not renewed"
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
@@ -45,7 +68,7 @@ class Lease:
 
     def stop(self) -> None:
         """Renew it no more."""
-        self._closed = True
+        self._closed.set()
         self._beat_now.set()
 
     def got_on(self) -> None:
@@ -70,27 +93,26 @@ class Lease:
 
     def _run(self) -> None:
         pause = self._seconds / _BEATS_PER_LEASE
-        while not self._closed and not self._retired:
+        while not self._closed.is_set() and not self._retired:
             self._beat_now.wait(pause)
             self._beat_now.clear()
-            if self._closed:
+            if self._closed.is_set():
                 return
             pause = self._seconds / _BEATS_PER_LEASE if self._renew() else self._seconds * _RETRY
+        # The main thread learns of it in `ensure`, unless it hangs: in a device, a file system, a call of a library.
+        if self._retired and self._if_hung is not None and not self._closed.wait(LAST_SECONDS):
+            self._if_hung()
 
     def _renew(self) -> bool:
         """Whether the store took it."""
         got_on = self._got_on
         try:
             alive = self._store.renew_lease(self._worker_id, seconds=self._seconds - (monotonic() - got_on))
-        except StoreUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - told of; without this thread, the worker would wait for ever
             metrics.heartbeat_failures.inc()
-            log.warning("the lease of worker %s is not renewed: %s", self._worker_id, error.detail)
+            self._outage.failed(self._not_renewed, error)
             return False
-        except Exception:
-            metrics.heartbeat_failures.inc()
-            # This thread must not end for one defect: without it, the worker would wait for its lease for ever.
-            log.exception("the lease of worker %s is not renewed", self._worker_id)
-            return False
+        self._outage.worked(self._not_renewed)
         self._retired = not alive
         self._firm_until = got_on + _FIRM * self._seconds
         return True

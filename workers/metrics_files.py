@@ -46,7 +46,9 @@ class MetricsServer:
         disable_created_metrics()  # workers have none either
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._folder.name)
-        self._deaths = Counter("costcurve_worker_deaths", "Worker processes that died.", registry=registry)
+        self._deaths = Counter(
+            "costcurve_worker_deaths", "Worker processes that died, hung, or could not be started.", registry=registry
+        )
         try:
             self._server, self._thread = start_http_server(port, host, registry)
         except OSError:

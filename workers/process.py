@@ -7,25 +7,38 @@ import socket
 import threading
 from contextlib import closing
 from ctypes import c_bool
+from functools import partial
 
 from jobs.database import Database
 from jobs.errors import StoreUnavailable, WorkerRetired
 from jobs.lifeline import stop_with_parent
 from jobs.logs import configure_logging
+from jobs.outages import Outage
 from jobs.settings import Settings
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
 from workers.metrics_files import MetricsFile
+from workers.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 
 # The exit code of a worker that lost its lease: it has nothing in hand, and another may take its place at once.
 RETIRED = 3
+# Of one that lost its lease because its main thread hangs: as if it had died.
+HUNG = 4
+# Seconds that a worker's last words may take.
+_LAST_WORDS = 0.5
 
 
 def main(
-    worker_id: str, device: str, settings: Settings, pack: int, ready: c_bool, metrics_file: MetricsFile | None = None
+    worker_id: str,
+    device: str,
+    settings: Settings,
+    pack: int,
+    ready: c_bool,
+    pulse: Pulse,
+    metrics_file: MetricsFile | None = None,
 ) -> None:
     """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached.
 
@@ -35,6 +48,7 @@ def main(
         settings: the settings.
         pack: how many jobs to train at once.
         ready: becomes true once it can train; shared with the supervisor.
+        pulse: beats while this process runs; read by the supervisor.
         metrics_file: where it keeps what it counts, for the supervisor to serve; nowhere if None.
     """
     stop = threading.Event()
@@ -49,6 +63,7 @@ def main(
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stop_with_parent(stop)
+    pulse.start()
     configure_logging(log_format=settings.log_format, level=settings.log_level, worker_id=worker_id)
     if metrics_file is not None:
         metrics_file.use()
@@ -64,6 +79,19 @@ def main(
         code = 1
     # Python's own end would take a second, for torch, and now and then SIGABRT, for threads that are still in C++.
     os._exit(code)
+
+
+def _end_hung(worker_id: str) -> None:
+    """End this process, whose main thread hangs. Called from another thread."""
+
+    def say() -> None:
+        log.critical("worker %s hangs: it was given up and does not end; its process is ended", worker_id)
+
+    # From a thread of its own: the main thread may hang in the middle of a log line, and hold what writing one needs.
+    words = threading.Thread(target=say, name="last-words", daemon=True)
+    words.start()
+    words.join(_LAST_WORDS)
+    os._exit(HUNG)
 
 
 def _work(
@@ -84,6 +112,7 @@ def _work(
     from workers.engines import choice, fused_cpu
     from workers.experiments.mlp import Images, ImageSets
     from workers.lease import Lease
+    from workers.sweeping import CheckpointSweep
     from workers.worker import Worker
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
@@ -116,10 +145,13 @@ def _work(
         engines=choice.available(device),
         lease_seconds=seconds,
     )
-    lease = Lease(store, worker_id, seconds=seconds)
+    outage = Outage(log)  # one for all threads: the first that meets a reason tells it
+    lease = Lease(store, worker_id, seconds=seconds, outage=outage, if_hung=partial(_end_hung, worker_id))
     lease.start()
-    upkeep = Upkeep(store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days)
+    upkeep = Upkeep(store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days, outage=outage)
     upkeep.start()
+    sweep = CheckpointSweep(settings.resolved_checkpoint_dir, store, outage)
+    sweep.start()
     log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
     ready.value = True
     Worker(
@@ -131,7 +163,9 @@ def _work(
         lease=lease,
         stop=stop,
         pack=pack,
+        outage=outage,
     ).run()
     upkeep.stop()
+    sweep.stop()
     lease.stop()
     store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False, by=worker_id)

@@ -1,4 +1,4 @@
-"""The supervisor: one worker process for each device, restarted when it dies, stopped in order."""
+"""The supervisor: one worker process for each device, replaced when it dies or hangs, stopped in order."""
 
 import logging
 import multiprocessing
@@ -12,11 +12,12 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawValue
 from time import monotonic, sleep
 
-from jobs.errors import StoreUnavailable
+from jobs.outages import Outage
 from jobs.settings import Settings
 from jobs.store import JobStore
 from workers import process
 from workers.metrics_files import MetricsServer
+from workers.pulse import Pulse, Silence
 from workers.stopping import StopRequest
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,17 @@ BACKOFF_UNREADY = 30.0
 BACKOFF_READY = 2.0
 # A worker that lived for this many seconds did not die young.
 YOUNG = 60.0
+# Seconds between two looks at the workers' pulse; and before a step of the supervisor that failed is tried again.
+LOOK = 1.0
+# Seconds without a pulse after which a worker is stopped or hangs: a lease, in which it could not renew that lease
+# either, but never less than this.
+SILENCE = 5.0
+# Seconds that a worker may take to become ready. It loads torch, and opens its device, both perhaps over a network.
+START = 300.0
+# Seconds after SIGKILL in which a process ends, unless the kernel itself keeps it.
+KILL = 10.0
+# The same, once this supervisor is to end.
+LAST_KILL = 2.0
 
 # Never fork: a forked CUDA context, or a forked thread pool, does not work.
 _spawn = multiprocessing.get_context("spawn")
@@ -52,6 +64,12 @@ class _Seat:
     backoff: float = BACKOFF
     # Without a lock: a worker may be killed at any moment, with the lock in its hands.
     ready: c_bool = field(default_factory=lambda: RawValue(c_bool, False))
+    # None until the worker is ready: the import of torch holds the interpreter.
+    silence: Silence | None = None
+    pulse: Pulse = field(default_factory=Pulse)
+    # Why, and when, this supervisor killed the worker; None if it did not.
+    killed_for: str | None = None
+    killed_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,57 +111,121 @@ class Supervisor:
         self._metrics = metrics
         self._seats = [_Seat(number, device) for number, device in enumerate(devices)]
         self._unretired: list[_Ended] = []
+        # Worker processes that SIGKILL did not end, as the kernel keeps them in a call.
+        self._undead: list[SpawnProcess] = []
+        self._pulse = Pulse()
+        self._outage = Outage(log)
         self._stop_request = StopRequest()
+
+    @property
+    def leaves_processes(self) -> bool:
+        """Whether a worker process lives that nothing can end; Python would wait for it when it exits."""
+        return any(process.is_alive() for process in self._undead)
 
     def run(self) -> bool:
         """Supervise until told to stop. False: a job may still be held by a worker that is gone."""
         self._stop_request.listen()
-        while not self._stop_request.made:
-            for seat in self._seats:
-                self._attend(seat)
-            self._retire_ended()
-            wait([self._stop_request.descriptor, *self._sentinels()], timeout=self._next_look())
-        return self._stop()
+        try:
+            self._pulse.start()
+            while not self._stop_request.made:
+                try:
+                    self._look()
+                except Exception:
+                    # A defect, or a machine without memory or descriptors: the other workers are still looked after.
+                    log.exception("the supervisor could not look after its workers; it tries again in %.1f s", LOOK)
+                    wait([self._stop_request.descriptor], timeout=LOOK)
+        finally:
+            all_handed_back = self._stop()
+        return all_handed_back
+
+    def _look(self) -> None:
+        """Attend to every seat once, then wait until there is something to do."""
+        for seat in self._seats:
+            self._attend(seat)
+        self._retire_ended()
+        wait([self._stop_request.descriptor, *self._sentinels()], timeout=self._next_look())
 
     def _sentinels(self) -> list[int]:
         return [seat.process.sentinel for seat in self._seats if seat.process is not None]
 
-    def _next_look(self) -> float | None:
+    def _next_look(self) -> float:
         waiting = [seat.not_before - monotonic() for seat in self._seats if seat.process is None]
         if self._unretired:
             waiting.append(RETRY)
-        return max(min(waiting), 0.0) if waiting else None
+        return max(min([LOOK, *waiting]), 0.0)
 
     def _attend(self, seat: _Seat) -> None:
-        """Clear away a dead worker; start one where none is."""
+        """Clear away a dead worker; kill one that hangs; start one where none is."""
         if seat.process is not None and not seat.process.is_alive():
             self._bury(seat, seat.process)
+        elif seat.process is not None:
+            self._watch(seat, seat.process)
         if seat.process is None and monotonic() >= seat.not_before:
+            self._start(seat)
+
+    def _start(self, seat: _Seat) -> None:
+        """Start a worker. One that cannot be started counts as one that died young."""
+        try:
             seat.worker_id = self._prefix + secrets.token_hex(10)
             seat.started = monotonic()
-            seat.ready = RawValue(c_bool, False)
+            seat.ready, seat.pulse = RawValue(c_bool, False), Pulse()
+            seat.silence = seat.killed_for = None
             metrics_file = self._metrics.file(seat.number) if self._metrics is not None else None
-            seat.process = _spawn.Process(
+            worker = _spawn.Process(
                 target=process.main,
-                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready, metrics_file),
+                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready, seat.pulse, metrics_file),
                 name=f"worker-{seat.device}",
             )
-            seat.process.start()
+            worker.start()
+        except Exception as error:  # noqa: BLE001 - mostly an OSError: no descriptors, processes or memory are left
+            if self._metrics is not None:
+                self._metrics.died()
+            why = f"{type(error).__name__}: {error}"
+            log.error("no worker can be started on %s (%s); next try in %.1f s", seat.device, why, seat.backoff)  # noqa: TRY400
+            self._back_off(seat, most=BACKOFF_UNREADY)
+        else:
+            seat.process = worker
+
+    def _watch(self, seat: _Seat, worker: SpawnProcess) -> None:
+        """Kill a worker that does not get ready or has no pulse; give up one that not even that ends."""
+        if seat.killed_for is not None:
+            if monotonic() - seat.killed_at > KILL:
+                log.critical("worker %s (pid %s) was killed and does not end", seat.worker_id, worker.pid)
+                self._undead.append(worker)
+                self._bury(seat, worker)
+            return
+        limit = max(self._settings.lease_seconds, SILENCE)
+        if not seat.ready.value:
+            if monotonic() - seat.started > START:
+                self._kill(seat, worker, f"it was not ready within {START:g} s")
+            return
+        if seat.silence is None:
+            seat.silence = Silence(seat.pulse, self._pulse)
+        if seat.silence.seconds > limit:
+            self._kill(seat, worker, f"it had no pulse for {limit:g} s, as it was stopped or hung")
+
+    def _kill(self, seat: _Seat, worker: SpawnProcess, why: str) -> None:
+        log.error("worker %s (pid %s) is killed: %s", seat.worker_id, worker.pid, why)
+        seat.killed_for, seat.killed_at = why, monotonic()
+        worker.kill()
 
     def _bury(self, seat: _Seat, dead: SpawnProcess) -> None:
         """Give back what a dead worker held, and say when the next may start."""
         seat.process = None
         if dead.exitcode == process.RETIRED:
             return
+        how = seat.killed_for if seat.killed_for is not None else _how(dead.exitcode)
         if monotonic() - seat.started > YOUNG:
             seat.backoff = BACKOFF
-        how = _how(dead.exitcode)
         log.error("worker %s (pid %s) died, %s; another starts in %.1f s", seat.worker_id, dead.pid, how, seat.backoff)
         if self._metrics is not None:
             self._metrics.died()
         self._unretired.append(_Ended(seat.worker_id, f"its worker died ({how})", crashed=True))
+        self._back_off(seat, most=BACKOFF_READY if seat.ready.value else BACKOFF_UNREADY)
+
+    def _back_off(self, seat: _Seat, *, most: float) -> None:
         seat.not_before = monotonic() + seat.backoff
-        seat.backoff = min(2 * seat.backoff, BACKOFF_READY if seat.ready.value else BACKOFF_UNREADY)
+        seat.backoff = min(2 * seat.backoff, most)
 
     def _stop(self) -> bool:
         started = monotonic()
@@ -155,7 +237,10 @@ class Supervisor:
             if worker.is_alive():
                 log.warning("worker %s does not stop in time and is killed", worker_id)
                 worker.kill()
-                worker.join()
+                worker.join(LAST_KILL)
+            if worker.is_alive():
+                log.critical("worker %s (pid %s) was killed and does not end", worker_id, worker.pid)
+                self._undead.append(worker)
             self._unretired.append(_Ended(worker_id, "its worker was told to stop", crashed=False))
         self._retire_ended()
         while self._unretired and monotonic() < started + DEADLINE:
@@ -167,11 +252,14 @@ class Supervisor:
         """Hand back what ended workers held; what the store does not take now is tried again later."""
         left = []
         for ended in self._unretired:
+            what = f"the jobs of worker {ended.worker_id} are not handed back yet"
             try:
                 self._store.retire_worker(ended.worker_id, reason=ended.reason, crashed=ended.crashed)
-            except StoreUnavailable as error:
-                log.warning("the jobs of worker %s are not handed back yet: %s", ended.worker_id, error.detail)
+            except Exception as error:  # noqa: BLE001 - what is not an outage is logged with its traceback
+                self._outage.failed(what, error)
                 left.append(ended)
+            else:
+                self._outage.worked(what)
         self._unretired = left
 
 

@@ -1,5 +1,6 @@
 """One worker: claim → train → report, and nothing else."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -9,8 +10,9 @@ from time import monotonic
 import torch
 
 from jobs import logs
-from jobs.errors import LaneLost
+from jobs.errors import DatasetUnavailable, LaneLost
 from jobs.job import Claim, Request
+from jobs.outages import Outage
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
 from jobs.writes import Write
@@ -24,17 +26,20 @@ from workers.lane import Lane, Thrift
 from workers.lease import Lease
 from workers.loading import Loading
 from workers.patience import Patience
+from workers.room import Room
+
+log = logging.getLogger(__name__)
 
 # Seconds between two looks at an empty queue.
 IDLE_POLL = 0.05
 # Seconds between two looks at what else there is to do while a data set is loaded.
 LOOK_INTERVAL = 0.1
+# Seconds that a data set may take. It is 11 MB, perhaps over a slow line, perhaps from the third source that is tried.
+LOAD_LIMIT = 1800.0
 # Jobs that are written about in one transaction, and bytes of models in it, before the last: more would hold up others
 # who want to write.
 WRITES_AT_ONCE = 256
 MODEL_BYTES_AT_ONCE = 4 << 20
-# Seconds between two looks for what dead workers left in the folder of the checkpoints.
-SWEEP_INTERVAL = 600.0
 
 
 class Worker:
@@ -51,6 +56,7 @@ class Worker:
         lease: Lease,
         stop: threading.Event,
         pack: int = 1,
+        outage: Outage | None = None,
     ) -> None:
         """Prepare a worker.
 
@@ -63,20 +69,20 @@ class Worker:
             lease: the incarnation's, already started.
             stop: once set, the jobs in hand go back to the queue and `run` returns.
             pack: how many jobs of the same shape it trains at once where an engine has them take turns.
+            outage: where it is told that the store is unavailable; the worker's other threads may share it.
         """
         self._store = store
         self._worker_id = worker_id
         self._engines = ["auto", *choice.available(device)]
-        self._choose = partial(choice.chosen, pack=pack)
+        self._room = Room(partial(choice.chosen, pack=pack))
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
         self._checkpoints = checkpoints
         self._lease = lease
-        self._patiently = Patience(stop, lease)
+        self._patiently = Patience(stop, lease, outage if outage is not None else Outage(log))
         self._stop = stop
         self._thrift = Thrift()
-        self._swept_at: float | None = None
 
     def run(self) -> None:
         """Train job after job; returns when told to stop.
@@ -90,7 +96,7 @@ class Worker:
             self._worker_id,
             engines=self._engines,
             devices=self._devices,
-            choose=self._choose,
+            choose=self._room.choose,
         )
         while not self._stop.is_set():
             self._lease.got_on()
@@ -100,17 +106,19 @@ class Worker:
                 metrics.claimed(claims)
                 self._train(claims)
             else:
-                self._sweep()
                 self._stop.wait(IDLE_POLL)
 
     def _train(self, claims: Sequence[Claim]) -> None:
         """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
-        lanes = [Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, stop=self._stop) for claim in claims]
+        lanes = [
+            Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, room=self._room, stop=self._stop)
+            for claim in claims
+        ]
         with logs.bound(lanes[0].log_fields if len(lanes) == 1 else {"jobs": len(lanes)}):
             lanes = self._round(lanes, Lane.begin)
-            is_started = False
             while lanes:
-                is_started = is_started or self._start(lanes)
+                if unstarted := [lane for lane in lanes if not lane.is_started]:
+                    self._start(unstarted)
                 lanes = self._round(lanes, Lane.advance)
 
     def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
@@ -118,6 +126,7 @@ class Worker:
         writes = []
         for lane in lanes:
             self._lease.ensure(self._stop)
+            lane.company = len(lanes)
             write = step(lane)
             if write is not None:
                 writes.append((lane, write))
@@ -140,15 +149,15 @@ class Worker:
         with metrics.store_write.time():
             return self._store.write(writes)
 
-    def _start(self, lanes: Sequence[Lane]) -> bool:
-        """Have the engine train the lanes. False: not yet, as their data set is still being loaded."""
+    def _start(self, lanes: Sequence[Lane]) -> None:
+        """Have the engine train the lanes, unless their data set is still being loaded."""
         device = torch.device(lanes[0].claim.device)
         images = None
         try:
             if isinstance(lanes[0].claim.spec, MnistSpec):
                 images = self._loaded(device)
                 if images is None:
-                    return False
+                    return
             for engine in {lane.claim.engine for lane in lanes}:
                 company = [lane for lane in lanes if lane.claim.engine == engine]
                 specs, resumes = [lane.claim.spec for lane in company], [lane.snapshot for lane in company]
@@ -160,7 +169,6 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - each of them tells of it
             for lane in lanes:
                 lane.cannot_start(error)
-        return True
 
     def _loaded(self, device: torch.device) -> ImageSets | None:
         """MNIST; None while it is still being loaded."""
@@ -170,12 +178,13 @@ class Worker:
         except FutureTimeout:
             if loading.done():  # the loader's own time ran out
                 raise
+            if self._loads[device].seconds > LOAD_LIMIT:
+                del self._loads[device]  # the next job has it loaded by another thread
+                raise DatasetUnavailable(
+                    f"MNIST was not loaded within {LOAD_LIMIT / 60:g} minutes; COSTCURVE_DATA_DIR, or the cache, may "
+                    "be on a file server that does not answer"
+                ) from None
             return None
-
-    def _sweep(self) -> None:
-        if self._swept_at is None or monotonic() - self._swept_at > SWEEP_INTERVAL:
-            self._patiently(partial(self._checkpoints.sweep, self._store.ended))
-            self._swept_at = monotonic()
 
 
 def _together(writes: Sequence[Write]) -> int:

@@ -74,6 +74,11 @@ class ForUpkeep(OnDatabase):
         with self._database.read() as tx:
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
 
+    def known(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of these jobs that the store has, ended or not."""
+        with self._database.read() as tx:
+            return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).all()
+
     # Parts of a transaction.
 
     def _retire(self, tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:

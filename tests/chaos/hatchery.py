@@ -49,6 +49,7 @@ WRITES = ("claim", "write", "renew_lease", "register_worker", "retire_worker")
 _REPORT_INTERVAL = 0.015
 _CHECKPOINT_INTERVAL = 0.02
 _BEAT_INTERVAL = 0.05
+_SWEEP_INTERVAL = 0.2
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _be(life: Life, images: "ImageSets") -> None:
 
 def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event) -> None:
     """What workers/process.py does."""
-    from workers import lane, lease, worker
+    from workers import lane, lease, sweeping, worker
     from workers.checkpoints import Checkpoints
 
     worker.REPORT_INTERVAL = _REPORT_INTERVAL * life.pack
@@ -190,6 +191,7 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
     lane.CHECKPOINT_INTERVAL = _CHECKPOINT_INTERVAL
     lane._CHECKPOINT_SHARE = 0
     lease._BEATS_PER_LEASE = LEASE_SECONDS / _BEAT_INTERVAL
+    sweeping.INTERVAL = _SWEEP_INTERVAL
 
     store = trap.set_in_store(Database(life.database_url))
     if life.ask is not None:
@@ -197,6 +199,7 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
     store.register_worker(life.worker_id, host="hatchery", pid=os.getpid(), device="cpu", engines=["autograd"])
     held = lease.Lease(store, life.worker_id, seconds=LEASE_SECONDS)
     held.start()
+    sweeping.CheckpointSweep(life.checkpoints, store).start()
     log.info("worker %s: %s, %s", life.worker_id, life.crash, life.ask)
     worker.Worker(
         store,

@@ -8,6 +8,7 @@ from tests.chaos import (
     crash_points,
     frozen_workers,
     full_disk,
+    hung_workers,
     killed_services,
     killed_workers,
     lost_acknowledgements,
@@ -110,8 +111,17 @@ SCENARIOS: Mapping[str, Scenario] = {
         full=20 * len(crash_points.POINTS),
         short=8,
     ),
+    "hung-workers": Scenario(
+        "workers hang for good, stopped by SIGSTOP, or in a file system that does not answer: each is ended and "
+        "replaced, 0 lost, 0 done twice",
+        hung_workers.hangs,
+        full=60,
+        short=2,
+        environment={"COSTCURVE_LEASE_SECONDS": "4"},
+    ),
     "frozen-workers": Scenario(
-        "SIGSTOP a worker for three leases while another finishes its job, then SIGCONT: 0 stale writes accepted",
+        "SIGSTOP a worker, and its supervisor, for three leases while another finishes its job, then SIGCONT: 0 stale "
+        "writes accepted",
         frozen_workers.freezes,
         full=100,
         short=1,

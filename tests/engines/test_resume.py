@@ -1,7 +1,11 @@
 """Going on from a snapshot: wherever a training was interrupted, it ends with the bits of one left alone."""
 
 import dataclasses
+import re
+import resource
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.autograd import train_neuron
 from workers.engines.neuron_pack import train_pack
 from workers.engines.profile import exec_profile
+from workers.engines.report import UnusableSnapshot
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(
@@ -107,8 +112,26 @@ def saved(checkpoints: Checkpoints, claim: Claim, images) -> Claim:
 def test_a_checkpoint_is_a_file_of_its_own_and_nothing_half_written_stays_beside_it(images, tmp_path):
     claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
 
-    assert claim.checkpoint == "job_1/7-0-1.safetensors"
-    assert [path.name for path in (tmp_path / "job_1").iterdir()] == ["7-0-1.safetensors"]
+    assert re.fullmatch(r"job_1/7-0-1-[0-9a-f]{16}\.safetensors", claim.checkpoint)
+    assert [path.name for path in (tmp_path / "job_1").iterdir()] == [claim.checkpoint.partition("/")[2]]
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """As on a full disk: what is written beyond that raises an OSError, after a part of it was written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_that_could_not_be_written_leaves_no_part_of_it(images, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    with files_of_at_most(50_000), pytest.raises(OSError, match="too large"):
+        saved(checkpoints, claim_of(NETWORK), images)
+
+    assert list(tmp_path.rglob("*.*")) == []
+    assert checkpoints.load(saved(checkpoints, claim_of(NETWORK), images)).step == 1
 
 
 @pytest.mark.parametrize(
@@ -127,19 +150,74 @@ def test_a_checkpoint_from_which_other_bits_would_follow_is_not_used(images, tmp
 
 
 @pytest.mark.parametrize("length", [0, 7, 1000])
-def test_a_damaged_checkpoint_is_not_used(images, tmp_path, length):
+@pytest.mark.parametrize("checksum", [True, False])
+def test_a_damaged_checkpoint_is_not_used(images, tmp_path, length, checksum):
     claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
+    if not checksum:
+        claim = as_before_checksums(tmp_path, claim)
     path = tmp_path / claim.checkpoint
     path.write_bytes(path.read_bytes()[:length])
 
-    with pytest.raises(UnusableCheckpoint, match="cannot be read"):
+    with pytest.raises(UnusableCheckpoint, match="damaged" if checksum else "cannot be read"):
         Checkpoints(tmp_path).load(claim)
 
 
-def test_only_what_is_left_of_jobs_that_have_ended_is_swept_up(images, tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    for job_id in ("job_1", "job_2", "job_of_another_database"):
-        saved(checkpoints, claim_of(NETWORK, job_id=job_id), images)
-    checkpoints.sweep(lambda job_ids: [job_id for job_id in job_ids if job_id == "job_2"])
+def test_a_flipped_bit_is_noticed_wherever_it_is(images, tmp_path):
+    claim = saved(Checkpoints(tmp_path), claim_of(NETWORK), images)
+    path = tmp_path / claim.checkpoint
+    content = path.read_bytes()
+    for place in (*range(0, len(content), 9973), len(content) - 1):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(UnusableCheckpoint, match="damaged"):
+            Checkpoints(tmp_path).load(claim)
+    path.write_bytes(content)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["job_1", "job_of_another_database"]
+    assert Checkpoints(tmp_path).load(claim).step == 1
+
+
+def as_before_checksums(folder: Path, claim: Claim) -> Claim:
+    """The same checkpoint, named as the version before this one did."""
+    name = re.sub("-[0-9a-f]{16}", "", claim.checkpoint)
+    (folder / claim.checkpoint).rename(folder / name)
+    return dataclasses.replace(claim, checkpoint=name)
+
+
+def test_a_checkpoint_of_the_version_without_checksums_is_used(images, tmp_path):
+    claim = as_before_checksums(tmp_path, saved(Checkpoints(tmp_path), claim_of(NETWORK), images))
+
+    assert claim.checkpoint == "job_1/7-0-1.safetensors"
+    assert Checkpoints(tmp_path).load(claim).step == 1
+
+
+def without(snapshot, name):
+    return dataclasses.replace(snapshot, tensors={key: each for key, each in snapshot.tensors.items() if key != name})
+
+
+def reshaped(snapshot, name):
+    return dataclasses.replace(snapshot, tensors={**snapshot.tensors, name: snapshot.tensors[name].new_zeros(1, 1, 1)})
+
+
+@pytest.mark.parametrize("spoil", [without, reshaped])
+@pytest.mark.parametrize("name", ["weights.1", "biases.2", "points", "cost_sum", "open_costs"])
+def test_a_network_does_not_go_on_from_tensors_that_are_not_its_own(images, spoil, name):
+    report = next(reference(NETWORK, images, report_interval=0.0))
+
+    with pytest.raises(UnusableSnapshot, match=name):
+        next(reference(NETWORK, images, resume=spoil(report.snapshot(), name)))
+
+
+@pytest.mark.parametrize("spoil", [without, reshaped])
+def test_tensors_that_are_not_its_own_fail_one_lane_of_a_pack_and_no_other(spoil):
+    def first(lane):
+        return next(lane).snapshot()
+
+    specs = [NEURON.model_copy(update={"epochs": 5000, "seed": seed}) for seed in range(3)]
+    snapshots = [first(lane) for lane in train_pack(specs, device=CPU, report_interval=0.0)]
+    snapshots[1] = spoil(snapshots[1], "weight")
+    before, spoilt, behind = train_pack(specs, device=CPU, resumes=snapshots)
+
+    assert [list(lane)[-1].step for lane in (before, behind)] == [5000, 5000]
+    with pytest.raises(UnusableSnapshot, match="weight"):
+        next(spoilt)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -160,6 +161,76 @@ def test_a_defect_of_a_program_fails_its_jobs_and_not_the_worker(crew, submit, m
         assert {crew.ended(job).error.code for job in jobs} == {WorkerError.code}
 
     assert crew.ended(submit(SHORT)).status is JobStatus.SUCCEEDED
+
+
+class Device:
+    """One that has memory for this many neurons at once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.packs: list[int] = []
+
+    def train_pack(self, specs, **given):
+        self.packs.append(len(specs))
+        if len(specs) > self.room:
+            torch.empty(10**15)
+        return train_pack(specs, **given)
+
+
+train_pack = neuron_pack.train_pack
+
+
+def test_a_pack_that_needs_too_much_memory_is_halved_until_it_fits(crew, submit, monkeypatch):
+    device = Device(room=8)
+    monkeypatch.setattr(neuron_pack, "train_pack", device.train_pack)
+    jobs = [submit({**SHORT, "seed": seed}) for seed in range(20)]
+    crew.start()
+    ended = [crew.ended(job) for job in jobs]
+
+    assert {(job.status, job.attempt) for job in ended} == {(JobStatus.SUCCEEDED, 1)}
+    assert device.packs == [20, 10, 5, 5, 5, 5]
+    [why] = {event.why for event in crew.store.events(jobs[0].id) if "memory" in event.why and "20" in event.why}
+    assert why == "handed back, as 20 jobs at once needed more memory than cpu has; 10 are tried next"
+    assert curve(crew.store, jobs[-1]) == expected(jobs[-1].spec)
+
+
+def test_only_a_job_that_is_alone_fails_of_too_little_memory(crew, submit, monkeypatch):
+    device = Device(room=0)
+    monkeypatch.setattr(neuron_pack, "train_pack", device.train_pack)
+    jobs = [submit({**SHORT, "seed": seed}) for seed in range(3)]
+    crew.start()
+
+    assert {crew.ended(job).error.code for job in jobs} == {"out_of_memory"}
+    assert device.packs == [3, 1, 1, 1]
+
+
+def test_a_lane_whose_checkpoint_has_other_tensors_begins_anew_and_its_neighbours_go_on(crew, submit, monkeypatch):
+    monkeypatch.setattr(worker, "REPORT_INTERVAL", 0.01)
+    monkeypatch.setattr(lane, "CHECKPOINT_INTERVAL", 0.0)
+    jobs = [submit({**SHORT, "epochs": 20_000, "seed": seed}) for seed in range(3)]
+    crew.start()
+    until(lambda: crew.is_training(jobs[0]), bool)
+    crew.stop()
+    load, spoilt = crew.checkpoints.load, jobs[1].id
+
+    def without_weight(claim):
+        snapshot = load(claim)
+        if claim.job_id != spoilt:
+            return snapshot
+        return replace(snapshot, tensors={"bias": snapshot.tensors["bias"]})
+
+    monkeypatch.setattr(crew.checkpoints, "load", without_weight)
+    crew.start()
+
+    for job in jobs:
+        assert crew.ended(job).status is JobStatus.SUCCEEDED
+        assert curve(crew.store, job) == expected(job.spec)
+        anew = [event.why for event in crew.store.events(job.id) if "begins anew" in event.why]
+        assert anew == (
+            ["begins anew, as training cannot go on from its checkpoint: it has no tensor weight"]
+            if job.id == spoilt
+            else []
+        )
 
 
 def test_checkpoints_of_many_lanes_take_a_small_share_of_the_time(monkeypatch):

@@ -111,6 +111,19 @@ def test_a_data_set_that_could_not_be_loaded_is_asked_for_again_by_the_next_job(
     assert bench.ended(submit(NETWORK)).status is JobStatus.SUCCEEDED
 
 
+def test_a_load_that_hangs_fails_its_job_and_holds_up_no_other(bench, submit, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "LOAD_LIMIT", 0.5)
+        failed = bench.ended(submit(NETWORK))
+    assert (failed.error.code, bench.loads) == ("dataset_unavailable", 1)
+    assert bench.ended(submit()).status is JobStatus.SUCCEEDED
+
+    job = submit(NETWORK)
+    until(lambda: bench.loads, lambda loads: loads == 2)
+    bench.may_load.set()
+    assert bench.ended(job).status is JobStatus.SUCCEEDED
+
+
 def _too_much(*_: object, **__: object) -> Iterator[object]:
     yield torch.empty(10**15)
 

@@ -5,8 +5,10 @@ import threading
 from jobs.curves import Curve
 from tests.unit.reports import mnist_result, points, steps
 from workers.checkpoints import Checkpoints
+from workers.engines import choice
 from workers.engines.report import Report
 from workers.lane import Lane, Thrift
+from workers.room import Room
 
 
 def test_whatever_an_engine_has_reported_is_written_epochs_and_steps_and_once(store, submit, claim, tmp_path):
@@ -18,7 +20,9 @@ def test_whatever_an_engine_has_reported_is_written_epochs_and_steps_and_once(st
         Report(step=750, epoch=3, curve=points(2, 0.25), steps=steps(5, 4.0, 3.0, 2.0), result=mnist_result(9000)),
     ]
     thrift = Thrift()
-    lane = Lane(claim(), checkpoints=Checkpoints(tmp_path), thrift=thrift, stop=threading.Event())
+    lane = Lane(
+        claim(), checkpoints=Checkpoints(tmp_path), thrift=thrift, room=Room(choice.chosen), stop=threading.Event()
+    )
     lane.begin()
     lane.start(iter(reports))
     for interval in (60.0, 0.0, 60.0, 60.0):  # the second report is written at once, with what came before

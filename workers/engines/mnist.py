@@ -13,11 +13,11 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from jobs.curves import Curve, metrics_of
+from jobs.curves import STEPS_A_POINT, Curve, metrics_of
 from jobs.errors import Diverged
 from jobs.job import MnistResult
 from jobs.spec import MnistSpec
-from workers.engines.report import Report, Snapshot, copied, ensure_finite, restore
+from workers.engines.report import Report, Snapshot, copied, ensure_finite, kept_tensor, restore
 from workers.engines.step_costs import StepCosts
 from workers.experiments.diagnosis import diagnosed_images
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, weights_sha256
@@ -204,8 +204,10 @@ class _Course:
             self._started -= resume.seconds
             self._step = resume.step
             restore(self._parameters(), resume)
+            kept_tensor(resume, "cost_sum", ())
+            kept_tensor(resume, "open_costs", (resume.step % STEPS_A_POINT,))
             self._costs.resume(resume.step, resume.tensors)
-            rows: list[list[float]] = resume.tensors["points"].tolist()
+            rows: list[list[float]] = kept_tensor(resume, "points", (resume.epoch, len(self._metrics))).tolist()
             self.points = [dict(zip(self._metrics, row, strict=True)) for row in rows]
 
     def train_epoch(self, epoch: int) -> Generator[Report | Train, None, float]:

@@ -22,7 +22,15 @@ from jobs.curves import NEURON_METRICS, Curve, may_be_infinite
 from jobs.errors import Diverged
 from jobs.job import NeuronResult
 from jobs.spec import NeuronSpec
-from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite
+from workers.engines.report import (
+    REPORT_INTERVAL,
+    Report,
+    Snapshot,
+    UnusableSnapshot,
+    copied,
+    ensure_finite,
+    kept_tensor,
+)
 from workers.experiments.inits import initial_layers
 from workers.experiments.losses import costs
 
@@ -92,7 +100,7 @@ class _Lane(Iterator[Report]):
         self._step = resume.step if resume is not None else 0
         self._seconds_before = resume.seconds if resume is not None else 0.0
         self._waiting: deque[tuple[_Chunk, int]] = deque()
-        self._error: Diverged | None = None
+        self._error: Exception | None = None
         # Points that the program has still to train; the first is where the lane starts.
         self.points_left = spec.epochs + 1 - self._step
 
@@ -115,6 +123,11 @@ class _Lane(Iterator[Report]):
         """Train this lane no more."""
         self.points_left = 0
         self._waiting.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Train this lane no more; it raises the error when it is asked for a report."""
+        self.close()
+        self._error = error
 
     def _report(self, chunk: _Chunk, place: int) -> Report:
         first, last = self._step, self.spec.epochs
@@ -148,8 +161,7 @@ class _Lane(Iterator[Report]):
             try:
                 ensure_finite(point, where=f"after {curve.start + number} updates")
             except Diverged as error:
-                self.close()
-                self._error = error
+                self.fail(error)
                 return Curve(curve.start, {metric: values[:number] for metric, values in curve.series.items()})
         return None
 
@@ -170,7 +182,14 @@ class _Program:
         """The lanes of a program of their own."""
         program = cls(device, report_interval)
         lanes = [_Lane(program, spec, resume) for spec, resume in given]
-        program._place(lanes, [_initial_state(spec, resume) for spec, resume in given])
+        states = []
+        for lane, (spec, resume) in zip(lanes, given, strict=True):
+            try:
+                states.append(_initial_state(spec, resume))
+            except UnusableSnapshot as error:  # it is no other lane's
+                lane.fail(error)
+                states.append((0.0, 0.0))
+        program._place(lanes, states)
         return lanes
 
     @torch.no_grad()
@@ -266,9 +285,9 @@ class _Program:
 
 
 def _initial_state(spec: NeuronSpec, resume: Snapshot | None) -> tuple[float, float]:
-    """Weight and bias."""
+    """Weight and bias. Raises UnusableSnapshot."""
     if resume is not None:
-        return resume.tensors["weight"].item(), resume.tensors["bias"].item()
+        return kept_tensor(resume, "weight", (1, 1)).item(), kept_tensor(resume, "bias", (1,)).item()
     layer = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)[0]
     return layer.weights.item(), layer.biases.item()
 

@@ -16,6 +16,10 @@ from workers.experiments.reading import FinalNetwork
 REPORT_INTERVAL = 0.15
 
 
+class UnusableSnapshot(Exception):
+    """The snapshot's tensors are not those of the training that is to go on from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A training's whole state between two steps; an engine that is given it goes on as if it had never stopped.
@@ -65,6 +69,16 @@ def copied(step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor])
 
 @torch.no_grad()
 def restore(tensors: Mapping[str, Tensor], snapshot: Snapshot) -> None:
-    """Bring the tensors into the snapshot's state."""
+    """Bring the tensors into the snapshot's state. Raises UnusableSnapshot."""
     for name, tensor in tensors.items():
-        tensor.copy_(snapshot.tensors[name])
+        tensor.copy_(kept_tensor(snapshot, name, tuple(tensor.shape)))
+
+
+def kept_tensor(snapshot: Snapshot, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
+    """Return a tensor of the snapshot. Raises UnusableSnapshot if there is none of this name and shape."""
+    found = snapshot.tensors.get(name)
+    if found is None:
+        raise UnusableSnapshot(f"it has no tensor {name}")
+    if shape is not None and tuple(found.shape) != shape:
+        raise UnusableSnapshot(f"its tensor {name} has the shape {tuple(found.shape)}, and not {shape}")
+    return found

@@ -14,6 +14,7 @@ from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.lifeline import stop_with_parent
 from jobs.logs import configure_logging
+from jobs.outages import Outage
 from jobs.settings import Settings
 from jobs.store import JobStore
 from workers.devices import served_by
@@ -37,6 +38,7 @@ BACKOFF = 0.5
 BACKOFF_MAX = 30.0
 # A worker that lived for this many seconds did not die young.
 YOUNG = 60.0
+_NO_QUEUE = "nothing is known of the queue"
 
 
 @dataclass
@@ -85,6 +87,7 @@ class _Fleet:
         self._settings = settings
         self._options = options
         self._seats: list[_Seat] = []
+        self._outage = Outage(log)
         self._idleness = Idleness(options.idle_seconds)
         self._backoff = BACKOFF
         self._not_before = 0.0
@@ -142,8 +145,9 @@ class _Fleet:
         try:
             load = self._store.load(devices=served_by("cuda:0" if capacity.has_gpu else "cpu"), limit=most)
         except StoreUnavailable as error:
-            log.warning("nothing is known of the queue: %s", error.detail)
+            self._outage.failed(_NO_QUEUE, error)
             return
+        self._outage.worked(_NO_QUEUE)
         for seat in self._staying():
             if seat.has_gpu != capacity.has_gpu:  # GPUs have come, or gone
                 self._let_go(seat)

@@ -39,7 +39,13 @@ class Keeper:
         while not self._stop_request.made:
             started = monotonic()
             process = _spawn.Process(target=driver.main, args=(self._settings, self._options), name="fleet")
-            process.start()
+            try:
+                process.start()
+            except OSError as error:  # no descriptors, processes or memory are left
+                log.error("the fleet's driver cannot be started (%s); next try in %.1f s", error, backoff)  # noqa: TRY400
+                wait([self._stop_request.descriptor], timeout=backoff)
+                backoff = min(2 * backoff, BACKOFF_MAX)
+                continue
             wait([self._stop_request.descriptor, process.sentinel])
             if self._stop_request.made:
                 process.terminate()
