@@ -1,7 +1,7 @@
-"""How jobs get into the queue: their rows, their tags, their first events; for one job and for thousands alike."""
+"""How jobs get into the queue: their rows and their first events; for one job and for thousands alike."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -10,7 +10,7 @@ from jobs import numbering, queue
 from jobs.lifecycle import JobStatus
 from jobs.spec import spec_hash
 from jobs.submission import Submission
-from jobs.tables import job_tags, jobs
+from jobs.tables import jobs
 from jobs.transitions import Cause, event, write_events
 
 Values = dict[str, Any]
@@ -21,7 +21,7 @@ def job_values(submission: Submission, **origin: Any) -> Values:
 
     Args:
         submission: what its client wants.
-        origin: where it comes from, if not from its client alone: `parent_id`, or `sweep_id`, `cell` and `repeat`.
+        origin: where it comes from, if not from its client alone: `parent_id`, or what a sweep says.
     """
     spec = submission.spec
     return {
@@ -45,22 +45,12 @@ def job_values(submission: Submission, **origin: Any) -> Values:
     }
 
 
-def enqueue(
-    tx: Connection, values: Sequence[Values], cause: Cause, *, priority: int, tags: Mapping[str, str]
-) -> Sequence[int]:
-    """Queue jobs that have the priority and the tags in common, in this order. Returns their pks."""
+def enqueue(tx: Connection, values: Sequence[Values], cause: Cause, *, priority: int) -> Sequence[int]:
+    """Queue jobs of one priority, in this order. Returns their pks."""
     numbering.announce(tx)
     moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
     tx.execute(insert(jobs), [{**each, **moment} for each in values])
     # Asked for afterwards: to have them returned by the insertion takes longer than all the rest.
     pks = tx.scalars(select(jobs.c.pk).where(jobs.c.id.in_([each["id"] for each in values])).order_by(jobs.c.pk)).all()
-    give_tags(tx, pks, tags)
     write_events(tx, [event(pk, cause, source=None, target=JobStatus.QUEUED) for pk in pks])
     return pks
-
-
-def give_tags(tx: Connection, job_pks: Sequence[int], tags: Mapping[str, str]) -> None:
-    """Give jobs these tags; they have none yet."""
-    if tags:
-        rows = [{"job_pk": pk, "key": key, "value": value} for pk in job_pks for key, value in tags.items()]
-        tx.execute(insert(job_tags), rows)

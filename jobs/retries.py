@@ -25,7 +25,7 @@ def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
         max_runtime_seconds=sweep.max_runtime_seconds,
     )
     place = {"sweep_id": row.sweep_id, "cell": row.cell, "repeat": row.repeat}
-    return job_values(submission, parent_id=row.id, **place)
+    return job_values(submission, parent_id=row.id, inherits_tags=True, **place)
 
 
 def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], cause: Cause) -> None:

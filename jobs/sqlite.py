@@ -39,6 +39,8 @@ def open_sqlite(url: str, *, patience: float) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        # Or no table could be made anew, as some migrations do, while a view reads it.
+        connection.execute("PRAGMA legacy_alter_table = ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

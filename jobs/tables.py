@@ -102,6 +102,8 @@ jobs = Table(
     Column("repeat", Integer),
     # A newer job has been queued in its place. True if, and only if, its sweep has one of the same cell and repeat.
     Column("superseded", Boolean, nullable=False, server_default=false()),
+    # It has the tags of its sweep, and none of its own.
+    Column("inherits_tags", Boolean, nullable=False, server_default=false()),
     Column("requested_engine", String(16), nullable=False),
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
@@ -157,14 +159,28 @@ sweeps = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-job_tags = Table(
-    "job_tags",
+# Tags that all jobs of a sweep have, but for those to which a client has given tags of their own.
+sweep_tags = Table(
+    "sweep_tags",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(256), nullable=False),
+    Index("ix_sweep_tags_key", "key", "value"),
+)
+
+# Tags that were given to one job.
+own_tags = Table(
+    "own_tags",
     metadata,
     Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
     Column("key", String(64), primary_key=True),
     Column("value", String(256), nullable=False),
-    Index("ix_job_tags_key", "key", "value"),
+    Index("ix_own_tags_key", "key", "value"),
 )
+
+# A view, for reading: the tags of every job, wherever they are stored.
+job_tags = Table("job_tags", MetaData(), Column("job_pk", Key), Column("key", String(64)), Column("value", String(256)))
 
 # What a client calls a submission of its own, so that it can be repeated safely.
 idempotency_keys = Table(

@@ -11,7 +11,7 @@ from jobs import idempotency, leases, numbering, queue
 from jobs.clones import cloned
 from jobs.curve_runs import CurvePage, read_curve
 from jobs.curves import Granularity
-from jobs.enqueue import enqueue, give_tags, job_values
+from jobs.enqueue import enqueue, job_values
 from jobs.errors import InvalidTransition, JobNotFound
 from jobs.job import Event, Job, WorkerInfo
 from jobs.lifecycle import JobStatus
@@ -22,6 +22,7 @@ from jobs.store.base import OnDatabase, sought
 from jobs.store.sweeps import after_deletion, lock_sweeps
 from jobs.submission import Clone, JobChanges, Submission
 from jobs.tables import events, job_tags, jobs
+from jobs.tags import give_tags, replace_tags
 from jobs.transitions import cancel_all, change, move, request_all
 
 # What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
@@ -78,7 +79,8 @@ class ForClients(OnDatabase):
             why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
             cause = self._by_client(tx, why)
             values = job_values(submission, parent_id=parent_id)
-            [pk] = enqueue(tx, [values], cause, priority=submission.priority, tags=submission.tags)
+            [pk] = enqueue(tx, [values], cause, priority=submission.priority)
+            give_tags(tx, pk, submission.tags)
             if key is not None:
                 idempotency.remember(tx, key, sent, submission, job_pk=pk, now=cause.at)
             row = self._row(tx, values["id"])
@@ -171,8 +173,7 @@ class ForClients(OnDatabase):
         with self._database.write() as tx:
             row = self._row(tx, job_id, lock=True)
             if "tags" in given:
-                tx.execute(delete(job_tags).where(job_tags.c.job_pk == row.pk))
-                give_tags(tx, [row.pk], given.pop("tags"))
+                given |= replace_tags(tx, row.pk, given.pop("tags"))
             if "priority" in given:
                 given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
             if changes.model_fields_set:

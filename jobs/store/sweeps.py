@@ -17,6 +17,7 @@ from jobs.retries import retry_values, revive, supersede
 from jobs.store.base import OnDatabase, sought
 from jobs.sweeps import PlannedJob, Sweep, SweepSubmission, planned
 from jobs.tables import jobs, sweeps
+from jobs.tags import share_tags
 from jobs.transitions import cancel_all
 
 _ENDED = tuple(status for status in JobStatus if status.is_terminal)
@@ -53,7 +54,10 @@ class ForSweeps(OnDatabase):
     ) -> SubmittedSweep:
         sweep_id, sent = "swp_" + secrets.token_hex(10), submission.model_dump(mode="json")
         # Outside the transaction: nobody has to wait for it.
-        values = [job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat) for job in jobs_of_it]
+        values = [
+            job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
+            for job in jobs_of_it
+        ]
         with self._database.write() as tx:
             if key is not None and (first := _first_answer(tx, key, sent)) is not None:
                 return SubmittedSweep(first, replayed=True)
@@ -63,7 +67,8 @@ class ForSweeps(OnDatabase):
                     id=sweep_id, name=submission.name, submission=sent, idempotency_key=key, created_at=cause.at
                 )
             )
-            enqueue(tx, values, cause, priority=submission.priority, tags=submission.tags)
+            share_tags(tx, sweep_id, submission.tags)
+            enqueue(tx, values, cause, priority=submission.priority)
             return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
 
     def sweep(self, sweep_id: str) -> Sweep:
@@ -115,8 +120,10 @@ class ForSweeps(OnDatabase):
             SweepNotFound: there is no such sweep.
         """
         with self._database.write() as tx:
+            # As those who delete jobs of a sweep do: first the sweep, then its jobs by pk, so that no two wait for each
+            # other. Of two who retry at once, the second finds the jobs superseded.
+            tx.execute(select(sweeps.c.pk).where(sweeps.c.id == sought(sweep_id)).with_for_update())
             submission = self._sweep(tx, sweep_id).submission
-            # Locked: of two who retry at once, the second finds them superseded.
             failed = tx.execute(
                 select(jobs)
                 .where(jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.status == JobStatus.FAILED)
@@ -126,7 +133,8 @@ class ForSweeps(OnDatabase):
             if failed:
                 cause = self._by_client(tx, f"submitted by a retry of the sweep {sweep_id}")
                 values = [retry_values(row, submission) for row in failed]
-                enqueue(tx, values, cause, priority=submission.priority, tags=submission.tags)
+                share_tags(tx, sweep_id, submission.tags)
+                enqueue(tx, values, cause, priority=submission.priority)
                 supersede(tx, failed, [each["id"] for each in values], cause)
             return self._sweep(tx, sweep_id)
 

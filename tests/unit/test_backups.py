@@ -63,7 +63,7 @@ def lived_in(store, submit, claim, worker):
     finish(store, claim(), RESULT)
     submit()
     hand_back(store, claim(), reason="no time")
-    sweep = {"spec": NEURON, "grid": {"learning_rate": [0.1, 0.3]}, "repeats": 2}
+    sweep = {"spec": NEURON, "grid": {"learning_rate": [0.1, 0.3]}, "repeats": 2, "tags": {"of": "the sweep"}}
     store.submit_sweep(SweepSubmission.model_validate(sweep))
     store.retire_worker(worker, reason="its day is over", crashed=False)
     return store
@@ -158,7 +158,7 @@ def test_a_restore_that_fails_has_changed_nothing(lived_in, other, tmp_path):
     file = tmp_path / "backup.db"
     back_up(lived_in._database, file)
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("UPDATE job_tags SET job_pk = 999")  # foreign keys are not enforced here
+        connection.execute("UPDATE own_tags SET job_pk = 999")  # foreign keys are not enforced here
         connection.commit()
 
     with pytest.raises(BackupRefused, match="contradicts itself"):

@@ -9,7 +9,7 @@ from jobs.lifecycle import JobStatus
 from jobs.listing import JobQuery
 from jobs.store import JobStore
 from jobs.submission import JobChanges, Submission
-from jobs.tables import attempts, curve_runs, events, idempotency_keys, job_tags, jobs, workers
+from jobs.tables import attempts, curve_runs, events, idempotency_keys, jobs, own_tags, workers
 from tests.unit.reports import RESULT, points, progress
 from tests.unit.writing import confirm_cancel, fail, finish, hand_back, record, restart
 
@@ -144,7 +144,7 @@ def test_a_deleted_job_is_gone_with_all_that_refers_to_it(store, claim, opened):
     store.delete(job.id)
 
     with opened().read() as tx:
-        for table in (jobs, job_tags, idempotency_keys, attempts, events, curve_runs):
+        for table in (jobs, own_tags, idempotency_keys, attempts, events, curve_runs):
             assert tx.scalar(select(func.count()).select_from(table)) == 0
     for look in (store.get, store.events, store.delete, lambda job_id: store.curve(job_id, limit=1)):
         with pytest.raises(JobNotFound):
