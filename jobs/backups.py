@@ -18,8 +18,10 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
 from jobs.database import Database
-from jobs.store import JobStore
+from jobs.store.base import clock_of
+from jobs.store.upkeep import retire
 from jobs.tables import metadata, workers
+from jobs.transitions import Cause
 
 # Rows that are in memory at a time: few of those that hold models and curves.
 _ROWS, _LARGE_ROWS = 500, 16
@@ -73,20 +75,20 @@ def restore(file: Path, database: Database) -> dict[str, int]:
     """
     if unknown := database.unknown_migrations():
         raise BackupRefused(f"a newer version has migrated the database ({', '.join(unknown)}); restore with that one")
-    with _opened_copy(file) as backup, backup.read() as source:
-        with database.write() as into:
-            if into.dialect.name == "postgresql":
-                into.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
-            _ensure_empty(into)
-            try:
-                counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
-            except IntegrityError as error:
-                raise BackupRefused(f"the backup contradicts itself or what is there: {error.orig}") from error
-            if into.dialect.name == "postgresql":
-                _advance_sequences(into)
-        store = JobStore(database)
+    with _opened_copy(file) as backup, backup.read() as source, database.write() as into:
+        if into.dialect.name == "postgresql":
+            into.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
+        _ensure_empty(into)
+        try:
+            counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
+        except IntegrityError as error:
+            raise BackupRefused(f"the backup contradicts itself or what is there: {error.orig}") from error
+        if into.dialect.name == "postgresql":
+            _advance_sequences(into)
+        # In the same transaction, or a service could take them for crashed ones, as they are not heard from.
+        cause = Cause("restore", clock_of(into), "it was restored from a backup")
         for worker_id in source.scalars(select(workers.c.id).where(workers.c.stopped_at.is_(None))):
-            store.retire_worker(worker_id, reason="it was restored from a backup", crashed=False, by="restore")
+            retire(into, worker_id, cause, crashed=False)
     return counts
 
 

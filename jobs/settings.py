@@ -1,5 +1,6 @@
 """Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
 
+from math import nan
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,16 +14,22 @@ from jobs.logs import LogFormat
 
 # How long a worker that is not heard from keeps what it has in hand.
 LEASE_SECONDS = 10.0
+# A hundred years: no moment that a database can hold is further back than this.
+MAX_RETENTION_DAYS = 36_500
 
 
 def _supported_database(url: str) -> str:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is no number
         raise ValueError("is not a database URL, such as sqlite:////var/lib/costcurve/costcurve.db") from error
     backend = parsed.get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
         raise ValueError(f"{backend} is not supported; use a sqlite:/// or postgresql:// URL")
+    if backend == "sqlite" and parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ValueError(f"{parsed.drivername} is not supported; use a sqlite:/// URL, which names no driver")
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ValueError(f"its port must be a whole number from 1 to 65535, not {parsed.port}")
     if backend == "sqlite" and (parsed.database or ":").startswith((":", "file:")):
         raise ValueError("must name a file: service and workers are processes of their own and share it")
     if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
@@ -32,6 +39,25 @@ def _supported_database(url: str) -> str:
 
 def _in_capitals(level: object) -> object:
     return level.upper() if isinstance(level, str) else level
+
+
+def _number(kind: type[int] | type[float], low: float, high: float, *, more_than_low: bool = False) -> BeforeValidator:
+    """Return a validator of numbers in a range; its error says the range and what was given."""
+    wanted = f"a {'whole ' if kind is int else ''}number {'above' if more_than_low else 'from'} {low:g} "
+    wanted += f"{'and at most' if more_than_low else 'to'} {high:g}"
+
+    def checked(given: object) -> float:
+        text = str(given)
+        try:
+            number = kind(text)
+        except ValueError:
+            number = nan
+        # NaN is in no range. Only Python reads underscores and digits of other scripts as numbers.
+        if not low <= number <= high or (more_than_low and number == low) or not text.isascii() or "_" in text:
+            raise ValueError(f"must be {wanted}, not {text!a}")
+        return number
+
+    return BeforeValidator(checked)
 
 
 class Settings(BaseSettings):
@@ -61,15 +87,15 @@ class Settings(BaseSettings):
         description="Folder of the workers' checkpoints; workers of several hosts should share it. "
         "Default: `checkpoints` in the home folder.",
     )
-    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+    lease_seconds: Annotated[float, _number(float, 1, 3600)] = Field(
         default=LEASE_SECONDS,
         description="How long a worker that is not heard from keeps its jobs. The same for all programs on one store.",
     )
-    retention_days: Annotated[float, Field(gt=0)] | None = Field(
+    retention_days: Annotated[float, _number(float, 0, MAX_RETENTION_DAYS, more_than_low=True)] | None = Field(
         default=None, description="Jobs that ended longer ago are deleted, unless they are pinned. Default: never."
     )
 
-    drain_seconds: Annotated[float, Field(ge=0, le=300)] = Field(
+    drain_seconds: Annotated[float, _number(float, 0, 300)] = Field(
         default=0.0,
         description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
     )
@@ -83,7 +109,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
     )
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+    metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
         default=None, description="Port for them, 0 for any that is free. Default: they are not served."
     )
 

@@ -17,7 +17,9 @@ _LOOKS_PER_LEASE = 10
 _BLIND = 0.3
 # Seconds between two looks for jobs whose time of retention is over.
 _PURGE_INTERVAL = 600.0
-_PURGED_AT_ONCE = 500
+# Seconds between two transactions that delete jobs, or as long as the last one took, if that was longer. A writer that
+# waits for SQLite's lock looks for it every 0.1 s, and would otherwise find it taken each time.
+_PURGE_PAUSE = 0.1
 _NO_UPKEEP = "no upkeep now"
 
 
@@ -96,8 +98,14 @@ class Upkeep:
             return
         if self._purged_at is not None and monotonic() - self._purged_at < _PURGE_INTERVAL:
             return
-        while (count := self._store.purge(days=self._retention_days, limit=_PURGED_AT_ONCE)) > 0:
-            log.info("%d jobs were deleted, as they ended more than %g days ago", count, self._retention_days)
-            if self._stop.is_set():
-                return
-        self._purged_at = monotonic()
+        until, deleted = monotonic() + self._interval, 0
+        while not self._stop.is_set() and monotonic() < until:  # the rest has time until workers have been looked after
+            started = monotonic()
+            count = self._store.purge(days=self._retention_days)
+            if count == 0:
+                self._purged_at = monotonic()
+                break
+            deleted += count
+            self._stop.wait(max(monotonic() - started, _PURGE_PAUSE))
+        if deleted:
+            log.info("%d jobs were deleted, as they ended more than %g days ago", deleted, self._retention_days)

@@ -16,6 +16,14 @@ def sought(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def clock_of(tx: Connection) -> datetime:
+    """Return the present moment by the database's own clock, which is the same for all programs."""
+    if tx.dialect.name == "postgresql":
+        moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
+        return moment
+    return datetime.now(UTC)  # SQLite runs in this very process
+
+
 class OnDatabase:
     """Transactions on one database."""
 
@@ -25,12 +33,7 @@ class OnDatabase:
         self._clock = clock
 
     def _now(self, tx: Connection) -> datetime:
-        if self._clock is not None:
-            return self._clock()
-        if tx.dialect.name == "postgresql":
-            moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
-            return moment
-        return datetime.now(UTC)  # SQLite runs in this very process
+        return self._clock() if self._clock is not None else clock_of(tx)
 
     def _by_client(self, tx: Connection, why: str) -> Cause:
         return Cause(CLIENT, self._now(tx), why)
