@@ -134,7 +134,7 @@ class LocalService:
             interruption.pause(_LOOK_SECONDS)
 
     def _start(self, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = ()) -> None:
-        log = 2 if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        log = 2 if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules
                 command,

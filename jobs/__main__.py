@@ -12,6 +12,7 @@ from jobs.backups import BackupRefused, back_up, restore
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.logs import configure_logging
+from jobs.private_files import set_private_umask
 from jobs.settings import Settings, explain
 
 # Seconds between two tries to reach a database that is not there yet.
@@ -34,6 +35,7 @@ def main() -> int:
     restoring = commands.add_parser("restore", help="put what a backup holds into a database that has no jobs yet")
     restoring.add_argument("file", type=Path)
     arguments = parser.parse_args()
+    set_private_umask()
     try:
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
@@ -58,13 +60,17 @@ def main() -> int:
 
 
 def _opened(url: str, *, patience: float) -> Database:
-    """The database, once it can be reached. Raises StoreUnavailable when it could not be for so many seconds."""
+    """Return the database, once it can be reached.
+
+    Raises:
+        StoreUnavailable: it could not be reached for `patience` seconds, or it is no use to wait.
+    """
     deadline, told = monotonic() + patience, ""
     while True:
         try:
             return Database(url)
         except StoreUnavailable as error:
-            if monotonic() + _RETRY > deadline:
+            if error.permanent or monotonic() + _RETRY > deadline:
                 raise
             if error.detail != told:  # once for each reason, not for each try
                 sys.stderr.write(f"waiting for the database: {error.detail}\n")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobs.errors import StoreUnavailable
+from jobs.permanent_errors import is_bad_address, is_forbidden, is_permanent
 from jobs.sqlite import PATIENCE_SECONDS, open_sqlite
 
 # Any number will do, as long as nothing else on the server locks the same one.
@@ -25,18 +26,22 @@ _IDLE_SECONDS = 5.0
 class Database:
     """Connections and transactions. Readers see one consistent state; what writers do is all or nothing."""
 
-    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS) -> None:
-        """Open the database, an SQLite file if need be made, and bring its schema up to date.
+    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS, migrates: bool = True) -> None:
+        """Open the database, make an SQLite file that is missing, and bring its schema up to date.
 
         Args:
             url: an SQLite file, or a PostgreSQL database.
             patience: seconds to wait for a lock, or for a connection, before it counts as unavailable.
+            migrates: False to change nothing: the database must be there and up to date.
 
         Raises:
             StoreUnavailable: it cannot be opened, read or written.
         """
         with _unavailable_if_it_fails():
-            self.engine = (open_sqlite if _is_sqlite(url) else _open_postgresql)(url, patience=patience)
+            if _is_sqlite(url):
+                self.engine = open_sqlite(url, patience=patience, create=migrates)
+            else:
+                self.engine = _open_postgresql(url, patience=patience)
         # Several statements of one reader must see the same state. SQLite's transactions always do.
         self._reading: Engine = self.engine
         if not _is_sqlite(url):
@@ -47,11 +52,15 @@ class Database:
         # What was brought up to date when it was opened, the oldest first.
         self.applied: tuple[str, ...] = ()
         try:
-            if self.missing_migrations():
+            missing = self.missing_migrations()
+            if missing and migrates:
                 self.applied = self._migrate()
         except StoreUnavailable:
             self.close()
             raise
+        if missing and not migrates:
+            self.close()
+            raise StoreUnavailable(f"the database lacks the migrations {', '.join(sorted(missing))}")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -167,11 +176,14 @@ def _unavailable_if_it_fails() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        # Plain, operational and interface errors are the database's trouble, and so is whatever ends a connection; the
-        # others (integrity, …) are our own.
-        if type(error) not in (DatabaseError, OperationalError, InterfaceError) and not error.connection_invalidated:
+        # Plain, operational and interface errors are the database's trouble, and so are a missing permission, a bad
+        # address and all that ends a connection; the others (integrity, …) are our own.
+        plain = type(error) in (DatabaseError, OperationalError, InterfaceError) or error.connection_invalidated
+        misconfigured = is_forbidden(error) or is_bad_address(error)
+        if not plain and not misconfigured:
             raise
         # PostgreSQL's texts have several lines; a client gets one.
-        raise StoreUnavailable(f"the database refused: {' '.join(str(error.orig).split())}") from error
+        text, permanent = " ".join(str(error.orig).split()), misconfigured or is_permanent(error.orig)
+        raise StoreUnavailable(f"the database refused: {text}", permanent=permanent) from error
     except PoolTimeout as error:
         raise StoreUnavailable("the database has been busy for too long") from error

@@ -128,12 +128,13 @@ class Draining(ApiError):
 
 
 class StoreUnavailable(ApiError):
-    """The database cannot be reached or cannot be written."""
+    """The database cannot be reached or cannot be written; `permanent` until a person changes something."""
 
     code, status, title = "store_unavailable", 503, "The job store is unavailable"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, permanent: bool = False) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
+        self.permanent = permanent
 
 
 class JobFailure(Exception):

@@ -21,6 +21,8 @@ LogFormat = Literal["console", "json"]
 # One variable for all of them. structlog's own has one for each, and a pack binds them for each of a thousand lanes.
 _bound: ContextVar[Mapping[str, object]] = ContextVar("costcurve_log_fields", default=MappingProxyType({}))
 _PASSWORD = re.compile(r"(\w://[^/\s:@]*):[^\s@]*@")
+# libpq takes passwords, its own and that of a client's key, from the query of a URL and from a list of settings, too.
+_PARAMETER = re.compile(r"(?i)\b(password|sslpassword)=('(?:\\.|[^'\\])*'|[^\s&'\"]+)")
 
 
 def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO", **fields: object) -> None:
@@ -86,4 +88,4 @@ class _WithoutPasswords(structlog.stdlib.ProcessorFormatter):
     """Whatever a library puts into a message or a traceback: the password of a URL is not shown."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _PASSWORD.sub(r"\1:***@", super().format(record))
+        return _PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", super().format(record)))

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 from jobs.errors import StoreUnavailable
+from jobs.permanent_errors import is_permanent
+from jobs.private_files import keep_from_others, make_private_file, make_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +19,21 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 20.0
 
 
-def open_sqlite(url: str, *, patience: float) -> Engine:
-    """An engine on this file, made when missing, whose transactions wait `patience` seconds for each other.
+def open_sqlite(url: str, *, patience: float, create: bool) -> Engine:
+    """Return an engine on this file, whose transactions wait `patience` seconds for each other.
 
-    Those with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
+    Transactions with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
+    With `create` the file is made if it is missing, and only its owner can read it; otherwise it must exist.
 
     Raises:
         StoreUnavailable: the file, or its folder, cannot be opened or made.
     """
     module = _newest_sqlite()
-    folder = Path(make_url(url).database or "").parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(f"the folder of the database, {folder}, cannot be made: {error}") from error
+    file = Path(make_url(url).database or "")
+    if create:
+        _make(file)
+    elif not file.is_file():
+        raise StoreUnavailable(f"there is no database {file}; a service or a worker makes it when it starts")
     engine = create_engine(url, module=module, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
@@ -50,15 +53,33 @@ def open_sqlite(url: str, *, patience: float) -> Engine:
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
+    if not create:
+        return engine
     mode = "WAL" if _wal_is_safe(module.sqlite_version_info) else "DELETE"
     with engine.connect() as connection:
         try:
             # On the driver's own connection: the journal mode cannot change inside a transaction.
             _set_journal_mode(connection.connection.cursor(), mode, locked=module.OperationalError)
         except module.DatabaseError as error:
-            raise StoreUnavailable(f"the database refused: {error}") from error
+            raise StoreUnavailable(f"the database refused: {error}", permanent=is_permanent(error)) from error
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        keep_from_others(file.with_name(file.name + suffix))
     log.debug("sqlite %s, journal mode %s", module.sqlite_version, mode)
     return engine
+
+
+def _make(file: Path) -> None:
+    """Make the database's file and folder, if they are missing. SQLite gives its other files the mode of this one."""
+    try:
+        make_private_folder(file.parent)
+    except OSError as error:
+        text = f"the folder of the database, {file.parent}, cannot be made: {error}"
+        raise StoreUnavailable(text, permanent=is_permanent(error)) from error
+    try:
+        make_private_file(file)
+    except OSError as error:
+        text = f"the database {file} cannot be made: {error.strerror}"
+        raise StoreUnavailable(text, permanent=is_permanent(error)) from error
 
 
 def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:

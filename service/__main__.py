@@ -13,6 +13,7 @@ from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.lifeline import end_with_parent
 from jobs.logs import configure_logging
+from jobs.private_files import set_private_umask
 from jobs.settings import Settings, explain
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     arguments = parser.parse_args()
+    set_private_umask()
     if arguments.lifeline:
         end_with_parent()
     # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.

@@ -12,6 +12,7 @@ from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.lifeline import end_with_parent
 from jobs.logs import configure_logging
+from jobs.private_files import set_private_umask
 from jobs.settings import Settings, explain
 from jobs.store import JobStore
 from workers.devices import available_devices
@@ -36,6 +37,7 @@ def main() -> int:
     add_options(parser)
     arguments = parser.parse_args()
     fleet = fleet_options(parser, arguments)
+    set_private_umask()
     if arguments.lifeline:
         end_with_parent()
     try:

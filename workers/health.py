@@ -1,7 +1,7 @@
 """`python -m workers.health`: is a worker of this host alive, by its lease in the store? For health checks.
 
 A supervisor whose workers die young, a worker that hangs or that cannot reach the store: none of them has a lease that
-lasts. Light to import, and without torch: it is asked every few seconds.
+lasts. Light to import, and without torch: it is asked every few seconds. It neither makes nor migrates the database.
 """
 
 import socket
@@ -22,7 +22,7 @@ PATIENCE = 2.0
 def main() -> int:
     """Say how many workers of this host are alive; 0 if there is one, else 1."""
     try:
-        with closing(Database(Settings().resolved_database_url, patience=PATIENCE)) as database:
+        with closing(Database(Settings().resolved_database_url, patience=PATIENCE, migrates=False)) as database:
             workers = JobStore(database).workers()
     except ValidationError as error:
         sys.stderr.write(explain(error))
