@@ -66,8 +66,7 @@ def test_locks_of_this_process_outlive_a_second_opening(tmp_path):
         with closing(Database(url, patience=0.05)):
             pass
         other = (
-            "import sys; from jobs.database import Database\n"
-            "with Database(sys.argv[1], patience=0.05).write(): pass\n"
+            "import sys; from jobs.database import Database\nwith Database(sys.argv[1], patience=0.05).write(): pass\n"
         )
         refused = subprocess.run([sys.executable, "-c", other, url], capture_output=True, text=True, timeout=60)
     assert "database is locked" in refused.stderr

@@ -72,7 +72,11 @@ def test_the_rows_of_a_sweeps_job_are_those_of_the_same_job_submitted_alone(stor
 
     def rows(of_sweep: bool) -> list[tuple]:
         mine = jobs.c.sweep_id.is_not(None) if of_sweep else jobs.c.sweep_id.is_(None)
-        own = [column for column in jobs.c if column.name not in ("pk", "id", "sweep_id", "cell", "repeat", "inherits_tags")]
+        own = [
+            column
+            for column in jobs.c
+            if column.name not in ("pk", "id", "sweep_id", "cell", "repeat", "inherits_tags")
+        ]
         of_job = select(jobs.c.pk).where(mine)
         with opened().read() as tx:
             return [
