@@ -1,7 +1,7 @@
 """Errors of a database that last until a person changes something, so that it is no use to try again."""
 
 import re
-from errno import EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
@@ -15,7 +15,7 @@ _REFUSALS = re.compile(
 )
 # Primary result codes of SQLite: PERM, READONLY, CORRUPT, CANTOPEN, NOTADB. https://www.sqlite.org/rescode.html
 _RESULT_CODES = {3, 8, 11, 14, 26}
-_ERRNOS = {EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS}
+_ERRNOS = {EACCES, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS}
 
 
 def is_permanent(error: BaseException | None) -> bool:

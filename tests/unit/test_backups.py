@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import Connection, event, select, text
 
 from jobs.backups import BackupRefused, back_up, restore
 from jobs.database import Database
@@ -18,7 +18,7 @@ from jobs.listing import JobQuery
 from jobs.store import JobStore
 from jobs.submission import Submission
 from jobs.sweeps import SweepSubmission
-from jobs.tables import events, metadata
+from jobs.tables import events, jobs, metadata
 from jobs.writes import Write
 from tests.conftest import ROOT, postgresql_database
 from tests.unit.reports import RESULT, choose, mnist_result, model, points, progress, steps
@@ -117,6 +117,23 @@ def test_a_job_that_was_being_trained_waits_for_another_worker_and_goes_on_from_
     [held] = there.claim("wrk_new", engines=("auto",), devices={"auto": "cpu"}, choose=choose())
     assert held.checkpoint == "two.safetensors"
     assert store.get(job.id).status is JobStatus.RUNNING  # where it came from, nothing changed
+
+
+def test_no_service_ever_sees_jobs_of_a_restored_worker(store, submit, claim, other, tmp_path):
+    """It would take the worker for crashed, and count that against the job."""
+    job, running = submit(), []
+    record(store, claim(), progress(2), points(0, 0.5, 0.4, 0.3), checkpoint="two.safetensors")
+    back_up(store._database, tmp_path / "backup.db")
+
+    def look(connection: Connection) -> None:
+        running.extend(connection.scalars(select(jobs.c.id).where(jobs.c.status == JobStatus.RUNNING)))
+
+    event.listen(other.engine, "commit", look)
+    restore(tmp_path / "backup.db", other)
+    event.remove(other.engine, "commit", look)
+
+    assert running == []
+    assert JobStore(other).get(job.id).status is JobStatus.QUEUED
 
 
 def test_a_backup_is_of_one_moment_though_others_go_on_writing(store, submit, opened, tmp_path):

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from sqlalchemy import text
 
 from jobs.store import JobStore
 from workers import health
@@ -28,6 +29,27 @@ def test_workers_of_other_hosts_and_workers_that_have_ended_are_no_sign_of_life(
     store.retire_worker("wrk_2", reason="its worker died", crashed=True)
 
     assert health.main() == 1
+
+
+def test_it_makes_no_database(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COSTCURVE_DATABASE_URL", f"sqlite:///{tmp_path}/new/costcurve.db")
+
+    assert health.main() == 1
+    assert "there is no database" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.empty_database
+def test_it_migrates_no_database(monkeypatch, capsys, database_url, opened):
+    """That of a newer version would do so before the workers of this one are replaced."""
+    database = opened()
+    with database.write() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+    monkeypatch.setenv("COSTCURVE_DATABASE_URL", database_url)
+
+    assert health.main() == 1
+    assert "the database lacks the migrations 0011" in capsys.readouterr().err
+    assert database.missing_migrations()[-1] == "0011"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import pairwise
 from time import monotonic
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, func, select, text
 
 from jobs.job import Failure
 from jobs.listing import JobQuery
@@ -94,8 +94,8 @@ def test_retention_and_a_retry_of_the_same_sweep_lock_its_jobs_in_one_order(stor
 
     def waiting() -> int:
         with observer.read() as tx:
-            waits = "datname = current_database() AND wait_event_type = 'Lock'"
-            return tx.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {waits}"))
+            waits = text("datname = current_database() AND wait_event_type = 'Lock'")
+            return tx.scalar(select(func.count()).select_from(text("pg_stat_activity")).where(waits))
 
     with opened().write() as blocker:
         blocker.execute(select(jobs.c.pk).where(jobs.c.id == middle.id).with_for_update())
