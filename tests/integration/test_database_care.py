@@ -1,6 +1,7 @@
 """`python -m jobs` and `costcurve db`, as real programs."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from jobs.database import Database
+from tests.processes import Deployment, until
 
 
 def costcurve_db(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -124,3 +126,29 @@ def test_migrate_does_not_wait_for_a_file_that_can_be_no_database(tmp_path, name
 def test_care_of_the_database_needs_neither_training_nor_http():
     seen = "import sys, jobs.__main__; print(sorted({'torch', 'numpy', 'fastapi', 'uvicorn'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", seen], text=True) == "[]\n"
+
+
+def test_programs_make_files_for_their_owner_only(tmp_path):
+    """The umask that each program has, workers included, as the kernel tells it."""
+    former = os.umask(0o000)
+    try:
+        with Deployment(tmp_path) as deployment:
+            deployment.start_service()
+            supervisor = deployment.start_workers()
+            workers = until(lambda: children(supervisor.pid), lambda found: found)
+            pids = [deployment.service.pid, supervisor.pid, *workers]
+            for pid in pids:
+                assert until(lambda pid=pid: umask(pid), lambda mask: mask == "0077")
+            made = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.glob("costcurve.db*")}
+    finally:
+        os.umask(former)
+    assert made == dict.fromkeys(made, oct(0o600))
+    assert "costcurve.db" in made
+
+
+def umask(pid: int) -> str:
+    return re.search(r"^Umask:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
