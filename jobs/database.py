@@ -3,24 +3,28 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobs.errors import StoreUnavailable
 from jobs.permanent_errors import is_bad_address, is_forbidden, is_permanent
 from jobs.sqlite import PATIENCE_SECONDS, open_sqlite
+from jobs.tables import metadata
 
 # Any number will do, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x_C057_C07E
 # Seconds after which PostgreSQL ends a transaction in which nothing happens. A program that froze in the middle of one,
 # or whose host was lost, would otherwise keep its locks, and nobody could take over its jobs. Shorter than a lease.
 _IDLE_SECONDS = 5.0
+# A migration waits this long for each table. Less than PostgreSQL's deadlock_timeout, 1 s: so it is the one to give way.
+_LOCK_MILLISECONDS = 200
 
 
 class Database:
@@ -109,12 +113,37 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             missing = _missing(connection)  # another may have migrated while this one waited
+            if missing and connection.dialect.name == "postgresql":
+                _lock_tables(connection)
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise StoreUnavailable("the migration would leave rows that refer to nothing; nothing was changed")
         return tuple(reversed(missing))
+
+
+def _lock_tables(connection: Connection) -> None:
+    """Lock all tables for a migration, or none: older programs that hold some of them and want others go first.
+
+    Raises:
+        OperationalError: for 20 s other transactions did not let go of them.
+    """
+    names = sorted({*metadata.tables, "job_tags"} & set(inspect(connection).get_table_names()))
+    lock, deadline = text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"), monotonic() + PATIENCE_SECONDS
+    former = connection.scalar(text("SHOW lock_timeout"))
+    while names:
+        try:
+            with connection.begin_nested():
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'"))
+                connection.execute(lock)
+                connection.execute(text("SELECT set_config('lock_timeout', :former, TRUE)"), {"former": former})
+        except OperationalError:
+            if monotonic() > deadline:
+                raise
+            sleep(_LOCK_MILLISECONDS / 1000)
+        else:
+            return
 
 
 def _known() -> list[str]:

@@ -1,15 +1,20 @@
 """Tags of a sweep are stored once, and each of its jobs has them until a client gives it others."""
 
+import threading
+
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import delete, event, func, insert, select, text
 
+from jobs.database import Database
+from jobs.errors import StoreUnavailable
 from jobs.job import Failure
 from jobs.listing import JobQuery
 from jobs.submission import Clone, JobChanges
 from jobs.sweeps import SweepSubmission
 from jobs.tables import job_tags, jobs, own_tags, sweep_tags
+from tests.processes import until
 from tests.unit.writing import fail
 
 TAGS = {"team": "blue", "run": "1"}
@@ -184,3 +189,28 @@ def test_the_version_before_reads_and_writes_tags_as_it_always_did(store, submit
 
     assert [store.get(job.id).tags for job in (changed, alone, kept)] == [{"x": "v", "y": "v"}] * 2 + [TAGS]
     assert stored() == (4, 2)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_migration_gives_way_to_an_older_program_that_reads_one_table_after_another(opened, database_url, sweep_jobs):
+    former, failed = opened(), []
+    migrate(former, command.downgrade, "0010")
+
+    def open_it() -> None:
+        try:
+            Database(database_url).close()
+        except StoreUnavailable as error:
+            failed.append(error)
+
+    migrating = threading.Thread(target=open_it)
+    with former.read() as older:
+        older.execute(text("SELECT id FROM jobs")).all()
+        migrating.start()
+        with former.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as looking:
+            waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'")
+            until(lambda: looking.scalar(waits), lambda count: count == 1)
+        assert len(older.execute(text("SELECT * FROM job_tags")).all()) == 6
+    migrating.join(60)
+
+    assert failed == []
+    assert former.missing_migrations() == []
