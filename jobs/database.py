@@ -23,7 +23,7 @@ _MIGRATION_LOCK = 0x_C057_C07E
 # Seconds after which PostgreSQL ends a transaction in which nothing happens. A program that froze in the middle of one,
 # or whose host was lost, would otherwise keep its locks, and nobody could take over its jobs. Shorter than a lease.
 _IDLE_SECONDS = 5.0
-# A migration waits this long for each table. Less than PostgreSQL's deadlock_timeout, 1 s: so it is the one to give way.
+# A migration waits this long for each table: less than PostgreSQL's deadlock_timeout, 1 s, so that it gives way.
 _LOCK_MILLISECONDS = 200
 
 

@@ -120,7 +120,8 @@ def test_a_sweep_with_long_tags_takes_little_more_room_than_one_without(store, o
         return (size() - before) / count
 
     long = {f"{number:02}".ljust(64, "\N{GRINNING FACE}"): "\N{GRINNING FACE}" * 256 for number in range(16)}
-    assert bytes_per_job(long) < bytes_per_job({}) + 500
+    # With each job they would take 20 kB and more, and PostgreSQL's files grow by themselves as well.
+    assert bytes_per_job(long) < bytes_per_job({}) + 5_000
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
