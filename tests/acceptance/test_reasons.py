@@ -142,6 +142,26 @@ def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):
 @pytest.mark.parametrize(
     "spec",
     [
+        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "normal", "std": 1e39}},
+        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "constant", "weight": 1e300}},
+        {"experiment": "neuron", "epochs": 5, "input": 1e300, "init": {"scheme": "constant", "weight": 1e300}},
+    ],
+    ids=["mnist-normal", "mnist-constant", "neuron"],
+)
+@pytest.mark.parametrize("loss", ["quadratic", "cross_entropy"])
+def test_a_start_that_is_not_finite_is_named_and_nothing_else_is_blamed(deployment, spec, loss):
+    job = deployment.ended(deployment.submit({**spec, "loss": loss}))
+    found = findings(deployment, job)
+
+    assert (job["status"], job["error"]["code"]) in {("failed", "start_not_finite"), ("failed", "diverged")}
+    assert list(found) == ["start_not_finite"]
+    assert "nan" not in found["start_not_finite"]["statement"]
+    assert cured(deployment, found["start_not_finite"])["result"]["final_cost"] > 0
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
         {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "normal", "output_bias": 1e5}},
         {"experiment": "neuron", "epochs": 5, "init": {"scheme": "constant", "weight": 1000.0, "bias": 0.0}},
     ],
