@@ -16,6 +16,7 @@ from jobs.cells import Cell
 from jobs.curves import Granularity
 from jobs.spec import AnySpec, NeuronSpec
 from jobs.sweeps import Sweep
+from service.axes import fit_axis
 from service.drawing import Canvas, Format, logarithmic, picture, style
 from service.labels import label_of, x_label_of
 
@@ -133,6 +134,8 @@ def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collecti
             axes.fill_between(band.x[:full], low[:full], high[:full], color=look["color"], **_BAND)
     if not any(band.x for band in bands):
         axes.text(0.5, 0.5, "no points yet", transform=axes.transAxes, ha="center", va="center")
+        return lines
+    fit_axis(axes, metric, scale=scale, log=log)
     return lines
 
 

@@ -128,7 +128,7 @@ def test_a_neuron_that_diverges_says_when(train):
     init = {"scheme": "constant", "weight": 1e300, "bias": 0.0}
     spec = NeuronSpec.model_validate({"experiment": "neuron", "init": init, "input": 1e300})
 
-    with pytest.raises(StartNotFinite, match="the start is not finite: cost is (nan|inf) before the first update"):
+    with pytest.raises(StartNotFinite, match=r"the start is not finite: cost is (nan|inf) before the first update"):
         trained(train, spec)
 
 

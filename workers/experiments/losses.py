@@ -1,4 +1,4 @@
-"""The two costs, from logits, at full relative precision for every z: nothing is computed as the difference of σ from 1.
+"""The two costs, from logits, at full relative precision for every z: nothing is the difference of σ from 1.
 
 σ(z) rounds to 1 from z = 37 on in float64 (17 in float32), where 1 − σ(z) is 0 and σ(−z) is e^−37. So 1 − σ(z) is
 always computed as σ(−z), and no formula subtracts two numbers that are close unless output and target are.
