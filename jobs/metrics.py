@@ -26,9 +26,14 @@ class Metric:
     chance: float | None = None
 
     @property
+    def is_share(self) -> bool:
+        """Return True for what is shown in percent, on an axis from 0 to 100 and never on a logarithmic one."""
+        return self.unit == PERCENT
+
+    @property
     def scale(self) -> float:
         """What a recorded value is multiplied by to be shown in its unit."""
-        return 100.0 if self.unit == PERCENT else 1.0
+        return 100.0 if self.is_share else 1.0
 
 
 METRICS: Mapping[str, Metric] = {
@@ -45,7 +50,7 @@ METRICS: Mapping[str, Metric] = {
     "gradient": Metric("gradient ∂C/∂w"),
     "sigmoid_prime": Metric("σ′(z)", low=0.0),
     "slowdown_factor": Metric("slowdown factor\n|δ cross-entropy| / |δ quadratic|"),
-    "saturated_fraction": Metric("saturated units, σ′(z) < 0.01", PERCENT, low=0.0, high=1.0),
+    "saturated_fraction": Metric("saturated, σ′(z) < 0.01", PERCENT, low=0.0, high=1.0),
     "mean_sigmoid_prime": Metric("mean σ′(z)", low=0.0),
     "gradient_norm": Metric("gradient norm ‖∂C/∂W‖", low=0.0),
     "update_ratio": Metric("update / weight norm ratio", low=0.0),

@@ -3,6 +3,7 @@
 from matplotlib.axes import Axes
 
 from jobs.metrics import metric_named
+from service.drawing import logarithmic
 
 # Of the axis, so that a line at its end is drawn in its whole width.
 _MARGIN = 0.02
@@ -16,14 +17,25 @@ def fit_axis(axes: Axes, name: str, *, scale: float, log: bool) -> None:
         axes: the panel.
         name: the metric's.
         scale: what recorded values were multiplied by.
-        log: a logarithmic axis goes from the lowest value to the highest, as it has no 0.
+        log: whether the axis is logarithmic: it then goes from the lowest value to the highest, as it has no 0.
     """
     metric = metric_named(name)
+    if log:
+        logarithmic(axes)
     if metric.chance is not None:
         chance = metric.chance * scale
         axes.axhline(chance, color=_FAINT, linestyle=(0, (2, 3)), linewidth=0.9, zorder=1)
-        place = {"xy": (1, chance), "xycoords": ("axes fraction", "data"), "xytext": (0, 2)}
-        axes.annotate("chance", **place, textcoords="offset points", ha="right", va="bottom", fontsize=8, color=_FAINT)
+        axes.annotate(
+            "chance",
+            (1, chance),
+            xytext=(0, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=_FAINT,
+        )
     if log or metric.low is None:
         return
     low = metric.low * scale

@@ -1,5 +1,6 @@
 """The diagnosis of a stored job, and the stretches of its curve that a finding names."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,16 +36,16 @@ def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) ->
     """Return where its warnings hold, on the x axis of a plot of this granularity."""
     found = []
     for finding in diagnosis.findings:
-        evidence = finding.evidence
+        evidence, said = finding.evidence, re.split("[:;]", finding.headline)[0].rstrip(".")
         if finding.severity != "warning":
             continue
         if "from_update" in evidence:
-            found.append(NamedStretch(evidence["from_update"], evidence["to_update"], finding.headline))
+            found.append(NamedStretch(evidence["from_update"], evidence["to_update"], said))
         elif "from_epoch" in evidence and isinstance(job.spec, MnistSpec):
             # An epoch is a point, and half the way to its neighbours; by steps it is all of its steps.
             first, last = evidence["from_epoch"] - 0.5, evidence["to_epoch"] + 0.5
             if granularity == "step":
                 steps = job.spec.steps_per_epoch
                 first, last = evidence["from_epoch"] * steps, (evidence["to_epoch"] + 1) * steps
-            found.append(NamedStretch(first, last, finding.headline))
+            found.append(NamedStretch(first, last, said))
     return found

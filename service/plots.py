@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from jobs.curves import Granularity
 from jobs.differences import differences
 from jobs.job import Job
+from jobs.metrics import metric_named
 from service.axes import fit_axis
 from service.diagnosing import NamedStretch
-from service.drawing import Canvas, Format, logarithmic, picture, style
+from service.drawing import Canvas, Format, picture, style
 from service.labels import label_of, x_label_of
 from service.titles import title_of_all, value_text
 
@@ -27,8 +28,9 @@ _BANDS = {"cost": ("cost_min", "cost_max")}
 _BAND_OPACITY = 0.2
 _BAND_TEXT = "\nmean, in a band from lowest to highest"
 # What lies behind the lines where a finding holds; more would hide them.
-_SHADES: Sequence[Mapping[str, Any]] = tuple(
-    {"facecolor": colour, "alpha": 0.16, "edgecolor": "none", "zorder": 0} for colour in ("#E69F00", "#56B4E9")
+_SHADES: Sequence[Mapping[str, Any]] = (
+    {"facecolor": "#E69F00", "alpha": 0.16, "edgecolor": "none", "zorder": 0},
+    {"facecolor": "none", "hatch": "///", "edgecolor": "#d0d0d0", "linewidth": 0, "zorder": 0},
 )
 _MOST_SHADED = len(_SHADES)
 # The bands of more jobs would cover each other.
@@ -87,7 +89,7 @@ def _shade(axes: Axes, stretch: NamedStretch, look: Mapping[str, Any]) -> Artist
 
 def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list[Artist]:
     label = label_of(metric, [line.job.spec.loss for line in lines])
-    text, scale = label.text, label.scale
+    text, scale, log = label.text, label.scale, log and not metric_named(metric).is_share
     bounds = _BANDS.get(metric, ()) if len(lines) <= _MOST_BANDS else ()
     columns = [{each: _finite(line.series.get(each), len(line.x)) for each in (metric, *bounds)} for line in lines]
     known = [value for column in columns for values in column.values() for value in values if not isnan(value)]
@@ -110,8 +112,6 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list
         nothing = "no values above 0" if known else reached
         axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
         return handles
-    if log:
-        logarithmic(axes)
     fit_axis(axes, metric, scale=scale, log=log)
     return handles
 

@@ -133,8 +133,8 @@ def _sparklines(points: Curve, *, log: bool) -> None:
             write(f"{metric:{margin}} no finite value\n")
             continue
         known = metric_named(metric)
-        bounds = {"low": known.low, "high": known.high}
-        write(f"{metric:{margin}} {sparkline(values, width, log=log, levels=levels, **bounds)}\n")
+        drawn = sparkline(values, width, log=log and not known.is_share, levels=levels, low=known.low, high=known.high)
+        write(f"{metric:{margin}} {drawn}\n")
         ends = {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
         write(" " * margin + "".join(f" {name} {figure(metric, value)}" for name, value in ends.items()) + "\n")
 

@@ -1,6 +1,7 @@
 """The reasons, end to end: slow trainings are submitted, diagnosed, and their cures submitted in turn."""
 
 import math
+import re
 
 import httpx
 import pytest
@@ -129,6 +130,16 @@ def test_units_that_start_alike_are_one_unit_before_and_after_training(deploymen
         1,
         30,
     )
+
+
+def test_what_a_finding_names_is_shaded_in_the_jobs_plot(deployment, jobs):
+    for name, said in (
+        ("mnist-slow-quadratic", "learning stood still at the output"),
+        ("neuron-slow-quadratic", "the cost lies on a plateau"),
+    ):
+        svg = httpx.get(f"{deployment.url}/v1/jobs/{jobs[name]['id']}/curve.svg").text
+        assert re.search(rf"<!-- From \w+ 0 to \w+ \d+ {said} -->", svg), name
+    assert "<!-- From" not in httpx.get(f"{deployment.url}/v1/jobs/{jobs['neuron-good-start']['id']}/curve.svg").text
 
 
 def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):

@@ -202,5 +202,5 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
 
 def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
     """The cost of each output of each sample, (lanes, samples, outputs), by its lane's loss."""
-    by_loss = (losses.costs(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
-    return torch.where(quadratic[:, None, None] == 1, *by_loss)
+    squares, entropies = losses.costs(z, y, loss="quadratic"), losses.costs(z, y, loss="cross_entropy")
+    return torch.where(quadratic[:, None, None] == 1, squares, entropies)
