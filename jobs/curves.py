@@ -49,6 +49,11 @@ def may_be_infinite(metric: str) -> bool:
     return metric.partition(".")[0] in _MAY_BE_INFINITE
 
 
+def is_sound(metric: str, value: float) -> bool:
+    """Return True if the value is finite, or infinite where that is an ordinary value of the metric."""
+    return math.isfinite(value) or (math.isinf(value) and may_be_infinite(metric))
+
+
 @dataclass(slots=True)
 class Curve:
     """A run of points at consecutive x = start, start + 1, …; one list of float64 for each metric, all equally long."""

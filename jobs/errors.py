@@ -149,6 +149,12 @@ class Diverged(JobFailure):
     code = "diverged"
 
 
+class StartNotFinite(Diverged):
+    """A figure was not finite before the first update."""
+
+    code = "start_not_finite"
+
+
 class DatasetUnavailable(JobFailure):
     """No source of the data set could serve it."""
 

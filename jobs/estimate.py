@@ -56,7 +56,8 @@ def estimate(spec: AnySpec) -> Estimate:
 def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
     """What is legal but rarely meant."""
     found = []
-    if not isinstance(spec, NeuronSpec) and len(spec.layers) > 2 and _is_symmetric(spec.init):
+    # A hidden layer of one unit has no other unit to stay alike with.
+    if not isinstance(spec, NeuronSpec) and max(spec.layers[1:-1], default=1) > 1 and _is_symmetric(spec.init):
         found.append(
             SpecWarning(
                 "symmetric_init",

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
-        default=None, description="Folder with the four MNIST idx files, plain or .gz, to use before any download."
+        default=None, description="Folder with the four MNIST idx files, plain or .gz, to use and no other source."
     )
 
     auth: Literal["off"] | None = Field(

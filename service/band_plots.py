@@ -14,9 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from jobs.bands import Band, Reach
 from jobs.cells import Cell
 from jobs.curves import Granularity
+from jobs.metrics import metric_named
 from jobs.spec import AnySpec, NeuronSpec
 from jobs.sweeps import Sweep
-from service.drawing import Canvas, Format, logarithmic, picture, style
+from service.axes import fit_axis
+from service.drawing import Canvas, Format, picture, style
 from service.labels import label_of, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
@@ -80,8 +82,6 @@ def draw_bands(
 
     def paint(canvas: Canvas) -> None:
         for axes, metric in zip(canvas.panels, metrics, strict=True):
-            if log:
-                logarithmic(axes)
             handles = _panel(axes, metric, sweep.cells, losses, log=log)
         canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         drawn = f" (one of {sweep.every:,} points is drawn)" if sweep.every > 1 else ""
@@ -115,7 +115,7 @@ def cell_names(cells: Sequence[DrawnCell], repeats: int) -> list[str]:
 
 def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collection[str], *, log: bool) -> list[Line2D]:
     label = label_of(metric, losses)
-    text, scale = label.text, label.scale
+    text, scale, log = label.text, label.scale, log and not metric_named(metric).is_share
     bands = [cell.bands.get(metric, _NO_BAND) for cell in cells]
     sizes = (abs(value) for band in bands for value in (*band.low, *band.high) if not isnan(value))
     if max(sizes, default=0.0) > _LARGEST_DRAWN:
@@ -133,6 +133,8 @@ def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collecti
             axes.fill_between(band.x[:full], low[:full], high[:full], color=look["color"], **_BAND)
     if not any(band.x for band in bands):
         axes.text(0.5, 0.5, "no points yet", transform=axes.transAxes, ha="center", va="center")
+        return lines
+    fit_axis(axes, metric, scale=scale, log=log)
     return lines
 
 

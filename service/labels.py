@@ -5,33 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from jobs.curves import STEPS_A_POINT, Granularity
+from jobs.metrics import OF_LOSS, metric_named
 from jobs.spec import AnySpec, NeuronSpec
 
-_LABELS = {
-    "cost": "cost",
-    "cost_min": "lowest cost of a minibatch",
-    "cost_max": "highest cost of a minibatch",
-    "test_cost": "cost on the test images",
-    "correct": "test images read correctly (of 10,000)",
-    "accuracy": "accuracy on the test images (%)",
-    "validation_accuracy": "accuracy on the validation images (%)",
-    "output": "output a",
-    "weight": "weight w",
-    "bias": "bias b",
-    "gradient": "gradient ∂C/∂w",
-    "sigmoid_prime": "σ′(z)",
-    "slowdown_factor": "slowdown factor\n|δ cross-entropy| / |δ quadratic|",
-    "saturated_fraction": "share of saturated units\n(σ′(z) < 0.01)",
-    "mean_sigmoid_prime": "mean σ′(z)",
-    "gradient_norm": "gradient norm ‖∂C/∂W‖",
-    "update_ratio": "update / weight norm ratio",
-    "distinct_units": "distinct units",
-    "output_delta": "mean |δ| at the output",
-    "output_gradient_norm": "gradient norm ‖∂C/∂W‖ at the output",
-}
 _LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
-_COSTS = frozenset({"cost", "cost_min", "cost_max", "test_cost"})
-_PERCENT = frozenset({"accuracy", "validation_accuracy"})
 # Characters that fit beside a diagram.
 _LINE = 38
 _COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
@@ -47,17 +24,19 @@ class Label:
 
 def label_of(metric: str, losses: Collection[str]) -> Label:
     """The axis of a metric of jobs with these losses: `gradient_norm.2` belongs to layer 2, `accuracy` is in %."""
-    name, _, of = metric.partition(".")
-    text = _LABELS.get(name, name)
+    known, of = metric_named(metric), metric.partition(".")[2]
+    text = known.label
     if of.isdecimal():
         text = f"layer {of}: {text}"
     elif of:
         text = f"{text}, {_LOSSES.get(of, of)}"
-    if metric in _COSTS:
+    if known.unit == OF_LOSS:
         units = {_COST_UNITS[loss] for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
+    elif known.unit is not None:
+        text += f" ({known.unit})"
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _LINE)]
-    return Label("\n".join(lines), 100.0 if metric in _PERCENT else 1.0)
+    return Label("\n".join(lines), known.scale)
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:

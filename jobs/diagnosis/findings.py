@@ -12,6 +12,7 @@ Code = Literal[
     "plateau",
     "symmetric_init",
     "diverged",
+    "start_not_finite",
     "saturated_but_learning",
     "loss_makes_no_difference",
     "loss_makes_the_difference",

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
-from jobs.alterations import altered
-from jobs.curves import Curve
+from jobs.alterations import altered, own_fields
+from jobs.curves import Curve, is_sound
 from jobs.diagnosis.course import NetworkCourse, Point
 from jobs.diagnosis.findings import Diagnosis, Finding, diagnosis_of
 from jobs.diagnosis.mnist import diagnose_network
 from jobs.diagnosis.neuron import NEURON_DIAGNOSED, diagnose_neuron
-from jobs.errors import Diverged
+from jobs.errors import Diverged, StartNotFinite
+from jobs.inits import ConstantInit
 from jobs.job import Job
 from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 
@@ -36,6 +37,8 @@ def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
             found = Diagnosis(_NOT_RECORDED, ())
         else:
             found = diagnose_network(course_of(job, job.spec, start, curve))
+    if unsound := list(_start_not_finite(job, start)):
+        return diagnosis_of(unsound, otherwise=found.summary)
     diverged = list(_diverged(job))
     return diagnosis_of([*diverged, *found.findings], otherwise=found.summary) if diverged else found
 
@@ -43,6 +46,33 @@ def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
 def course_of(job: Job, spec: MnistSpec, start: Point | None, curve: Curve) -> NetworkCourse:
     """How the training of a network went."""
     return NetworkCourse.of(spec, start, curve, is_over=job.is_terminal)
+
+
+def _start_not_finite(job: Job, start: Point | None) -> Iterator[Finding]:
+    """The training had no start: no learning rate is to blame, and no other figure says anything."""
+    metrics = [name for name, value in (start or {}).items() if not is_sound(name, value)]
+    has_failed_at_once = job.error is not None and job.error.code == StartNotFinite.code
+    if not metrics and not has_failed_at_once:
+        return
+    is_neuron = isinstance(job.spec, NeuronSpec)
+    number, largest = ("float64", "1.8e308") if is_neuron else ("float32", "3.4e38")
+    named = f" ({', '.join(metrics[:3])}{', …' if len(metrics) > 3 else ''})" if metrics else ""
+    yield Finding(
+        "start_not_finite",
+        "error",
+        f"The start is not finite: weights, or what they make of the input, are beyond the range of {number}{named}.",
+        f"No update was made, or none that means anything, so the learning rate is not to blame. {number} ends at "
+        f"{largest}; the init is {own_fields(job.spec).get('init', 'the default')}. "
+        + (
+            "A smaller init, or a smaller input, starts within it." if is_neuron else "A smaller init starts within it."
+        ),
+        {
+            "message": job.error.message if job.error is not None else None,
+            "metrics": metrics,
+            "init": job.spec.init.model_dump(mode="json"),
+        },
+        altered(job.spec, init=ConstantInit().model_dump(mode="json") if is_neuron else "scaled_normal"),
+    )
 
 
 def _diverged(job: Job) -> Iterator[Finding]:

@@ -1,21 +1,19 @@
 """Why trainings go as they do: one job's, and that of several beside each other."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curves import Curve
-from jobs.diagnosis import Compared, compare, course_of, diagnose, metrics_diagnosed
+from jobs.diagnosis import Compared, compare, course_of
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable
-from jobs.job import Job
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
 from service.dependencies import Store
+from service.diagnosing import curve_runs, read_diagnosis
 from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
 from service.problems import documents
-from service.reading import Reading
 
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable))
 
@@ -32,8 +30,7 @@ class ComparedParameters(BaseModel):
 def get_diagnosis(job_id: str, store: Store) -> DiagnosisOut:
     """Why the job's training goes, or went, as it does: findings in plain words, each with its figures and a cure."""
     job = store.get(job_id)
-    start = store.start(job_id)
-    return DiagnosisOut.of(job_id, diagnose(job, start, _runs(store, job)), start)
+    return DiagnosisOut.of(job_id, read_diagnosis(store, job), store.start(job_id))
 
 
 @router.get("/compare/diagnosis")
@@ -49,10 +46,5 @@ def _compared(store: JobStore, job_id: str) -> Compared:
     job = store.get(job_id)
     if not isinstance(job.spec, MnistSpec):
         return Compared(job_id, job.spec, None)
-    curve = Curve.joined(_runs(store, job))
+    curve = Curve.joined(curve_runs(store, job))
     return Compared(job_id, job.spec, course_of(job, job.spec, store.start(job_id), curve))
-
-
-def _runs(store: JobStore, job: Job) -> Iterator[Curve]:
-    reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
-    return (run for [run] in reading.pieces())

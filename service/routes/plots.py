@@ -13,6 +13,7 @@ from jobs.store import JobStore
 from jobs.validation import FieldError, Text
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.dependencies import DrawnPictures, Store
+from service.diagnosing import NamedStretch, named_stretches, read_diagnosis
 from service.drawing import MEDIA_TYPES, Format
 from service.plots import Line, draw, with_bands
 from service.problems import documents
@@ -64,7 +65,10 @@ def get_plot(
     pictures: DrawnPictures,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The curve as a plot; by steps their mean, with a band from the lowest to the highest."""
+    """The curve as a plot; by steps their mean, with a band from the lowest to the highest.
+
+    Stretches in which a finding of the diagnosis holds are shaded.
+    """
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
@@ -116,7 +120,16 @@ def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters
         file_format=file_format,
         log=parameters.log,
         title=parameters.title,
+        stretches=_stretches(store, jobs, asked),
     )
+
+
+def _stretches(store: JobStore, jobs: Sequence[Job], asked: Reading) -> Sequence[NamedStretch]:
+    """Return what is to be shaded: in a plot of one job what its findings name, in one of several nothing."""
+    if len(jobs) > 1:
+        return ()
+    [job] = jobs
+    return named_stretches(read_diagnosis(store, job), job, asked.granularity)
 
 
 def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading) -> Line:

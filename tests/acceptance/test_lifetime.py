@@ -327,7 +327,7 @@ def test_a_job_over_its_time_fails_as_timed_out(deployment):
 def test_without_any_source_of_mnist_the_job_says_what_was_tried_and_the_worker_goes_on(tmp_path):
     nowhere = "http://127.0.0.1:9"
     environment = {
-        "COSTCURVE_DATA_DIR": str(tmp_path / "missing"),
+        "COSTCURVE_DATA_DIR": "",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "HTTPS_PROXY": nowhere,
         "PIP_PROXY": nowhere,

@@ -1,6 +1,7 @@
 """The reasons, end to end: slow trainings are submitted, diagnosed, and their cures submitted in turn."""
 
 import math
+import re
 
 import httpx
 import pytest
@@ -131,12 +132,42 @@ def test_units_that_start_alike_are_one_unit_before_and_after_training(deploymen
     )
 
 
+def test_what_a_finding_names_is_shaded_in_the_jobs_plot(deployment, jobs):
+    for name, said in (
+        ("mnist-slow-quadratic", "learning stood still at the output"),
+        ("neuron-slow-quadratic", "the cost lies on a plateau"),
+    ):
+        svg = httpx.get(f"{deployment.url}/v1/jobs/{jobs[name]['id']}/curve.svg").text
+        assert re.search(rf"<!-- From \w+ 0 to \w+ \d+ {said} -->", svg), name
+    assert "<!-- From" not in httpx.get(f"{deployment.url}/v1/jobs/{jobs['neuron-good-start']['id']}/curve.svg").text
+
+
 def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):
     assert jobs["diverging"]["error"]["code"] == "diverged"
     finding = findings(deployment, jobs["diverging"])["diverged"]
 
     assert finding["severity"] == "error"
     assert finding["try"]["learning_rate"] == pytest.approx(1e38)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "normal", "std": 1e39}},
+        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "constant", "weight": 1e300}},
+        {"experiment": "neuron", "epochs": 5, "input": 1e300, "init": {"scheme": "constant", "weight": 1e300}},
+    ],
+    ids=["mnist-normal", "mnist-constant", "neuron"],
+)
+@pytest.mark.parametrize("loss", ["quadratic", "cross_entropy"])
+def test_a_start_that_is_not_finite_is_named_and_nothing_else_is_blamed(deployment, spec, loss):
+    job = deployment.ended(deployment.submit({**spec, "loss": loss}))
+    found = findings(deployment, job)
+
+    assert (job["status"], job["error"]["code"]) in {("failed", "start_not_finite"), ("failed", "diverged")}
+    assert list(found) == ["start_not_finite"]
+    assert "nan" not in found["start_not_finite"]["statement"]
+    assert cured(deployment, found["start_not_finite"])["result"]["final_cost"] > 0
 
 
 @pytest.mark.parametrize(

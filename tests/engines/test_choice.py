@@ -1,11 +1,14 @@
 """Which engine trains what, and how it is written down what decides its last bits."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from jobs.spec import MnistSpec, NeuronSpec
-from workers.engines import choice, fused_cpu, programs
+from workers.engines import choice, fused_cpu, profile, programs
 from workers.engines.profile import exec_profile
 from workers.engines.report import REPORT_INTERVAL
 
@@ -74,6 +77,7 @@ def test_a_profile_names_engine_device_instruction_set_threads_and_versions(engi
     assert (found.engine, found.device, found.threads) == (engine, "cpu", torch.get_num_threads())
     assert found.versions["torch"] == torch.__version__
     assert found.versions["numpy"] == np.__version__
+    assert len(found.versions["source"]) == 12
     assert ("kernel" in found.versions) == (engine == "fused_cpu")
     if engine == "fused_cpu":
         assert found.instruction_set == fused_cpu.instruction_sets()[0]
@@ -98,3 +102,20 @@ def test_every_engine_trains_what_it_is_started_with(images, engine):
     results = [list(lane)[-1].result for lane in lanes]
 
     assert results[0].final_cost != results[1].final_cost
+
+
+def test_a_profile_changes_with_the_code_that_computes_and_not_with_its_words(tmp_path, monkeypatch):
+    shutil.copytree(Path(profile.__file__).parent.parent, tmp_path / "workers")
+    monkeypatch.setattr(profile, "__file__", str(tmp_path / "workers" / "engines" / "profile.py"))
+
+    def source() -> str:
+        profile._source.cache_clear()
+        return profile._source("neuron_pack")
+
+    before, losses = source(), tmp_path / "workers" / "experiments" / "losses.py"
+    text = losses.read_text()
+    losses.write_text(text.replace('"""Return a − y', '"""Give a − y') + "\n# A remark.\n")
+    assert source() == before
+    losses.write_text(text.replace("0.5 * errors(z, y) ** 2", "errors(z, y) ** 2 / 2"))
+    assert source() != before
+    profile._source.cache_clear()

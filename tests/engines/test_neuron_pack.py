@@ -142,7 +142,8 @@ def test_lanes_that_leave_change_no_bit_of_those_that_stay(spec, others, dropped
 
 
 def test_a_lane_that_diverges_says_so_as_the_reference_does_and_reports_every_point_before():
-    growing = NeuronSpec.model_validate({"experiment": "neuron", "init": "zeros", "input": 1e200, "learning_rate": 1.0})
+    fields = {"init": "zeros", "input": 1e200, "learning_rate": 1e200}
+    growing = NeuronSpec.model_validate({"experiment": "neuron", **fields})
     calm_one = PRESETS["neuron-slow-quadratic"].spec
     (before, none), (reports, error) = together(train_pack([calm_one, growing], device=CPU))
     expected: list[Report] = []

@@ -176,27 +176,118 @@ DAMAGES = [
     (lose, "is missing"),
     (cut_off, "cut off|holds .* bytes; it should hold"),
     (flip_a_bit, "is not the MNIST file|not sound gzip"),
-    (make_a_folder, "cannot be read"),
+    (make_a_folder, "is missing"),
 ]
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES)
-def test_a_damaged_data_folder_is_warned_about_and_the_next_source_serves(
-    damage, reason, gz_files, cache, mirror, caplog
+def test_a_damaged_data_folder_is_an_error_though_other_sources_could_serve(
+    damage, reason, gz_files, mnist_files, mirror
 ):
     damage(gz_files / f"{LAST_FETCHED}.gz")
-    mnist = load_mnist(data_dir=gz_files, cache_dir=cache, mirrors=[mirror.url("good")])
+    with pytest.raises(DatasetUnavailable, match=reason) as caught:
+        load_mnist(data_dir=gz_files, cache_dir=mnist_files, mirrors=[mirror.url("good")])
 
-    assert mnist.source == f"the mirror {mirror.url('good')}"
-    [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert str(gz_files) in warning.getMessage()
-    assert re.search(reason, warning.getMessage())
+    assert str(gz_files) in str(caught.value)
+    assert mirror.requests == []
 
 
-def test_a_data_folder_that_does_not_exist_is_warned_about(mnist_files, tmp_path, caplog):
-    load_mnist(data_dir=tmp_path / "nowhere", cache_dir=mnist_files, mirrors=[], package=None)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "nowhere does not exist" in caplog.text
+def test_another_set_under_mnists_names_is_an_error_that_names_what_was_looked_for_and_found(
+    mnist_files, cache, tmp_path
+):
+    """Fashion-MNIST has the same names and sizes: its digits would be trained on, or MNIST's in its place."""
+    named = tmp_path / "fashion"
+    shutil.copytree(mnist_files, named)
+    for name in SHA256:
+        data = bytearray((named / name).read_bytes())
+        data[16:] = bytes(len(data) - 16)
+        (named / name).write_bytes(data)
+    with pytest.raises(DatasetUnavailable) as caught:
+        load_mnist(data_dir=named, cache_dir=mnist_files, mirrors=[], package=None)
+
+    text = str(caught.value)
+    assert caught.value.code == "dataset_unavailable"
+    assert f"{named}, which COSTCURVE_DATA_DIR names" in text
+    assert "train-labels-idx1-ubyte is not the MNIST file: its SHA-256 is" in text
+    assert "Looked for train-labels-idx1-ubyte, t10k-labels-idx1-ubyte, train-images-idx3-ubyte" in text
+    assert "unset COSTCURVE_DATA_DIR" in text
+
+
+@pytest.mark.parametrize(
+    ("contents", "found"),
+    [
+        ([], "it is empty"),
+        (["cifar-10.tar.gz", "notes/read\x1b me.txt"], r"it holds 'cifar-10.tar.gz', 'notes' (a folder), "),
+        ([f"{n:02}.png" for n in range(20)], "'07.png' and 12 more"),
+    ],
+)
+def test_a_data_folder_without_mnist_is_an_error_that_names_what_is_there(contents, found, mnist_files, tmp_path):
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for name in contents:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    with pytest.raises(DatasetUnavailable, match=re.escape(found)) as caught:
+        load_mnist(data_dir=folder, cache_dir=mnist_files, mirrors=[], package=None)
+
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_data_folder_that_does_not_exist_is_an_error(mnist_files, tmp_path):
+    with pytest.raises(DatasetUnavailable, match="nowhere does not exist"):
+        load_mnist(data_dir=tmp_path / "nowhere", cache_dir=mnist_files, mirrors=[], package=None)
+
+
+@pytest.mark.parametrize(
+    "renamed",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"raw/{name.replace('-idx', '.idx')}",
+        lambda name: f"{name.replace('-idx', '.idx')}/{name}",
+        lambda name: name.upper(),
+    ],
+    ids=["dots", "torchvision", "raw", "a-folder-each", "upper-case"],
+)
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "gz"])
+def test_mnist_under_other_names_serves(renamed, is_packed, mnist_files, packed, cache, tmp_path):
+    folder = tmp_path / "named"
+    for name, body in packed.items():
+        path = folder / (renamed(name) + (".gz" if is_packed else ""))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body if is_packed else (mnist_files / name).read_bytes())
+
+    assert load_mnist(data_dir=folder, cache_dir=cache, mirrors=[], package=None).folder == folder
+
+
+def test_of_several_files_with_a_name_the_one_with_mnists_bytes_serves(mnist_files, cache, tmp_path):
+    """As below torchvision's folder, where FashionMNIST/raw comes before MNIST/raw."""
+    shutil.copytree(mnist_files, tmp_path / "data" / "MNIST" / "raw")
+    other = tmp_path / "data" / "FashionMNIST" / "raw"
+    other.mkdir(parents=True)
+    for name in SHA256:
+        (other / name).write_bytes(bytes((mnist_files / name).stat().st_size))
+    mnist = load_mnist(data_dir=tmp_path / "data", cache_dir=cache, mirrors=[], package=None)
+
+    assert (len(mnist.train_labels), int(mnist.train_labels[0])) == (55_000, 7)
+
+
+def test_gz_files_of_several_members_serve(mnist_files, cache, tmp_path):
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for name in SHA256:
+        data = (mnist_files / name).read_bytes()
+        thirds = range(0, len(data), len(data) // 3)
+        members = [gzip.compress(data[at : at + len(data) // 3], compresslevel=1) for at in thirds]
+        (folder / f"{name}.gz").write_bytes(b"".join(members))
+
+    assert load_mnist(data_dir=folder, cache_dir=cache, mirrors=[], package=None).folder == folder
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_read(mnist_files, gz_files):
+    os.mkfifo(gz_files / "train-images-idx3-ubyte")
+
+    assert load_mnist(data_dir=gz_files, cache_dir=mnist_files).folder == gz_files
 
 
 def test_what_a_mirror_served_is_cached_and_the_next_load_asks_nobody(cache, mirror, caplog):
@@ -328,11 +419,11 @@ def test_when_everything_fails_the_text_names_each_source_and_its_reason(cache, 
         nobody_listens.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}/mnist"
         with pytest.raises(DatasetUnavailable) as caught:
-            load_mnist(data_dir=tmp_path / "nowhere", cache_dir=cache, mirrors=[dead, mirror.url("missing")])
+            load_mnist(data_dir=None, cache_dir=cache, mirrors=[dead, mirror.url("missing")])
 
     assert caught.value.code == "dataset_unavailable"
     _, data_folder, in_cache, first, second, package, advice = str(caught.value).splitlines()
-    assert data_folder == f"- the data folder {tmp_path}/nowhere: {tmp_path}/nowhere does not exist"
+    assert data_folder == "- the data folder: COSTCURVE_DATA_DIR is not set"
     assert in_cache == f"- the cache {cache}: {cache} does not exist"
     assert first.startswith(f"- the mirror {dead}: train-labels-idx1-ubyte.gz: ConnectError")
     assert second == f"- the mirror {mirror.url('missing')}: {LAST_FETCHED}.gz: HTTP 404 Not Found"

@@ -47,6 +47,13 @@ def test_a_sparkline_shows_each_share_of_the_values_by_its_mean(values, width, l
     assert sparkline(values, width) == line
 
 
+def test_a_sparkline_of_a_share_that_stands_still_stands_still():
+    assert sparkline([0.089, 0.097, 0.105], 3, low=0.0, high=1.0) == "▁▁▁"
+    assert sparkline([0.0, 0.5, 1.0], 3, low=0.0, high=1.0) == "▁▅█"
+    assert sparkline([0.45, 0.449, 0.448], 3, low=0.0) == "███"
+    assert sparkline([0.0, 0.0], 2, low=0.0, high=1.0) == "▁▁"
+
+
 def test_a_logarithmic_sparkline_goes_by_ratios_and_puts_zero_at_the_bottom():
     assert sparkline([1000, 100, 10, 1], 4, log=True, levels=ASCII) == "#+:_"
     assert sparkline([100, 10, 0], 3, log=True) == "█▁▁"

@@ -53,6 +53,20 @@ def test_a_gz_with_one_wrong_byte_is_refused_or_still_unpacks_to_the_file(place)
         assert LABELS.checked(LABELS.gunzipped(packed)) == b"\1\2\3\4\5"
 
 
+@pytest.mark.parametrize("behind", [b"", bytes(512), b"signed by somebody"])
+def test_a_gz_of_several_members_is_unpacked_as_one_file_and_padding_is_ignored(behind):
+    packed = b"".join(map(gzip.compress, (b"\1\2", b"", b"\3\4\5")))
+    assert LABELS.gunzipped(packed + behind) == b"\1\2\3\4\5"
+
+
+def test_a_second_member_is_bounded_and_may_not_be_cut_off():
+    first = gzip.compress(b"\1\2\3\4\5")
+    with pytest.raises(SourceFailed, match="unpacks to more than the 5 bytes"):
+        LABELS.gunzipped(first + gzip.compress(b"\6"))
+    with pytest.raises(SourceFailed, match="cut off"):
+        LABELS.gunzipped(gzip.compress(b"\1") + gzip.compress(b"\2\3\4\5")[:-1])
+
+
 def test_a_gzip_bomb_is_refused_without_being_unpacked():
     bomb = gzip.compress(bytes(50_000_000), compresslevel=1)
     tracemalloc.start()

@@ -6,6 +6,8 @@ from math import inf
 import pytest
 
 from jobs.curves import metrics_of
+from jobs.diagnosis import Diagnosis, Finding
+from service.diagnosing import named_stretches
 from service.drawing import picture, style
 from service.labels import label_of
 from service.plots import Line, draw
@@ -79,6 +81,44 @@ def test_equal_curves_give_equal_bytes_from_whatever_thread(submit, file_format)
         pictures = list(threads.map(lambda _: draw(lines, **DRAWN | {"file_format": file_format}), range(4)))
 
     assert len(set(pictures)) == 1
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("metric", ["accuracy", "validation_accuracy", "saturated_fraction.1"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_share_that_stands_still_stands_still_on_an_axis_from_0_to_100_percent(submit, metric, log):
+    still = Line(submit(MNIST), range(3), {metric: [0.089, 0.097, 0.105]})
+    said = comments(draw([still], **DRAWN | {"metrics": [metric]}, log=log)).splitlines()
+
+    assert {"0", "20", "40", "60", "80", "100"} <= set(said)
+    assert ("chance" in said) == (metric != "saturated_fraction.1")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_several_jobs_share_that_axis_and_an_output_goes_from_0_to_1_and_a_cost_from_0(submit):
+    jobs = [submit(MNIST), submit({**MNIST, "seed": 1})]
+    lines = [Line(job, range(2), {"accuracy": [0.95, 0.96]}) for job in jobs]
+    assert {"0", "100", "chance"} <= set(comments(draw(lines, **DRAWN | {"metrics": ["accuracy"]})).splitlines())
+    neuron = Line(submit(), range(2), {"output": [0.98, 0.97], "cost": [0.48, 0.47]})
+    for metric, ends in (("output", {"0.0", "1.0"}), ("cost", {"0.0", "0.4"})):
+        assert ends <= set(comments(draw([neuron], **DRAWN | {"metrics": [metric]})).splitlines())
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_stretches_that_findings_name_are_shaded_and_named_in_the_legend(submit):
+    job = submit({"experiment": "mnist", "steps_per_epoch": 200})
+    evidence = {"from_epoch": 2, "to_epoch": 4}
+    still = Finding("plateau", "warning", "From epoch 2 to epoch 4 nothing moved: so it is.", "", evidence)
+    fine = Finding("saturated_but_learning", "info", "It learns.", "", evidence)
+    diagnosis = Diagnosis("", [still, fine])
+
+    [stretch] = named_stretches(diagnosis, job, "epoch")
+    assert (stretch.first, stretch.last, stretch.text) == (1.5, 4.5, "From epoch 2 to epoch 4 nothing moved")
+    [by_steps] = named_stretches(diagnosis, job, "step")
+    assert (by_steps.first, by_steps.last) == (400, 1000)
+    plain, shaded = (draw([line(job, 1.0, 0.5)], **DRAWN, stretches=each) for each in ((), [stretch]))
+    assert stretch.text in comments(shaded)
+    assert stretch.text not in comments(plain)
 
 
 def test_a_title_is_broken_into_lines_and_makes_room_for_itself():

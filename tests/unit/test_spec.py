@@ -293,6 +293,8 @@ def test_a_symmetric_init_of_a_hidden_layer_is_warned_of(init):
 def test_a_usual_init_and_a_network_without_hidden_layer_are_not_warned_of():
     assert warnings(resolved(experiment="mnist")) == ()
     assert warnings(resolved(experiment="mnist", layers=[784, 10], init="zeros")) == ()
+    assert warnings(resolved(experiment="mnist", layers=[784, 1, 10], init="zeros")) == ()
+    assert warnings(resolved(experiment="mnist", layers=[784, 1, 2, 10], init="zeros")) != ()
     assert warnings(resolved(experiment="neuron")) == ()
 
 

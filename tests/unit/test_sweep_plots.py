@@ -69,6 +69,12 @@ def test_a_sweep_is_plotted_with_a_legend_that_names_what_differs_and_what_a_ban
     assert http.get(f"{path}/curve.png?log=true").content.startswith(b"\x89PNG")
 
 
+def test_an_output_stands_on_an_axis_from_0_to_1_and_a_cost_on_one_from_0(http, trained):
+    path = trained(LOSSES, *[[0.48, 0.47, 0.46, 0.45]] * 4, repeats=2)
+
+    assert {"0.0", "0.4"} <= set(texts(http.get(f"{path}/curve.svg?metrics=cost").text))
+
+
 def test_only_the_best_cells_are_drawn_and_the_title_says_so(http, trained):
     path = trained({"epochs": [*range(1, 11)]}, *[[0.5, float(end)] for end in range(10, 0, -1)])
 

@@ -66,7 +66,7 @@ def train_neuron(
         torch.autograd.backward(value)
         point = _neuron_point(value, z, weight, bias)
         try:
-            ensure_finite(point, where=f"after {update} updates")
+            ensure_finite(point, where=f"after {update} updates", updates=update)
         except Diverged:
             yield Report(update, update, curve)
             raise

@@ -161,7 +161,7 @@ def training(
                 "validation_accuracy": validation.correct / len(images.validation),
                 **wish.granted,
             }
-            ensure_finite(point, where=f"after epoch {epoch}")
+            ensure_finite(point, where=f"after epoch {epoch}", updates=spec.steps_per_epoch)
         except Diverged:
             yield replace(course.report(Curve(epoch)), snapshot=None)  # from there nobody should go on
             raise

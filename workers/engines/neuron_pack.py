@@ -32,7 +32,7 @@ from workers.engines.report import (
     kept_tensor,
 )
 from workers.experiments.inits import initial_layers
-from workers.experiments.losses import costs
+from workers.experiments.losses import costs, difference
 
 NAME = "neuron_pack"
 
@@ -158,8 +158,9 @@ class _Lane(Iterator[Report]):
         """None if all is finite; otherwise the points before, and the error is raised next."""
         for number in range(len(curve)):
             point = {metric: values[number] for metric, values in curve.series.items()}
+            updates = curve.start + number
             try:
-                ensure_finite(point, where=f"after {curve.start + number} updates")
+                ensure_finite(point, where=f"after {updates} updates", updates=updates)
             except Diverged as error:
                 self.fail(error)
                 return Curve(curve.start, {metric: values[:number] for metric, values in curve.series.items()})
@@ -244,20 +245,21 @@ class _Program:
 
     def _descend(self, before: Tensor, after: Tensor) -> None:
         """One update of every lane, p ← p − η ∂C/∂p."""
-        steps = self._delta(torch.sigmoid(self._logits(before))) * self._inputs
+        steps = self._delta(self._logits(before)) * self._inputs
         torch.sub(before, steps.mul_(self._rates), out=after)
 
     def _logits(self, states: Tensor) -> Tensor:
         weights, biases = (states * self._inputs).unbind(-2)
         return weights + biases
 
-    def _delta(self, outputs: Tensor) -> Tensor:
-        """∂C/∂z, computed as the reference engine's backward pass does.
+    def _delta(self, z: Tensor) -> Tensor:
+        """Return ∂C/∂z, at full relative precision for every z.
 
         Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
         """
-        error = outputs - self._targets
-        return torch.where(self._is_quadratic, error * (1 - outputs) * outputs, error)
+        a, rest = torch.sigmoid(z), torch.sigmoid(-z)
+        error = difference(a, rest, self._targets)
+        return torch.where(self._is_quadratic, error * (a * rest), error)
 
     def _figures(self, count: int) -> Tensor:
         """Of the chunk's first `count` states, on the CPU: (lanes, metrics, points)."""
@@ -275,7 +277,7 @@ class _Program:
                 outputs,
                 states[:, 0],
                 states[:, 1],
-                self._delta(outputs) * self._inputs[0],
+                self._delta(z) * self._inputs[0],
                 sigmoid_prime,
                 1 / sigmoid_prime,
             )

@@ -150,14 +150,15 @@ def train_networks(
 
         a1 = tl.where(hidden[None, :] < UNITS, _sigmoid(z1), 0.0)
         z2 = tl.dot(a1, w2, input_precision="ieee") + b2[None, :]
-        a2 = _sigmoid(z2)
+        a2, rest2 = _sigmoid(z2), _sigmoid(-z2)
         images = tl.load(batches + rows, mask=rows < BATCH, other=0)
         y = tl.where(tl.load(labels + images)[:, None] == outputs[None, :], 1.0, 0.0)
-        cost = tl.where(is_quadratic, 0.5 * (a2 - y) * (a2 - y), _cross_entropy(z2, y))
+        error = tl.where(y > 0, -rest2, a2)
+        cost = tl.where(is_quadratic, 0.5 * error * error, _cross_entropy(tl.where(y > 0, -z2, z2)))
         tl.store(costs, tl.sum(tl.sum(tl.where(is_real, cost, 0.0), 1), 0).to(tl.float64) * scale)
 
         # δ here is −η ∂C/∂z. It is zero in the padding, as are the activations there, so that nothing there learns.
-        delta_2 = tl.where(is_quadratic, (a2 - y) * a2 * (1.0 - a2), a2 - y) * factor
+        delta_2 = tl.where(is_quadratic, error * (a2 * rest2), error) * factor
         delta_2 = tl.where(is_real, delta_2, 0.0)
         delta_1 = tl.dot(delta_2, tl.trans(w2), input_precision="ieee") * a1 * (1.0 - a1)
         w2 = tl.dot(tl.trans(a1), delta_2, w2, input_precision="ieee")
@@ -203,10 +204,10 @@ def _sigmoid(z):
 
 
 @triton.jit
-def _cross_entropy(z, y):
-    """−[y ln a + (1−y) ln(1−a)] for a = σ(z): max(z, 0) − z y + ln(1 + e^-|z|), exact for large |z| as well."""
+def _cross_entropy(z):
+    """−ln(1 − σ(z)), the cost where the target is 0: max(z, 0) + ln(1 + e^-|z|), exact for large |z| as well."""
     e = tl.exp(-tl.abs(z))
     u = 1.0 + e
     # ln(1 + e), by Kahan: the error of u is made up for.
     log1p = tl.where(u == 1.0, e, tl.log(u) * (e / tl.where(u == 1.0, 1.0, u - 1.0)))
-    return tl.maximum(z, 0.0) - z * y + log1p
+    return tl.maximum(z, 0.0) + log1p

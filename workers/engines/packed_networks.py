@@ -11,11 +11,11 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from torch import Tensor
 
 from jobs.spec import DIGITS, MnistSpec
 from workers.engines.mnist import learning_rate
+from workers.experiments import losses
 from workers.experiments.diagnosis import Stack, diagnoses
 from workers.experiments.inits import initial_layers
 from workers.experiments.mlp import Evaluation, Images, Network
@@ -202,5 +202,5 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
 
 def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
     """The cost of each output of each sample, (lanes, samples, outputs), by its lane's loss."""
-    cross_entropy = F.binary_cross_entropy_with_logits(z, y.expand_as(z), reduction="none")
-    return torch.where(quadratic[:, None, None] == 1, 0.5 * (z.sigmoid() - y) ** 2, cross_entropy)
+    squares, entropies = losses.costs(z, y, loss="quadratic"), losses.costs(z, y, loss="cross_entropy")
+    return torch.where(quadratic[:, None, None] == 1, squares, entropies)

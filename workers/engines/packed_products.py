@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jobs.spec import DIGITS
 from workers.engines.packed_networks import Networks, costs, forward, networks_together
+from workers.experiments.losses import difference
 from workers.experiments.mlp import Images
 
 # Steps whose batches are on the device at once.
@@ -75,10 +76,10 @@ class ProductTrainer:
         z, y = z[..., :DIGITS], self._images.targets[batch]
         total = costs(z, y, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
         self._costs.index_copy_(0, self._at, (total * room.scales / len(batch[0]))[None])
-        a = z.sigmoid()
-        slope = torch.where(room.quadratic[:, None, None] == 1, a * (1 - a), torch.ones_like(a))
+        a, rest = z.sigmoid(), z.neg().sigmoid()
+        slope = torch.where(room.quadratic[:, None, None] == 1, a * rest, torch.ones_like(a))
         delta = torch.zeros_like(room.biases[-1]).repeat(1, len(batch[0]), 1)
-        delta[..., :DIGITS] = (a - y) * slope * room.factors[:, None, None]
+        delta[..., :DIGITS] = difference(a, rest, y) * slope * room.factors[:, None, None]
         # From here on delta is −η ∂C/∂z.
         for a, weights, biases in zip(reversed(inputs), reversed(room.weights), reversed(room.biases), strict=True):
             before = delta

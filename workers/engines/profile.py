@@ -1,6 +1,9 @@
 """What decides the last bits of a training: a job records it, and goes on from a checkpoint only under the same."""
 
+import ast
+import hashlib
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ def exec_profile(engine: str, device: str) -> ExecProfile:
 @lru_cache(maxsize=64)
 def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
     on = torch.device(device)
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "source": _source(engine)}
     if engine == fused_cpu.NAME:
         versions["kernel"] = fused_cpu.source()
         instruction_set = fused_cpu.instruction_sets()[0]
@@ -35,3 +38,26 @@ def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
         threads=threads,
         versions=versions,
     )
+
+
+# What computes the start, the batches, the costs and the figures of every engine.
+_COMMON = (
+    *("engines/mnist.py", "engines/step_costs.py"),
+    *(f"experiments/{name}.py" for name in ("diagnosis", "inits", "losses", "mlp", "randomness")),
+)
+
+
+@lru_cache(maxsize=8)
+def _source(engine: str) -> str:
+    """Return a digest of the Python code that decides the bits: other code may round otherwise.
+
+    Comments, docstrings and layout are left out, so that a checkpoint outlives them.
+    """
+    digest = hashlib.sha256()
+    for name in (f"engines/{engine}.py", *_COMMON):
+        tree = ast.parse((Path(__file__).parent.parent / name).read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                del node.body[0]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]

@@ -1,14 +1,13 @@
 """What an engine yields while it trains, and the state from which it can go on."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from jobs.curves import Curve, may_be_infinite
-from jobs.errors import Diverged
+from jobs.curves import Curve, is_sound
+from jobs.errors import Diverged, StartNotFinite
 from jobs.job import MnistResult, NeuronResult
 from workers.experiments.reading import FinalNetwork
 
@@ -54,10 +53,15 @@ class Report:
     final: FinalNetwork | None = None
 
 
-def ensure_finite(figures: Mapping[str, float], *, where: str) -> None:
-    """Raise Diverged, naming figure and place, unless all are finite, or infinite where that is an ordinary value."""
+def ensure_finite(figures: Mapping[str, float], *, where: str, updates: int) -> None:
+    """Raise Diverged, naming figure and place, unless all are finite, or infinite where that is an ordinary value.
+
+    Before the first update it is StartNotFinite.
+    """
     for name, value in figures.items():
-        if not math.isfinite(value) and (math.isnan(value) or not may_be_infinite(name)):
+        if not is_sound(name, value):
+            if not updates:
+                raise StartNotFinite(f"the start is not finite: {name} is {value} before the first update")
             raise Diverged(f"{name} was no longer finite ({value}) {where}")
 
 

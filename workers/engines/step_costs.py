@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.curves import STEP_METRICS, STEPS_A_POINT, Curve
-from jobs.errors import Diverged
+from workers.engines.report import ensure_finite
 
 
 class StepCosts:
@@ -43,7 +43,8 @@ class StepCosts:
         self._epoch_sum = float(np.cumsum(np.concatenate(([self._epoch_sum], costs[:sound])))[-1])
         self._close_points(np.concatenate((self._open, costs[:sound])))
         if sound < len(costs):
-            raise Diverged(f"cost was no longer finite ({costs[sound]}) in epoch {epoch}, at step {self._step}")
+            where = f"in epoch {epoch}, at step {self._step}"
+            ensure_finite({"cost": float(costs[sound])}, where=where, updates=self._step)
 
     @property
     def epoch_mean(self) -> float:

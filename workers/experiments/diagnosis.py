@@ -158,7 +158,7 @@ def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -
     for weights, biases in zip(stack.weights[1:], stack.biases[1:], strict=True):
         a = torch.sigmoid(z)
         activations.append(a)
-        slopes.append(a * (1 - a))
+        slopes.append(a * torch.sigmoid(-z))
         z = torch.baddbmm(biases.mT, weights.mT, a)
     deltas, slope = _output_deltas(z, targets.mT)
     slopes.append(slope)

@@ -24,7 +24,21 @@ struct Product {
   const float* biases;
 };
 
-template <Into kInto, int R, int V>
+// sum += A B, for `depth` columns of A and rows of B.
+template <int R, int V>
+inline void product_sum(const Product& p, const float* a, const float* b, int depth, Block (&sum)[R][V]) {
+  for (int k = 0; k < depth; ++k, a += p.a_depth, b += p.b_depth) {
+    Block columns[V];
+    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) columns[v] = load(b + v * kLanes);
+    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
+      const float x = a[r * p.a_row];
+      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) fma_into(sum[r][v], x, columns[v]);
+    }
+  }
+}
+
+// kParted: the sums are made in parts of kSummed terms.
+template <Into kInto, bool kParted, int R, int V>
 inline void product_tile(const Product& p, int row, int block) {
   Block sum[R][V];
   for (int r = 0; r < R; ++r)
@@ -32,12 +46,17 @@ inline void product_tile(const Product& p, int row, int block) {
       sum[r][v] = kInto == Into::kBiases ? load(p.biases + (block + v) * kLanes) : all(0.0f);
   const float* a = p.a + row * p.a_row;
   const float* b = p.b + block * kLanes;
-  for (int k = 0; k < p.depth; ++k, a += p.a_depth, b += p.b_depth) {
-    Block columns[V];
-    _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) columns[v] = load(b + v * kLanes);
-    _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {
-      const float x = a[r * p.a_row];
-      _Pragma("GCC unroll 4") for (int v = 0; v < V; ++v) fma_into(sum[r][v], x, columns[v]);
+  if (!kParted) {
+    product_sum<R, V>(p, a, b, p.depth, sum);
+  } else {
+    for (int first = 0; first < p.depth; first += kSummed) {
+      Block part[R][V];
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) part[r][v] = all(0.0f);
+      const int depth = p.depth - first < kSummed ? p.depth - first : kSummed;
+      product_sum<R, V>(p, a + first * p.a_depth, b + first * p.b_depth, depth, part);
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) sum[r][v] = sum[r][v] + part[r][v];
     }
   }
   float* c = p.c + row * p.c_row + block * kLanes;
@@ -48,27 +67,32 @@ inline void product_tile(const Product& p, int row, int block) {
     }
 }
 
-template <Into kInto, int V>
+template <Into kInto, bool kParted, int V>
 inline void product_columns(const Product& p, int block) {
   int row = 0;
-  for (; row + kRows <= p.rows; row += kRows) product_tile<kInto, kRows, V>(p, row, block);
+  for (; row + kRows <= p.rows; row += kRows) product_tile<kInto, kParted, kRows, V>(p, row, block);
   switch (p.rows - row) {
-    case 1: product_tile<kInto, 1, V>(p, row, block); break;
-    case 2: product_tile<kInto, 2, V>(p, row, block); break;
-    case 3: product_tile<kInto, 3, V>(p, row, block); break;
-    case 4: product_tile<kInto, 4, V>(p, row, block); break;
+    case 1: product_tile<kInto, kParted, 1, V>(p, row, block); break;
+    case 2: product_tile<kInto, kParted, 2, V>(p, row, block); break;
+    case 3: product_tile<kInto, kParted, 3, V>(p, row, block); break;
+    case 4: product_tile<kInto, kParted, 4, V>(p, row, block); break;
+  }
+}
+
+template <Into kInto, bool kParted>
+void product_parted(const Product& p) {
+  int block = 0;
+  for (; block + kWide <= p.blocks; block += kWide) product_columns<kInto, kParted, kWide>(p, block);
+  switch (p.blocks - block) {
+    case 1: product_columns<kInto, kParted, 1>(p, block); break;
+    case 2: product_columns<kInto, kParted, 2>(p, block); break;
+    case 3: product_columns<kInto, kParted, 3>(p, block); break;
   }
 }
 
 template <Into kInto>
 void product(const Product& p) {
-  int block = 0;
-  for (; block + kWide <= p.blocks; block += kWide) product_columns<kInto, kWide>(p, block);
-  switch (p.blocks - block) {
-    case 1: product_columns<kInto, 1>(p, block); break;
-    case 2: product_columns<kInto, 2>(p, block); break;
-    case 3: product_columns<kInto, 3>(p, block); break;
-  }
+  p.depth <= kSummed ? product_parted<kInto, false>(p) : product_parted<kInto, true>(p);
 }
 
 // The parameters of a layer: W (n_in, padded(n_out)), W^T (n_out, padded(n_in)), always equal, and b (padded(n_out),).

@@ -96,6 +96,7 @@ struct Rooms {
   Batch batches[2];               // this step's, and the one before
   float* activation[kMaxLayers];  // (batch_size, padded(n_out)): z, then a
   float* delta[kMaxLayers];       // (batch_size, padded(n_out)): by z, then times -learning_rate
+  PanelSums sums;
 };
 
 Rooms parted(const Network& network, const Images& images, int batch_size, Memory& memory) {
@@ -109,6 +110,8 @@ Rooms parted(const Network& network, const Images& images, int batch_size, Memor
     rooms.activation[l] = memory.floats(size);
     rooms.delta[l] = memory.floats(size);
   }
+  const std::size_t sums = sums_room({nullptr, nullptr, network.sizes[0], network.sizes[1]}, batch_size);
+  rooms.sums = {memory.floats(sums), memory.floats(sums)};
   return rooms;
 }
 
@@ -153,18 +156,19 @@ inline float total(const Block& x, int width) {
   return sum;
 }
 
-// The cost of the outputs' block z against y, lane by lane; and, if it is wanted, its derivative by z.
+// The cost of the outputs' block z against y, each 0 or 1, lane by lane; and, if it is wanted, its derivative by z.
+// The output's distance from 1 is 1 / (1 + e^z), and never the difference of two numbers that are nearly equal.
 template <bool kWithDelta>
 inline Block cost_of(Loss loss, const Block& z, const Block& y, Block& delta) {
   const Sigmoid s = sigmoid(z);
-  const Block off = s.a - y;
+  const Block off = where_positive(y, all(0.0f) - s.rest, s.a);
   if (loss == Loss::kQuadratic) {
-    if (kWithDelta) delta = off * (s.a * (all(1.0f) - s.a));
+    if (kWithDelta) delta = off * (s.a * s.rest);
     return all(0.5f) * off * off;
   }
   if (kWithDelta) delta = off;
-  // max(z, 0) - z y + ln(1 + e^-|z|)
-  return at_least(z, 0.0f) - z * y + log_of_one_plus(s.small);
+  // ln(1 + e^-z) or ln(1 + e^z), as max(-z, 0) + ln(1 + e^-|z|)
+  return at_least(where_positive(y, all(0.0f) - z, z), 0.0f) + log_of_one_plus(s.small);
 }
 
 struct alignas(64) OneHot {
@@ -183,7 +187,8 @@ void train(const Network& network, float* memory, const Images& images, const st
   const int last = network.layers - 1, outputs = network.sizes[network.layers];
   const float scale = 1.0f / (static_cast<float>(batch_size) * (network.mean_outputs ? outputs : 1));
   const Block valid_scale = mask(outputs) * all(scale);
-  Passage passage{nullptr, rooms.delta[0], nullptr, rooms.activation[0], batch_size};
+  Passage passage{nullptr, rooms.delta[0], nullptr, rooms.activation[0], batch_size, rooms.sums};
+  __builtin_memset(rooms.sums.part, 0, sizeof(float) * sums_room(parameters.first, batch_size));
   for (std::int64_t step = 0; step < steps; ++step, order += batch_size) {
     Batch& batch = rooms.batches[step % 2];
     unpack(images, batch_size, batch, [order](int s) { return order[s]; });
@@ -195,14 +200,19 @@ void train(const Network& network, float* memory, const Images& images, const st
     passage.updated = &batch;
     forward(network, parameters, batch_size, rooms);
 
-    Block cost = all(0.0f);
-    for (int s = 0; s < batch_size; ++s) {
-      Block delta;
-      cost = cost + cost_of<true>(network.loss, load(rooms.activation[last] + s * kLanes),
-                                  load(kOneHot.rows[images.labels[order[s]]]), delta);
-      store(rooms.delta[last] + s * kLanes, delta * valid_scale);
+    double batch_cost = 0.0;
+    for (int first = 0; first < batch_size; first += kSummed) {
+      Block cost = all(0.0f);
+      for (int s = first; s < batch_size && s < first + kSummed; ++s) {
+        const std::size_t at = static_cast<std::size_t>(s) * kLanes;
+        Block delta;
+        cost = cost + cost_of<true>(network.loss, load(rooms.activation[last] + at),
+                                    load(kOneHot.rows[images.labels[order[s]]]), delta);
+        store(rooms.delta[last] + at, delta * valid_scale);
+      }
+      batch_cost += total(cost, outputs);
     }
-    costs[step] = static_cast<double>(total(cost, outputs)) * scale;
+    costs[step] = batch_cost * scale;
 
     // All deltas first: they go by the weights before the update.
     for (int l = last; l > 0; --l) {
@@ -217,14 +227,18 @@ void train(const Network& network, float* memory, const Images& images, const st
       const int stride = padded(network.sizes[l + 1]);
       float* biases = l == 0 ? parameters.first.biases : parameters.dense[l].biases;
       for (int i = 0; i < stride; i += kLanes) {
-        Block sum = all(0.0f);
-        for (int s = 0; s < batch_size; ++s) {
-          float* at = rooms.delta[l] + static_cast<std::size_t>(s) * stride + i;
-          const Block move = load(at) * all(-learning_rate);
-          store(at, move);
-          sum = sum + move;
+        Block whole = all(0.0f);
+        for (int first = 0; first < batch_size; first += kSummed) {
+          Block sum = all(0.0f);
+          for (int s = first; s < batch_size && s < first + kSummed; ++s) {
+            float* at = rooms.delta[l] + static_cast<std::size_t>(s) * stride + i;
+            const Block move = load(at) * all(-learning_rate);
+            store(at, move);
+            sum = sum + move;
+          }
+          whole = whole + sum;
         }
-        store(biases + i, load(biases + i) + sum);
+        store(biases + i, load(biases + i) + whole);
       }
       if (l > 0) dense_update(parameters.dense[l], rooms.activation[l - 1], rooms.delta[l], batch_size);
     }
@@ -246,7 +260,7 @@ Evaluation evaluate(const Network& network, float* memory, const Images& images,
     const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
     unpack(images, rows, batch, [start](int s) { return start + s; });
     for (std::int64_t next = start + rows; next < last && next < start + 2 * kEvaluated; ++next) prefetch(images, next);
-    pass(parameters.first, {nullptr, nullptr, &batch, rooms.activation[0], rows});
+    pass(parameters.first, {nullptr, nullptr, &batch, rooms.activation[0], rows, {}});
     forward(network, parameters, rows, rooms);
     Block cost = all(0.0f);
     for (int s = 0; s < rows; ++s) {
@@ -300,7 +314,7 @@ void first_layer(const Network& network, float* memory, const Images& images, st
   for (std::int64_t start = first; start < last; start += kEvaluated) {
     const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
     unpack(images, rows, room.batch, [start](int s) { return start + s; });
-    pass(layer, {nullptr, nullptr, &room.batch, room.rows, rows});
+    pass(layer, {nullptr, nullptr, &room.batch, room.rows, rows, {}});
     for (int s = 0; s < rows; ++s, z += layer.n_out) copy(z, room.rows + s * stride, layer.n_out);
   }
 }
@@ -315,7 +329,7 @@ void first_gradient(const Network& network, const Images& images, std::int64_t f
     const int rows = static_cast<int>(last - start < kEvaluated ? last - start : kEvaluated);
     unpack(images, rows, room.batch, [start](int s) { return start + s; });
     for (int s = 0; s < rows; ++s, deltas += n_out) copy(room.rows + s * stride, deltas, n_out);
-    pass(room.layer, {&room.batch, room.rows, nullptr, nullptr, rows});
+    pass(room.layer, {&room.batch, room.rows, nullptr, nullptr, rows, {}});
   }
   each_row(room.layer, gradient, [](const float* row, float* plain, int n) { copy(plain, row, n); });
 }

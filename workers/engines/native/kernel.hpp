@@ -75,4 +75,7 @@ struct Kernel {
 
 constexpr int kEvaluated = 32;
 
+// The most terms that are added up one by one; a longer sum is a sum of such sums, so that its error stays small.
+constexpr int kSummed = 512;
+
 }  // namespace fused

@@ -130,6 +130,21 @@ struct FirstLayer {
   float* panel(int block) const { return panels + static_cast<std::size_t>(n_in + 1) * block * kLanes; }
 };
 
+// Batches up to this size are added to the weights one sample after the other: so small a step is rounded little more
+// often than the reference's, and the sums below would take time.
+constexpr int kOneByOne = 128;
+
+// What a panel is moved by: the sum of some samples, and of all before them. Each has room for one panel; `part` is zero
+// whenever it is not in use.
+struct PanelSums {
+  float* part;
+  float* whole;
+};
+
+inline std::size_t sums_room(const FirstLayer& layer, int batch_size) {
+  return batch_size > kOneByOne ? static_cast<std::size_t>(layer.n_in + 1) * (kPanel * kLanes) : 0;
+}
+
 // The update of one batch, and the forward pass of another that comes after it.
 struct Passage {
   const Batch* updated;    // or null
@@ -137,17 +152,45 @@ struct Passage {
   const Batch* forwarded;  // or null
   float* z;                // (batch_size, padded(n_out))
   int batch_size;
+  PanelSums sums;          // needed if a batch is updated that is larger than kOneByOne
 };
+
+// The update of `part` of `parts` of a panel, whose columns begin at `at`, by the whole batch.
+template <int V>
+inline void update_panel(const FirstLayer& layer, const Passage& passage, float* panel, int at, int part) {
+  const int stride = padded(layer.n_out), size = passage.batch_size;
+  const auto touch = [&](float* rows, int s) {
+    touch_update<V>(rows, passage.updated->samples[s].part(part, V),
+                    passage.moves + static_cast<std::size_t>(s) * stride + at);
+  };
+  if (size <= kOneByOne) {
+    for (int s = 0; s < size; ++s) touch(panel, s);
+    return;
+  }
+  // A weight is large beside what one sample moves it by: were they added to it one by one, most of each would be lost.
+  const int half = layer.n_in / 2;
+  const std::ptrdiff_t begin = part == 0 ? 0 : half * V * kLanes;
+  const std::ptrdiff_t end = (part == 0 && V == 2 ? half : layer.n_in) * V * kLanes;
+  const PanelSums sums = passage.sums;
+  for (int first = 0; first < size; first += kSummed) {
+    const int last = size - first < kSummed ? size : first + kSummed;
+    for (int s = first; s < last; ++s) touch(sums.part, s);
+    float* target = last == size ? panel : sums.whole;
+    for (std::ptrdiff_t i = begin; i < end; i += kLanes) {
+      Block sum = load(sums.part + i);
+      if (first > 0) sum = sum + load(sums.whole + i);
+      store(target + i, last == size ? load(panel + i) + sum : sum);
+      store(sums.part + i, all(0.0f));
+    }
+  }
+}
 
 template <int V>
 inline void pass_panel(const FirstLayer& layer, const Passage& passage, int block) {
   float* panel = layer.panel(block);
   const int stride = padded(layer.n_out), at = block * kLanes;
   for (int part = 0; part < V; ++part) {
-    if (passage.updated != nullptr)
-      for (int s = 0; s < passage.batch_size; ++s)
-        touch_update<V>(panel, passage.updated->samples[s].part(part, V),
-                        passage.moves + static_cast<std::size_t>(s) * stride + at);
+    if (passage.updated != nullptr) update_panel<V>(layer, passage, panel, at, part);
     if (passage.forwarded != nullptr)
       for (int s = 0; s < passage.batch_size; ++s) {
         float* z = passage.z + static_cast<std::size_t>(s) * stride + at;

@@ -1,0 +1,51 @@
+"""The diagnosis of a stored job, and the stretches of its curve that a finding names."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jobs.curves import Curve, Granularity
+from jobs.diagnosis import Diagnosis, diagnose, metrics_diagnosed
+from jobs.job import Job
+from jobs.spec import MnistSpec
+from jobs.store import JobStore
+from service.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStretch:
+    """A part of the x axis, both ends included, and what held there, in words."""
+
+    first: float
+    last: float
+    text: str
+
+
+def read_diagnosis(store: JobStore, job: Job) -> Diagnosis:
+    """Diagnose a job from what is recorded of it."""
+    return diagnose(job, store.start(job.id), curve_runs(store, job))
+
+
+def curve_runs(store: JobStore, job: Job) -> Iterator[Curve]:
+    """Yield the job's whole curve in runs, with the metrics that a diagnosis reads."""
+    reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
+    return (run for [run] in reading.pieces())
+
+
+def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) -> Sequence[NamedStretch]:
+    """Return where its warnings hold, on the x axis of a plot of this granularity."""
+    found = []
+    for finding in diagnosis.findings:
+        evidence, said = finding.evidence, re.split("[:;]", finding.headline)[0].rstrip(".")
+        if finding.severity != "warning":
+            continue
+        if "from_update" in evidence:
+            found.append(NamedStretch(evidence["from_update"], evidence["to_update"], said))
+        elif "from_epoch" in evidence and isinstance(job.spec, MnistSpec):
+            # An epoch is a point, and half the way to its neighbours; by steps it is all of its steps.
+            first, last = evidence["from_epoch"] - 0.5, evidence["to_epoch"] + 0.5
+            if granularity == "step":
+                steps = job.spec.steps_per_epoch
+                first, last = evidence["from_epoch"] * steps, (evidence["to_epoch"] + 1) * steps
+            found.append(NamedStretch(first, last, said))
+    return found
