@@ -1,7 +1,6 @@
 """The Python client and the command line on a trained network, against real processes and real MNIST."""
 
 import asyncio
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from costcurve import ApiError, AsyncClient, Client
-from tests.commands import Ran, runner
+from tests.commands import Ran, piped, runner
 from tests.processes import Deployment
 
 PNG = b"\x89PNG\r\n"
@@ -103,7 +102,7 @@ def test_images_in_a_file_are_read_line_by_line(run, client, job, mnist, tmp_pat
         file.write_text(json.dumps(document))
         assert run("predict", job, str(file)).out == "".join(f"{digit}\n" for digit in expected.digits)
     assert json.loads(run("predict", job, str(file), "--json").out) == expected.model_dump()
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(images)))
+    monkeypatch.setattr("sys.stdin", piped(json.dumps(images)))
     assert run("predict", job, "-").out.splitlines() == [str(digit) for digit in expected.digits]
 
 
