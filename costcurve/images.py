@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from costcurve.plain import plain
+from costcurve.plain import are_numbers, plain
 
 SIDE = 28
 PIXELS = SIDE * SIDE
@@ -39,6 +39,8 @@ def _pixels(image: object, name: str) -> object:
 
 
 def _flat(nested: list[Any], name: str) -> list[float]:
+    if are_numbers(nested):
+        return nested
     pixels: list[float] = []
     for index, each in enumerate(nested):
         place = f"{name}[{index}]"

@@ -48,8 +48,17 @@ def plain(value: object, name: str, *, depth: int = 0) -> Any:
         case _ if callable(convert := getattr(value, "tolist", None)):
             return plain(convert(), name, depth=depth + 1)
         case Iterable():
-            return [plain(each, f"{name}[{index}]", depth=depth + 1) for index, each in enumerate(value)]
+            values = list(value)
+            if are_numbers(values):  # a thousand images are a million of them
+                return values
+            return [plain(each, f"{name}[{index}]", depth=depth + 1) for index, each in enumerate(values)]
     raise TypeError(f"{name} is of type {type(value).__name__}; it must be numbers, text, lists and mappings of them")
+
+
+def are_numbers(values: list[Any]) -> bool:
+    """Return True if all of them are numbers that JSON has."""
+    kinds = set(map(type, values))
+    return kinds <= {int} or (kinds <= {int, float} and all(map(math.isfinite, values)))
 
 
 def _key(key: object, name: str) -> str:

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from costcurve.cli.exits import ExitCode, exit_code_of
 from costcurve.cli.output import tell, tell_error
+from costcurve.cli.printable import printable
 from costcurve.cli.streams import OutputFailed
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
@@ -89,6 +90,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(**given)
             sys.stdout.flush()
+        except typer.BadParameter as error:
+            error.message = printable(error.message, keep="\n")
+            raise
         except CostCurveError as error:
             tell_error(error, as_json=as_json)
             raise typer.Exit(exit_code_of(error)) from error

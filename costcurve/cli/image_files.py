@@ -17,7 +17,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"P2", b"P5", b"P6", b"II*\0", b"MM\0*", b"RIFF")
 _MOST_PIXELS = 1 << 24
 _BRIGHT = 128
-_INK = 64
+_INK = 32
 # MNIST's digits fill a square of so many pixels, and their centre of mass is the middle of the image.
 _DIGIT = 20
 
@@ -88,9 +88,7 @@ def _as_in_mnist(ink: "Image", name: str) -> "Image":
     weight = sum(values) or 1
     x = sum(value * (index % width) for index, value in enumerate(values)) / weight
     y = sum(value * (index // width) for index, value in enumerate(values)) / weight
-    place = tuple(
-        min(max(round(SIDE / 2 - 0.5 - centre), 0), SIDE - side) for centre, side in ((x, width), (y, height))
-    )
+    place = tuple(min(max(round(SIDE / 2 - centre), 0), SIDE - side) for centre, side in ((x, width), (y, height)))
     canvas = Image.new("L", (SIDE, SIDE), 0)
     canvas.paste(digit, (place[0], place[1]))
     return canvas

@@ -70,7 +70,7 @@ def confusion(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = N
     table = Table("DIGIT", *(f"AS {label}" for label in found.labels), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, counts in zip(found.labels, found.counts, strict=True):
+    for label, counts in zip(found.labels, found.counts, strict=False):
         table.add_row(str(label), *map(str, counts))
     write_rich(table)
     tell(f"{found.correct} of {found.total} test images are read correctly")
@@ -90,7 +90,8 @@ def mistakes(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = No
     for column in table.columns:
         column.justify = "right"
     for each in found:
-        output = f"{each.outputs[each.prediction]:.4f}"
+        outputs = dict(enumerate(each.outputs))
+        output = f"{outputs[each.prediction]:.4f}" if each.prediction in outputs else ""
         table.add_row(str(each.image), str(each.label), str(each.prediction), output, f"{each.cost:.3f}")
     write_rich(table)
 

@@ -4,7 +4,6 @@ import codecs
 import json
 import re
 import sys
-from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
 from pydantic import BaseModel
@@ -83,10 +82,8 @@ def tell_error(error: CostCurveError, *, as_json: bool) -> None:
 
 
 def _say(text: str) -> None:
-    # A remark that nobody can read any more changes nothing about the result.
-    with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _json(value: object, *, indent: int | None, stream: TextIO) -> str:

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.output import tell
@@ -32,6 +32,17 @@ class _RawOutput(io.FileIO):
             raise kind(error.errno, error.strerror) from error
 
 
+class _RawRemarks(io.FileIO):
+    """Standard error. A remark that cannot be written changes nothing about the result, so it goes nowhere."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            _send_nowhere(self.fileno())
+            return len(data)
+
+
 @dataclass(frozen=True)
 class Output:
     """The standard output of this process."""
@@ -48,7 +59,7 @@ class Output:
         if (failure := self.raw.failure) is None:
             return code
         # The interpreter flushes once more as it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.raw.fileno())
+        _send_nowhere(self.raw.fileno())
         if isinstance(failure, BrokenPipeError):
             return ExitCode.BROKEN_PIPE
         tell(f"costcurve: cannot write to standard output: {failure.strerror}")
@@ -63,24 +74,29 @@ def prepare() -> Output | None:
             _open_as(descriptor, mode)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show σ′(z) shall still show the rest of the line.
-            stream.reconfigure(errors="replace")
-    if sys.stdout is None:
-        return _output(encoding="utf-8", line_buffering=False)
-    if sys.stdout is not sys.__stdout__ or not isinstance(sys.stdout, io.TextIOWrapper):
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        sys.stderr = _text(_RawRemarks(2, "w", closefd=False), sys.stderr)
+    if sys.stdout is not None and sys.stdout is not sys.__stdout__:
         return None
-    return _output(encoding=sys.stdout.encoding, line_buffering=sys.stdout.line_buffering)
-
-
-def _output(*, encoding: str, line_buffering: bool) -> Output:
     raw = _RawOutput(1, "w", closefd=False)
-    text = io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors="replace", line_buffering=line_buffering)
-    sys.stdout = text
+    sys.stdout = text = _text(raw, sys.stdout)
     return Output(raw, text)
+
+
+def _text(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
+    """Return a text stream like the one before. A terminal that cannot show σ′(z) still shows the rest of the line."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding="utf-8" if before is None else before.encoding,
+        errors="replace",
+        line_buffering=isinstance(before, io.TextIOWrapper) and (before.line_buffering or before.write_through),
+    )
+
+
+def _send_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _is_open(descriptor: int) -> bool:

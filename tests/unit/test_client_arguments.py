@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from costcurve import ApiError, AsyncClient, Client
+from costcurve import ApiError, AsyncClient, Client, CostCurveError
 from costcurve.images import as_images
 from tests.both_clients import a_client
 from tests.scripted_server import ENDED, JOB, NOT_FOUND, a_server, answers
@@ -129,7 +129,7 @@ def test_an_image_that_is_wrong_is_left_for_the_service_to_name(images):
     ("images", "error", "told"),
     [
         ([[0.0] * 783 + [math.nan]], ValueError, r"images\[0\]\[783\] is nan"),
-        (np.full((2, 28, 28), np.inf), ValueError, r"images\[0\]\[0\] is inf"),
+        (np.full((2, 28, 28), np.inf), ValueError, r"images\[0\]\[0\]\[0\] is inf"),
         ([["x"] * 784], TypeError, r"images\[0\]\[0\] is 'x'; a pixel must be a number"),
         ([{"a": 1}], TypeError, r"images\[0\] is \{'a': 1\}; a pixel"),
         ("digit.png", TypeError, "images must be a list of images, not str"),
@@ -207,52 +207,42 @@ def test_an_address_that_is_no_text_is_told(client_type, url):
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [
-        ("ALL_PROXY", "nonsense://x"),
-        ("HTTPS_PROXY", "socks5://127.0.0.1:9"),
-        ("SSL_CERT_FILE", "/nowhere/certificates"),
-    ],
+    [("ALL_PROXY", "nonsense://x"), ("SSL_CERT_FILE", "/nowhere/certificates")],
 )
 def test_what_the_environment_says_and_cannot_be_used_is_told(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
-    try:
-        Client("https://service.example").close()
-    except Exception as error:
-        assert type(error).__name__ == "CostCurveError"  # noqa: PT017 - some versions of httpx can use it
-        assert variable in str(error)
+    with pytest.raises(CostCurveError, match=variable):
+        Client("https://service.example")
 
 
 def _status(client: Client, job_id: str) -> str:
     return client.get(job_id).status
 
 
-def test_a_client_and_its_methods_go_to_the_processes_of_a_pool(kind):
-    with a_server(answers(ENDED), answers(ENDED), NOT_FOUND) as (url, _), Client(url) as client:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            assert pool.submit(_status, client, "job_1").result(60) == "succeeded"
-            assert pool.submit(client.get, "job_1").result(60).succeeded
-            with pytest.raises(ApiError, match="No such job"):
-                pool.submit(client.get, "job_1").result(60)
+def test_a_client_and_its_methods_go_to_the_processes_of_a_pool():
+    with (
+        a_server(answers(ENDED), answers(ENDED), NOT_FOUND) as (url, _),
+        Client(url) as client,
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        assert pool.submit(_status, client, "job_1").result(60) == "succeeded"
+        assert pool.submit(client.get, "job_1").result(60).succeeded
+        with pytest.raises(ApiError, match="No such job"):
+            pool.submit(client.get, "job_1").result(60)
 
 
 FORKING = """
-import asyncio, os, sys
-from costcurve import AsyncClient, Client
+import os, sys
+from costcurve import Client
 
-async def look(client):
-    return (await client.get("job_1")).id
-
-def main():
-    client = Client(sys.argv[1])
-    client.get("job_1")
-    child = os.fork()
-    client.get("job_1")
-    if not child:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    client.get("job_1")
-
-main()
+client = Client(sys.argv[1])
+client.get("job_1")
+child = os.fork()
+client.get("job_1")
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+client.get("job_1")
 """
 
 
