@@ -2,15 +2,19 @@
 
 import asyncio
 import ipaddress
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from functools import update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
 from costcurve import diagnoses, models, operations, results, sweeps
 from costcurve.answers import Job
+from costcurve.errors import CostCurveError
 from costcurve.exchange import Outcome, Remote, Steps
 
 P = ParamSpec("P")
@@ -27,6 +31,15 @@ class Operation(Generic[P, T]):
         self._steps = steps
         self.__doc__ = steps.__doc__
 
+        def method(client: "Client | AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
+            return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method
+
+        self._method = update_wrapper(method, steps)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._method.__name__ = name  # by which a pickled method is found again
+        self._method.__qualname__ = f"{owner.__name__}.{name}"
+
     @overload
     def __get__(self, client: None, owner: type) -> Callable[Concatenate[Remote, P], Steps[T]]: ...
     @overload
@@ -37,15 +50,29 @@ class Operation(Generic[P, T]):
     def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Callable[..., Any]:
         if client is None:
             return self._steps
-
-        def method(*args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
-            return client._take(self._steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method
-
-        # Bound, so that the method's signature begins behind `remote`.
-        return update_wrapper(method, self._steps.__get__(client.remote))
+        return MethodType(self._method, client)
 
 
 class _Operations:
+    """All operations, and the configuration of a client, which is what a pickle of it holds."""
+
+    def __init__(self, url: str | None) -> None:
+        self.remote = Remote(url)
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.remote.address.given,)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.remote.url!r})"
+
+    def _is_forked(self) -> bool:
+        """Return True, once, in a process that was forked from the client's: the connections belong to its parent."""
+        if self._process == os.getpid():
+            return False
+        self._process = os.getpid()
+        return True
+
     submit = Operation(operations.submit)
     validate = Operation(operations.validate)
     get = Operation(operations.get)
@@ -87,16 +114,21 @@ class _Operations:
 
 
 class Client(_Operations):
-    """A CostCurve service, spoken to synchronously. Usable from one thread at a time; close it, or use `with`."""
+    """A CostCurve service, spoken to synchronously. Usable from one thread at a time; close it, or use `with`.
+
+    It may be pickled, and used after a fork: the other process then has connections of its own.
+    """
 
     def __init__(self, url: str | None = None) -> None:
         """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
 
         Raises:
+            TypeError: the address is not text.
             ValueError: the address is not an HTTP URL.
+            CostCurveError: the environment's certificates or proxies cannot be used.
         """
-        self.remote = Remote(url)
-        self._http = httpx.Client(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.url))
+        super().__init__(url)
+        self._http = self._connections()
 
     def iterate(self, **filters: Unpack[operations.Filters]) -> Iterator[Job]:
         """All jobs that pass the filters (those of `list`), page after page."""
@@ -116,12 +148,28 @@ class Client(_Operations):
                 return value
             try:
                 if isinstance(step, httpx.Request):
-                    outcome = self._http.send(step)
+                    outcome = self._sent(step)
                 else:
                     time.sleep(step.seconds)
                     outcome = None
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        if self._is_forked():
+            self._http = self._connections()
+        deadline = time.monotonic() + request.extensions["timeout"]["read"]
+        response = self._http.send(request, stream=True)
+        try:
+            response.stream = Timely(response.stream, deadline, request)
+            response.read()
+        finally:
+            response.close()
+        return response
+
+    def _connections(self) -> httpx.Client:
+        with _environment_told():
+            return httpx.Client(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
 
     def close(self) -> None:
         """Close the connections."""
@@ -141,10 +189,12 @@ class AsyncClient(_Operations):
         """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
 
         Raises:
+            TypeError: the address is not text.
             ValueError: the address is not an HTTP URL.
+            CostCurveError: the environment's certificates or proxies cannot be used.
         """
-        self.remote = Remote(url)
-        self._http = httpx.AsyncClient(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.url))
+        super().__init__(url)
+        self._http = self._connections()
 
     async def iterate(self, **filters: Unpack[operations.Filters]) -> AsyncIterator[Job]:
         """All jobs that pass the filters (those of `list`), page after page."""
@@ -166,12 +216,25 @@ class AsyncClient(_Operations):
                 return value
             try:
                 if isinstance(step, httpx.Request):
-                    outcome = await self._http.send(step)
+                    outcome = await self._sent(step)
                 else:
                     await asyncio.sleep(step.seconds)
                     outcome = None
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        if self._is_forked():
+            self._http = self._connections()
+        try:
+            async with asyncio.timeout(request.extensions["timeout"]["read"]):
+                return await self._http.send(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the answer took too long", request=request) from error
+
+    def _connections(self) -> httpx.AsyncClient:
+        with _environment_told():
+            return httpx.AsyncClient(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -182,6 +245,38 @@ class AsyncClient(_Operations):
 
     async def __aexit__(self, *exception: object) -> None:
         await self.aclose()
+
+
+class Timely(httpx.SyncByteStream):
+    """The body of an answer, which must have come whole by a deadline."""
+
+    def __init__(
+        self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, deadline: float, request: httpx.Request
+    ) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces. Raises httpx.ReadTimeout."""
+        for piece in cast(httpx.SyncByteStream, self._stream):
+            if time.monotonic() > self._deadline:
+                raise httpx.ReadTimeout("the answer took too long", request=self._request)
+            yield piece
+
+    def close(self) -> None:
+        """Close the stream."""
+        cast(httpx.SyncByteStream, self._stream).close()
+
+
+@contextmanager
+def _environment_told() -> Iterator[None]:
+    """Make errors of what the environment says about proxies and certificates errors of the client."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        where = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
+        raise CostCurveError(f"cannot use what the environment says in {where}: {error}") from error
 
 
 def _may_need_a_proxy(url: str) -> bool:

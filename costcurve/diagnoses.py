@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from costcurve.arguments import checked_ids
 from costcurve.calls import Call, as_model, job_path
 from costcurve.exchange import Remote, Steps
 
@@ -42,5 +43,5 @@ def diagnosis(remote: Remote, /, job_id: str) -> Steps[Diagnosis]:
 
 def compare_diagnosis(remote: Remote, /, job_ids: Sequence[str]) -> Steps[Diagnosis]:
     """What the differences between 2 to 16 jobs come to: whether the loss made one, and whether rates are the same."""
-    call = Call("GET", "/v1/compare/diagnosis", as_model(Diagnosis), query={"job": list(job_ids)})
+    call = Call("GET", "/v1/compare/diagnosis", as_model(Diagnosis), query={"job": checked_ids(job_ids)})
     return remote.answer(call)

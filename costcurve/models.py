@@ -1,12 +1,13 @@
 # ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
 """What the client can do with a trained network, as steps (exchange.py)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from costcurve.answers import Confusion, Mistake, MistakeList, Prediction
-from costcurve.calls import Call, as_bytes, as_model, job_path
+from costcurve.calls import FILE, Call, as_bytes, as_model, job_path, picture_type
 from costcurve.exchange import Remote, Steps
+from costcurve.images import as_images
 
 # Seconds that a service may take to read a thousand images with a network of five million weights.
 _PREDICTION_TIMEOUT = 120
@@ -28,20 +29,24 @@ def model(
     Raises:
         ApiError: status 409 while the job has not ended; status 404 if it has no model.
     """
-    return remote.answer(Call("GET", job_path(job_id, "/model"), as_bytes, query={"format": format}))
+    return remote.answer(Call("GET", job_path(job_id, "/model"), as_bytes, query={"format": format}, media_type=FILE))
 
 
-def predict(remote: Remote, /, job_id: str, images: Sequence[Iterable[float]]) -> Steps[Prediction]:
+def predict(remote: Remote, /, job_id: str, images: Iterable[Any]) -> Steps[Prediction]:
     """Have the trained network read images.
 
     Args:
         job_id: the job, which must have succeeded, on MNIST.
-        images: 1 to 1,000 images, each 784 pixels row by row, 0 (paper) to 1 (ink). An array (n, 784) will do.
+        images: 1 to 1,000 images, each 784 pixels row by row or 28 rows of 28, as lists, arrays or tensors; or one
+            image alone. A pixel is 0 (paper) to 1 (ink); whole numbers from 0 to 255, if one is above 1, are divided
+            by 255.
 
     Raises:
         ApiError: status 422, and `errors` names the first bad pixel of each image; otherwise as for `model`.
+        TypeError: there is something else than numbers.
+        ValueError: a pixel is not a finite number.
     """
-    body = {"images": [[float(pixel) for pixel in image] for image in images]}
+    body = {"images": as_images(images)}
     path = job_path(job_id, "/predict")
     return remote.answer(Call("POST", path, as_model(Prediction), body=body, timeout=_PREDICTION_TIMEOUT))
 
@@ -78,4 +83,4 @@ def model_plot(
     Raises:
         ApiError: as for `confusion`.
     """
-    return remote.answer(Call("GET", job_path(job_id, f"/{what}.{format}"), as_bytes))
+    return remote.answer(Call("GET", job_path(job_id, f"/{what}.{format}"), as_bytes, media_type=picture_type(format)))

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
-from uuid import uuid4
 
 import httpx
 
@@ -19,9 +18,11 @@ from costcurve.answers import (
     Worker,
     WorkerList,
 )
+from costcurve.arguments import checked_key, spec_fields, tag_filters
 from costcurve.calls import Call, as_bytes, as_model, job_path
 from costcurve.errors import CostCurveError, UnexpectedAnswer, WaitTimeout
 from costcurve.exchange import Remote, Steps
+from costcurve.plain import plain
 from costcurve.waiting import until_ended
 from jobs.errors import JobNotFound
 from jobs.spec import AnySpec
@@ -96,10 +97,8 @@ def submit(
         ServiceUnreachable: no answer came, though it was tried again. `uncertain` tells whether the job may have been
             accepted all the same.
     """
-    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-    return remote.answer(
-        Call("POST", "/v1/jobs", as_model(Job), body=submission_body(spec, fields), headers=headers, creates=True)
-    )
+    body = submission_body(spec, fields)
+    return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=body, key=checked_key(idempotency_key)))
 
 
 def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:
@@ -124,7 +123,7 @@ def list_jobs(remote: Remote, /, *, cursor: str | None = None, **filters: Unpack
         filters: `status`, `experiment`, `loss`, `tags`, `sweep_id`, `order`, `limit` (1 to 200; 50 if not given).
     """
     query: dict[str, Any] = {**filters, "cursor": cursor}
-    query["tag"] = [f"{key}:{value}" for key, value in (query.pop("tags", None) or {}).items()]
+    query["tag"] = tag_filters(query.pop("tags", None))
     return remote.answer(Call("GET", "/v1/jobs", as_model(JobPage), query=query))
 
 
@@ -150,12 +149,16 @@ def wait(
     Raises:
         WaitTimeout: the job has not ended in time. It goes on.
     """
+    etag = ""
 
-    def look(seen: Job | None) -> Steps[Job]:
-        headers = {} if seen is None else {"If-None-Match": f'"{seen.version}"'}
-        news = yield from remote.answer(Call("GET", job_path(job_id), _job_if_changed, headers=headers))
+    def look(seen: Job | None, deadline: float | None) -> Steps[Job]:
+        nonlocal etag
+        headers = {"If-None-Match": etag} if etag else {}
+        call = Call("GET", job_path(job_id), _news, headers=headers)
+        news = yield from remote.answer(call, deadline=deadline)
         if news is not None:
-            return news
+            job, etag = news
+            return job
         if seen is None:
             raise UnexpectedAnswer(remote.url, "it says that a job has not changed, but never told its state")
         return seen
@@ -205,9 +208,10 @@ def clone(
         ApiError: the service refused; status 422, and `errors` names each bad field, when they do not fit the job.
         ServiceUnreachable: as for `submit`.
     """
-    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
     path = job_path(job_id, "/clone")
-    return remote.answer(Call("POST", path, as_model(Job), body=overrides, headers=headers, creates=True))
+    return remote.answer(
+        Call("POST", path, as_model(Job), body=plain(overrides, "overrides"), key=checked_key(idempotency_key))
+    )
 
 
 def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[Job]:
@@ -220,7 +224,7 @@ def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[
     Raises:
         ApiError: status 422, and `errors` names each bad field.
     """
-    return remote.answer(Call("PATCH", job_path(job_id), as_model(Job), body=changes))
+    return remote.answer(Call("PATCH", job_path(job_id), as_model(Job), body=plain(changes, "changes")))
 
 
 def delete(remote: Remote, /, job_id: str) -> Steps[None]:
@@ -229,7 +233,7 @@ def delete(remote: Remote, /, job_id: str) -> Steps[None]:
     Raises:
         ApiError: status 409, when the job has not ended; status 404, when there was no such job.
     """
-    return remote.answer(Call("DELETE", job_path(job_id), _nothing, done_code=JobNotFound.code))
+    return remote.answer(Call("DELETE", job_path(job_id), _nothing, media_type=None, done_code=JobNotFound.code))
 
 
 def events(remote: Remote, /, job_id: str) -> Steps[list[Event]]:
@@ -267,18 +271,15 @@ def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
 
 def submission_body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, Any]:
     """The body of a submission; what is None is left to the service."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    match spec:
-        case None:
-            return given
-        case Mapping():
-            return {**given, "spec": dict(spec)}
-        case _:
-            return {**given, "spec": spec.model_dump(mode="json")}
+    given = {name: plain(value, name) for name, value in fields.items() if value is not None}
+    return given if spec is None else {**given, "spec": spec_fields(spec)}
 
 
-def _job_if_changed(response: httpx.Response) -> Job | None:
-    return None if response.status_code == httpx.codes.NOT_MODIFIED else Job.model_validate_json(response.content)
+def _news(response: httpx.Response) -> tuple[Job, str] | None:
+    """Return the job and its ETag, or None if the service says that it has not changed."""
+    if response.status_code == httpx.codes.NOT_MODIFIED:
+        return None
+    return Job.model_validate_json(response.content), response.headers.get("ETag", "")
 
 
 def _nothing(_response: httpx.Response) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from costcurve.answers import Comparison, Curve
-from costcurve.calls import Call, Query, as_bytes, as_model, as_text, job_path
+from costcurve.arguments import checked_ids, metric_names
+from costcurve.calls import CSV, TEXT, Call, Query, as_bytes, as_model, as_text, job_path, picture_type
 from costcurve.exchange import Remote, Steps
 
 Metrics = str | Iterable[str]
@@ -72,7 +73,7 @@ def curve_csv(
 ) -> Steps[str]:
     """The curve as CSV, with a header; infinite values are `inf`. Arguments as for `curve`."""
     query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "max_points": max_points}
-    return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), as_text, query=query))
+    return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), as_text, query=query, media_type=CSV))
 
 
 def compare(
@@ -100,7 +101,7 @@ def compare(
         ApiError: status 404 when there is no such job, 422 as for `curve`.
     """
     query: Query = {
-        "job": list(job_ids),
+        "job": checked_ids(job_ids),
         "metrics": metric_names(metrics),
         "granularity": granularity,
         "from": first,
@@ -121,8 +122,8 @@ def compare_csv(
 ) -> Steps[str]:
     """The curves of some jobs as CSV: x, and a column `{job_id}.{metric}` for each. Every point, but for max_points."""
     names = metric_names(metrics)
-    query: Query = {"job": list(job_ids), "metrics": names, "granularity": granularity, "max_points": max_points}
-    return remote.answer(Call("GET", "/v1/compare.csv", as_text, query=query))
+    query: Query = {"job": checked_ids(job_ids), "metrics": names, "granularity": granularity, "max_points": max_points}
+    return remote.answer(Call("GET", "/v1/compare.csv", as_text, query=query, media_type=CSV))
 
 
 def plot(
@@ -146,20 +147,15 @@ def plot(
         log: whether the values stand on a logarithmic axis.
         title: stands above; made from the specs if None.
     """
-    jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
+    jobs = checked_ids([job_ids] if isinstance(job_ids, str) else job_ids)
     query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "log": log, "title": title}
     if len(jobs) == 1:
         path = job_path(jobs[0], f"/curve.{format}")
     else:
         path, query = f"/v1/compare.{format}", {**query, "job": jobs}
-    return remote.answer(Call("GET", path, as_bytes, query=query))
+    return remote.answer(Call("GET", path, as_bytes, query=query, media_type=picture_type(format)))
 
 
 def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
     """The training line by line, as the article prints it."""
-    return remote.answer(Call("GET", job_path(job_id, "/transcript"), as_text))
-
-
-def metric_names(metrics: Metrics | None) -> str | None:
-    """The metrics as the service takes them, with commas between them."""
-    return metrics if metrics is None or isinstance(metrics, str) else ",".join(metrics)
+    return remote.answer(Call("GET", job_path(job_id, "/transcript"), as_text, media_type=TEXT))

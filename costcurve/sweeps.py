@@ -3,14 +3,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
-from uuid import uuid4
 
 from costcurve.answers import CellPage, Sweep, SweepPage, SweepPreset, SweepPresetList
-from costcurve.calls import Call, Query, as_bytes, as_model, sweep_path
+from costcurve.arguments import checked_key, metric_names, swept_values
+from costcurve.calls import Call, Query, as_bytes, as_model, picture_type, sweep_path
 from costcurve.errors import SweepWaitTimeout
 from costcurve.exchange import Remote, Steps
 from costcurve.operations import AnyGivenSpec, JobFields, submission_body
-from costcurve.results import Granularity, Metrics, metric_names
+from costcurve.plain import plain
+from costcurve.results import Granularity, Metrics
 from costcurve.waiting import until_ended
 
 
@@ -38,12 +39,10 @@ def submit_sweep(
         ApiError: the service refused; status 422, and `errors` names each bad field, `/grid/loss/1` for instance.
         ServiceUnreachable: as for `submit`.
     """
-    swept = {name: list(values) for name, values in (grid or {}).items()}
-    body = {**submission_body(spec, fields), "grid": swept}
+    body = {**submission_body(spec, fields), "grid": swept_values(grid)}
     if repeats is not None:
-        body["repeats"] = repeats
-    headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-    return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, headers=headers, creates=True))
+        body["repeats"] = plain(repeats, "repeats")
+    return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, key=checked_key(idempotency_key)))
 
 
 def sweep_presets(remote: Remote, /) -> Steps[list[SweepPreset]]:
@@ -102,9 +101,13 @@ def cancel_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
 def retry_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
     """Queue a new job in place of each that failed, with the same spec and the same seed. The new ones count instead.
 
-    Where nothing failed, nothing happens; so twice is no error, and queues nothing twice.
+    Where nothing failed, nothing happens. It is sent once: new jobs may fail within seconds, and a second sending would
+    queue them again.
+
+    Raises:
+        CostCurveError: with `uncertain`, when no answer says whether it was done.
     """
-    return remote.answer(Call("POST", sweep_path(sweep_id, "/retry"), as_model(Sweep)))
+    return remote.answer(Call("POST", sweep_path(sweep_id, "/retry"), as_model(Sweep), repeatable=False))
 
 
 def plot_sweep(
@@ -136,11 +139,12 @@ def plot_sweep(
         "metrics": metric_names(metrics),
         "granularity": granularity,
         "best": best,
-        "cells": None if cells is None else ",".join(map(str, cells)),
+        "cells": None if cells is None else ",".join(map(str, plain(cells, "cells"))),
         "log": log,
         "title": title,
     }
-    return remote.answer(Call("GET", sweep_path(sweep_id, f"/curve.{format}"), as_bytes, query=query))
+    call = Call("GET", sweep_path(sweep_id, f"/curve.{format}"), as_bytes, query=query, media_type=picture_type(format))
+    return remote.answer(call)
 
 
 def wait_for_sweep(
@@ -166,7 +170,7 @@ def wait_for_sweep(
     call = Call("GET", sweep_path(sweep_id), as_model(Sweep), query={"leaderboard": 0})
     return until_ended(
         remote,
-        lambda _: remote.answer(call),
+        lambda _, deadline: remote.answer(call, deadline=deadline),
         timeout=timeout,
         poll=poll,
         on_update=on_update,

@@ -1,5 +1,6 @@
 """The command line, in this process and as a process of its own."""
 
+import io
 import os
 import subprocess
 import sys
@@ -50,3 +51,8 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(ended.value.code, captured.out, captured.err)
 
     return run
+
+
+def piped(content: str | bytes) -> io.TextIOWrapper:
+    """Standard input with this content, as a pipe gives it."""
+    return io.TextIOWrapper(io.BytesIO(content.encode() if isinstance(content, str) else content), encoding="utf-8")

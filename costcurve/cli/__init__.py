@@ -1,16 +1,15 @@
 """The command line: `costcurve`."""
 
-import io
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; ends the process with its exit code."""
-    from costcurve.cli.app import app
+    try:
+        from costcurve.cli.running import run
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot show σ′(z) shall still show the rest of the line.
-            stream.reconfigure(errors="replace")
-    app(arguments, prog_name="costcurve")
+        code = run(arguments)
+    except KeyboardInterrupt:  # before the command began, or after its end
+        code = 130
+    sys.exit(code)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from costcurve.address import DEFAULT_URL
 from costcurve.cli import database, sweeps
 from costcurve.cli.article import article
 from costcurve.cli.changing import cancel, delete, pause, resume, update
-from costcurve.cli.command import command
+from costcurve.cli.command import OneValue, OneValueGroup, command
 from costcurve.cli.comparing import compare
 from costcurve.cli.curves import curve, transcript
 from costcurve.cli.demo import demo
@@ -20,12 +21,12 @@ from costcurve.cli.machine import serve, up, work
 from costcurve.cli.models import confusion, mistakes, model, predict
 from costcurve.cli.submitting import clone, submit, validate
 from costcurve.cli.watching import watch
-from costcurve.exchange import DEFAULT_URL
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code:d} {meaning}" for code, meaning in MEANINGS.items()) + "."
 
 app = typer.Typer(
     name="costcurve",
+    cls=OneValueGroup,
     help="Training as a service: submit a training job, watch its cost curve, learn why it learns slowly.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -64,16 +65,16 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 for panel, commands in _COMMANDS.items():
     for name, function in commands.items():
-        app.command(name, rich_help_panel=panel, epilog=_EPILOG)(command(function))
+        app.command(name, cls=OneValue, rich_help_panel=panel, epilog=_EPILOG)(command(function))
 
 _sweep = typer.Typer(help="Many jobs as one: each cell of a grid, several times.", no_args_is_help=True, epilog=_EPILOG)
 for name, function in sweeps.COMMANDS.items():
-    _sweep.command(name, epilog=_EPILOG)(command(function))
+    _sweep.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_sweep, name="sweep", rich_help_panel="Jobs")
 
 _database = typer.Typer(help="The database itself, on its machine.", no_args_is_help=True, epilog=_EPILOG)
 for name, function in database.COMMANDS.items():
-    _database.command(name, epilog=_EPILOG)(command(function))
+    _database.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_database, name="db", rich_help_panel="Service")
 
 

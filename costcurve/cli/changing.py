@@ -10,23 +10,24 @@ from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import outcome
 from costcurve.cli.output import write_json, write_line
 from costcurve.cli.submission import tags_of
+from costcurve.cli.watching import changing
 
 
 def pause(job_id: JobArgument, service: ServiceOptions) -> None:
     """Put a job aside, until `resume`: a queued one at once, a running one as soon as its worker hears of it."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.pause(job_id), service)
 
 
 def resume(job_id: JobArgument, service: ServiceOptions) -> None:
     """Put a paused job back into the queue; it goes on where it was."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.resume(job_id), service)
 
 
 def cancel(job_id: JobArgument, service: ServiceOptions) -> None:
     """End a job: a waiting one at once, a running one as soon as its worker hears of it."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.cancel(job_id), service)
 
 
@@ -55,13 +56,13 @@ def update(
         changes["pinned"] = pin
     if not changes:
         raise typer.BadParameter("say what to change: --name, --tag, --priority, --pin or --unpin")
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.update(job_id, **changes), service)
 
 
 def delete(job_id: JobArgument, service: ServiceOptions) -> None:
     """Forget a job that has ended, with its curve and everything else that belongs to it."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve show {job_id}"):
         client.delete(job_id)
     if service.as_json:
         write_json({"id": job_id, "deleted": True})

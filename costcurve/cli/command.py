@@ -1,16 +1,18 @@
 """How a function becomes a command: groups of options it shares with others, and what becomes of its errors."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from costcurve.cli.exits import ExitCode, exit_code_of
-from costcurve.cli.output import tell_error
+from costcurve.cli.output import tell, tell_error
+from costcurve.cli.printable import printable
+from costcurve.cli.streams import OutputFailed
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
 
@@ -33,6 +35,34 @@ class ServiceOptions:
             return Client(self.url)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+class OneValue(TyperCommand):
+    """A command that takes no option twice, unless it is one that takes several values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        refuse_repeats(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class OneValueGroup(TyperGroup):
+    """A group of commands whose own options are given once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        refuse_repeats(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def refuse_repeats(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]) -> None:
+    """Raise typer.BadParameter if an option that takes one value, or a choice of two flags, is given twice."""
+    _, _, order = command.make_parser(ctx).parse_args(args=list(args))
+    given: set[Any] = set()
+    for parameter in order:
+        if not isinstance(parameter, TyperOption) or parameter.multiple:
+            continue
+        if parameter in given and (not parameter.is_flag or parameter.secondary_opts):
+            raise typer.BadParameter("is given twice, and takes one value", ctx=ctx, param=parameter)
+        given.add(parameter)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -60,15 +90,22 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(**given)
             sys.stdout.flush()
+        except typer.BadParameter as error:
+            error.message = printable(error.message, keep="\n")
+            raise
         except CostCurveError as error:
             tell_error(error, as_json=as_json)
             raise typer.Exit(exit_code_of(error)) from error
+        except KeyboardInterrupt as interrupt:
+            tell("interrupted")
+            raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+        except BrokenPipeError as error:
+            raise typer.Exit(ExitCode.BROKEN_PIPE) from error
+        except OutputFailed:
+            raise  # told at the end of the run
         except OSError as error:
-            # The interpreter flushes once more as it ends, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise typer.Exit(ExitCode.BROKEN_PIPE) from error
-            tell_error(CostCurveError(str(error)), as_json=as_json)
+            where = "" if error.filename is None else f"{error.filename}: "
+            tell_error(CostCurveError(f"{where}{error.strerror or error}"), as_json=as_json)
             raise typer.Exit(ExitCode.FAILED) from error
 
     run.__name__ = function.__name__

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal, TypedDict, Unpack
 
 import typer
+from rich.cells import cell_len
 
 from costcurve.answers import Curve
 from costcurve.cli.arguments import JobArgument, JobsArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import figure
 from costcurve.cli.output import tell, write, write_json
+from costcurve.cli.printable import padded, printable
 from costcurve.cli.sparkline import ASCII, BLOCKS, sparkline
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
@@ -86,7 +88,7 @@ def transcript(job_id: JobArgument, service: ServiceOptions) -> None:
     if service.as_json:
         write_json({"job_id": job_id, "lines": text.splitlines()})
     else:
-        write(text)
+        write(printable(text, keep="\n"))
 
 
 def save(picture: bytes, file: Path) -> None:
@@ -124,17 +126,17 @@ def _sparklines(points: Curve, *, log: bool) -> None:
         tell("no points yet")
         return
     levels = BLOCKS if _can_print(BLOCKS) else ASCII
-    margin = max(map(len, points.series))
+    margin = max(cell_len(printable(metric)) for metric in points.series)
     width = max(shutil.get_terminal_size().columns - margin - 1, 10)
     write(f"x = {points.x[0]} … {points.x[-1]}\n" if _can_print("…") else f"x = {points.x[0]} to {points.x[-1]}\n")
     for metric, column in points.series.items():
         values = [value for value in column if value is not None]
         if not values:
-            write(f"{metric:{margin}} no finite value\n")
+            write(f"{padded(printable(metric), margin)} no finite value\n")
             continue
         known = metric_named(metric)
         drawn = sparkline(values, width, log=log and not known.is_share, levels=levels, low=known.low, high=known.high)
-        write(f"{metric:{margin}} {drawn}\n")
+        write(f"{padded(printable(metric), margin)} {drawn}\n")
         ends = {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
         write(" " * margin + "".join(f" {name} {figure(metric, value)}" for name, value in ends.items()) + "\n")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 
 from costcurve.answers import Job
 from costcurve.cli.command import JsonOption
@@ -15,6 +16,7 @@ from costcurve.cli.describe import outcome
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.output import tell, write, write_json, write_line, write_rich
 from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
+from costcurve.cli.printable import padded, printable
 from costcurve.cli.progress import Display, display_on, latest_figures
 from costcurve.cli.story import ONLY_WITH_ALL, PICTURES, summary
 from costcurve.clients import Client
@@ -82,11 +84,11 @@ def _train(client: Client, local: LocalService, interruption: Interruption, *, e
 
 
 def _look(client: Client, jobs: dict[str, Job], display: Display) -> None:
-    width = max(map(len, jobs))
+    width = max(map(cell_len, jobs))
     for name, known in jobs.items():
         if not known.is_terminal:
             jobs[name] = client.get(known.id)
-            display.show(f"{name:{width}}", jobs[name], latest_figures(client, jobs[name]))
+            display.show(padded(name, width), jobs[name], latest_figures(client, jobs[name]))
 
 
 def _draw(client: Client, jobs: Mapping[str, Job], output: Path) -> list[str]:
@@ -106,7 +108,7 @@ def _report(client: Client, jobs: Mapping[str, Job]) -> None:
     for name, job in jobs.items():
         if job.spec["experiment"] == "mnist" and job.succeeded:
             write_line(f"\n{name}")
-            write(client.transcript(job.id))
+            write(printable(client.transcript(job.id), keep="\n"))
     write_line("")
     write_rich(summary(client, jobs))
     for name, job in jobs.items():

@@ -53,7 +53,7 @@ def _result_line(result: Mapping[str, Any]) -> str:
         for label, key in (("output", "final_output"), ("cost", "final_cost"))
         if key in result
     ]
-    if "train_seconds" in result:
+    if isinstance(result.get("train_seconds"), int | float):
         parts.append(f"in {duration(result['train_seconds'])}")
     return ", ".join(parts)
 
@@ -161,10 +161,13 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def computed_by(profile: Mapping[str, Any]) -> str:
-    """What decides the last bits of a training."""
-    threads = "one thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
-    versions = ", ".join(f"{name} {version}" for name, version in profile["versions"].items())
-    return f"{profile['device']} with {profile['instruction_set']}, {threads}; {versions}"
+    """Return what decides the last bits of a training; what a newer service says is shown as it stands."""
+    try:
+        threads = "one thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+        versions = ", ".join(f"{name} {version}" for name, version in profile["versions"].items())
+        return f"{profile['device']} with {profile['instruction_set']}, {threads}; {versions}"
+    except (KeyError, AttributeError):
+        return _compact(profile)
 
 
 def table_of(jobs: Sequence[Job], *, width: int) -> Table:

@@ -9,6 +9,7 @@ from rich.text import Text
 from costcurve.cli.arguments import JobsArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.output import write_json, write_rich
+from costcurve.cli.printable import printable
 from costcurve.diagnoses import Diagnosis
 
 
@@ -24,13 +25,17 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 def described(diagnosis: Diagnosis) -> RenderableType:
     """A diagnosis for people."""
-    parts: list[RenderableType] = [Text(diagnosis.summary)]
+    parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
-        parts += [Text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
+        parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
         if finding.cure is not None:
             parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
     return Group(*parts)
 
 
 def _indented(text: str) -> RenderableType:
-    return Padding(Text(text), (0, 0, 0, 2), expand=False)
+    return Padding(_text(text), (0, 0, 0, 2), expand=False)
+
+
+def _text(text: str) -> Text:
+    return Text(printable(text, keep="\n"))

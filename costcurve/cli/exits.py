@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "all is well",
-    ExitCode.FAILED: "the job (or one of a sweep's) failed or was cancelled, or the service refused",
+    ExitCode.FAILED: "the job (or one of a sweep's) failed or was cancelled, the service refused, or output failed",
     ExitCode.USAGE: "wrong usage, or the service found the request not valid",
     ExitCode.NOT_FOUND: "there is no such job or sweep, or the job has no model",
     ExitCode.UNREACHABLE: "no service answers",

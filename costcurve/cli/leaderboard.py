@@ -39,7 +39,7 @@ def plus_minus(name: str, mean: float, deviation: float | None) -> str:
 
 
 def _setting(name: str) -> Callable[[Cell], str]:
-    return lambda cell: value_text(name, cell.settings[name])
+    return lambda cell: value_text(name, cell.settings.get(name))
 
 
 def _figure(name: str) -> Callable[[Cell], str]:

@@ -1,7 +1,5 @@
 """`model`, `predict`, `confusion` and `mistakes`: what became of a trained network."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +9,10 @@ from rich.table import Table
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.curves import plot_format, save, wrote
+from costcurve.cli.image_files import is_image, pixels_of
+from costcurve.cli.inputs import parsed, read
 from costcurve.cli.output import tell, write_json, write_line, write_rich
-from costcurve.errors import CostCurveError
+from costcurve.images import as_images
 
 _FORMATS: dict[str, Literal["safetensors", "onnx"]] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
@@ -37,10 +37,11 @@ def model(
 def predict(
     job_id: JobArgument,
     file: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="FILE",
-            help="Images as JSON: a list of lists of 784 numbers, 0 (paper) to 1 (ink). - reads them in.",
+            help="A picture of a digit (PNG, JPEG, …), or images as JSON: lists of 784 numbers or of 28 rows of 28, "
+            "from 0 (paper) to 1 (ink) or whole from 0 to 255. - is standard input.",
         ),
     ],
     service: ServiceOptions,
@@ -69,7 +70,7 @@ def confusion(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = N
     table = Table("DIGIT", *(f"AS {label}" for label in found.labels), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, counts in zip(found.labels, found.counts, strict=True):
+    for label, counts in zip(found.labels, found.counts, strict=False):
         table.add_row(str(label), *map(str, counts))
     write_rich(table)
     tell(f"{found.correct} of {found.total} test images are read correctly")
@@ -89,7 +90,8 @@ def mistakes(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = No
     for column in table.columns:
         column.justify = "right"
     for each in found:
-        output = f"{each.outputs[each.prediction]:.4f}"
+        outputs = dict(enumerate(each.outputs))
+        output = f"{outputs[each.prediction]:.4f}" if each.prediction in outputs else ""
         table.add_row(str(each.image), str(each.label), str(each.prediction), output, f"{each.cost:.3f}")
     write_rich(table)
 
@@ -102,17 +104,18 @@ def _picture(job_id: str, what: Literal["confusion", "mistakes"], file: Path, se
     wrote(file, service)
 
 
-def _images(file: Path) -> list[list[float]]:
-    """Images from a file, or from standard input. Raises CostCurveError."""
+def _images(file: str) -> Any:
+    """Return the images in a file, or in standard input. Raises CostCurveError, typer.BadParameter."""
+    content = read(file)
+    if is_image(content):
+        return [pixels_of(content, file)]
     try:
-        text = sys.stdin.read() if file == Path("-") else file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CostCurveError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CostCurveError(f"{file} is not UTF-8") from error
-    try:
-        found: Any = json.loads(text)
-        images = found["images"] if isinstance(found, dict) else found
-        return [[float(pixel) for pixel in image] for image in images]
+        found = parsed(content)
+        return as_images(found["images"] if isinstance(found, dict) else found)
     except (ValueError, TypeError, KeyError) as error:
-        raise typer.BadParameter(f"{file} has no list of images, each a list of numbers ({error})") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise typer.BadParameter(
+            f"{file}: {reason}. It must hold images as JSON, each a list of 784 numbers or 28 lists of 28, or be an "
+            "image file such as a PNG",
+            param_hint="FILE",
+        ) from error

@@ -1,24 +1,34 @@
-"""Where a command's words go: results to standard output, everything said about them to standard error."""
+"""Output of commands: results to standard output, everything said about them to standard error."""
 
+import codecs
 import json
+import re
 import sys
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
+from rich.text import Text
 
+from costcurve.cli.printable import printable, shows
 from costcurve.errors import ApiError, CostCurveError, ServiceUnreachable
 
 # A reader that is no terminal wants whole lines.
 _UNLIMITED = 1000
+_LINE_END = "\n"
+_NOT_ASCII = re.compile(r"[^\n\x20-\x7e]")
 
 
 class PlainConsole(Console):
-    """Prints what it is given: no markup is looked for in names that somebody chose."""
+    """A console that looks for no markup in names, and escapes what a terminal would obey."""
 
     def __init__(self, stream: TextIO) -> None:
         width = None if stream.isatty() else _UNLIMITED
         super().__init__(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text of a table's cell, or of a line."""
+        return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> NoReturn:
         """Leave the decision to the command."""
@@ -26,47 +36,61 @@ class PlainConsole(Console):
 
 
 def write(text: str) -> None:
-    """Result text, exactly as it is."""
+    """Write result text, exactly as it is."""
     sys.stdout.write(text)
 
 
 def write_line(text: str) -> None:
-    """A line of result."""
-    write(f"{text}\n")
+    """Write a line of result, or several."""
+    write(f"{printable(text, keep=_LINE_END)}\n")
 
 
 def write_json(value: object) -> None:
-    """A result for a machine: one JSON document."""
+    """Write a result for a machine: one JSON document, in which escapes stand for what cannot be printed."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    write_line(json.dumps(plain, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    write(f"{_json(plain, indent=2 if sys.stdout.isatty() else None, stream=sys.stdout)}\n")
 
 
 def write_rich(renderable: RenderableType) -> None:
-    """A table, or anything else that rich can draw."""
+    """Write a table, or anything else that rich can draw."""
     PlainConsole(sys.stdout).print(renderable)
 
 
 def output_width() -> int:
-    """How many characters a line of result may have."""
+    """Return how many columns a line of result may have."""
     return PlainConsole(sys.stdout).width
 
 
 def tell(text: str) -> None:
-    """A remark to the person at the terminal."""
-    sys.stderr.write(f"{text}\n")
+    """Write a remark to the person at the terminal."""
+    _say(printable(text, keep=_LINE_END))
 
 
 def tell_error(error: CostCurveError, *, as_json: bool) -> None:
-    """What went wrong; as one line of JSON if the command was to speak JSON."""
+    """Write what went wrong; as one line of JSON if the command was to speak JSON."""
     if as_json:
-        tell(json.dumps(_document(error), ensure_ascii=False))
+        _say(_json(_document(error), indent=None, stream=sys.stderr))
         return
     if not isinstance(error, ApiError) or not error.errors:
         tell(f"costcurve: {error}")
         return
     tell(f"costcurve: {error.title}")
     for field in error.errors:
-        tell(f"  {field.pointer or 'the body'}: {field.message}")
+        tell(f"  {printable(field.pointer) or 'the body'}: {printable(field.message)}")
+    if error.more_errors:
+        tell(f"  and {error.more_errors:,} more")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _json(value: object, *, indent: int | None, stream: TextIO) -> str:
+    if codecs.lookup(stream.encoding or "utf-8").name != "utf-8":
+        return json.dumps(value, indent=indent)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _NOT_ASCII.sub(lambda found: found[0] if shows(found[0]) else json.dumps(found[0])[1:-1], text)
 
 
 def _document(error: CostCurveError) -> dict[str, object]:
@@ -78,8 +102,11 @@ def _document(error: CostCurveError) -> dict[str, object]:
                 "title": error.title,
                 "detail": error.detail,
                 "errors": [field._asdict() for field in error.errors],
+                "more_errors": error.more_errors,
+                "retry_after": error.retry_after,
+                "idempotency_key": error.idempotency_key,
             }
         case ServiceUnreachable():
-            return {"code": "service_unreachable", "detail": str(error)}
+            return {"code": "service_unreachable", "detail": str(error), "idempotency_key": error.idempotency_key}
         case _:
-            return {"code": "client_error", "detail": str(error)}
+            return {"code": "client_error", "detail": str(error), "idempotency_key": error.idempotency_key}

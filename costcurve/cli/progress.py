@@ -11,6 +11,7 @@ from rich.table import Column
 from costcurve.answers import Job, Sweep
 from costcurve.cli.describe import duration, figure, outcome, short_result, standing
 from costcurve.cli.output import PlainConsole
+from costcurve.cli.printable import printable
 from costcurve.clients import Client
 
 _LINE_SECONDS = 3.0
@@ -76,8 +77,8 @@ class Bars:
 
     def _move(self, label: str, done: int, of: int, state: str) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, state="")
-        self._progress.update(self._tasks[label], total=of, completed=done, state=state)
+            self._tasks[label] = self._progress.add_task(printable(label), state="")
+        self._progress.update(self._tasks[label], total=of, completed=done, state=printable(state))
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -110,7 +111,7 @@ class Lines:
             if state == shown or (status == before and now - moment < _LINE_SECONDS):
                 return
         self._last[label] = (status, state, now)
-        self._stream.write(f"{label}  {state}\n")
+        self._stream.write(f"{printable(label)}  {printable(state)}\n")
         self._stream.flush()
 
     def __enter__(self) -> Self:

@@ -1,14 +1,15 @@
 """Options that describe a job, and what they make: a submission, together with its source, or a clone's overrides."""
 
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from costcurve.arguments import checked_key
+from costcurve.cli.inputs import parsed, read
+from costcurve.errors import CostCurveError
 
 _WHAT = "What to train"
 _WHERE = "Where and when"
@@ -95,6 +96,25 @@ class JobOptions:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyOptions:
+    """The name of a submission, by which it is made once however often it is sent."""
+
+    idempotency_key: Annotated[
+        str | None,
+        _where(
+            "Name of this submission: sent again with it, the job is queued once. Default: a fresh one.", metavar="KEY"
+        ),
+    ] = None
+
+    def key(self) -> str:
+        """Return the key, or a fresh one. Raises typer.BadParameter."""
+        try:
+            return checked_key(self.idempotency_key)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--idempotency-key") from error
+
+
 def submission(source: SourceOptions, job: JobOptions) -> dict[str, Any]:
     """The arguments of the client's `submit`: the file's, overridden by the options'.
 
@@ -121,14 +141,12 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    """The body in the file; a bare spec is one that has neither a spec nor a preset in it."""
+    """Return the body in the file; a bare spec is one that has neither a spec nor a preset in it."""
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        document = _loads(text)
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {file}: {error.strerror}", param_hint="--spec") from error
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{file} is not JSON: {error}", param_hint="--spec") from error
+        document = parsed(read(file))
+    except (CostCurveError, ValueError) as error:
+        text = str(error) if isinstance(error, CostCurveError) else f"{file} is {error}"
+        raise typer.BadParameter(text, param_hint="--spec") from error
     if not isinstance(document, dict):
         raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--spec")
     body = document if document.keys() & {"spec", "preset"} else {"spec": document}
@@ -138,19 +156,6 @@ def _read(file: str) -> dict[str, Any]:
     return body
 
 
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_number, parse_float=_finite_number)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number")
-
-
-def _finite_number(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
 def _init(text: str | None) -> Any:
     if text is None or not text.lstrip().startswith("{"):
         return text
@@ -158,11 +163,11 @@ def _init(text: str | None) -> Any:
 
 
 def parsed_json(text: str, *, option: str) -> Any:
-    """The value of an option that is given as JSON. Raises typer.BadParameter."""
+    """Return the value of an option that is given as JSON. Raises typer.BadParameter."""
     try:
-        return _loads(text)
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from error
+        return parsed(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _layers(text: str | None) -> list[int] | None:
@@ -183,11 +188,16 @@ def _finite(value: float | None, option: str) -> float | None:
 
 
 def tags_of(given: Sequence[str]) -> dict[str, str]:
-    """The pairs that were given as KEY=VALUE. Raises typer.BadParameter."""
-    tags = {}
+    """Return the pairs that were given as KEY=VALUE. Raises typer.BadParameter."""
+    tags: dict[str, str] = {}
     for tag in given:
         key, separator, value = tag.partition("=")
         if not separator or not key:
             raise typer.BadParameter(f"{tag!r} is not KEY=VALUE", param_hint="--tag")
+        if key in tags:
+            raise typer.BadParameter(
+                f"the key {key!r} is given twice, as {tags[key]!r} and {value!r}; a job has one value for each key",
+                param_hint="--tag",
+            )
         tags[key] = value
     return tags

@@ -9,15 +9,17 @@ from costcurve.answers import Job, Validation
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import duration, init_text, outcome
-from costcurve.cli.output import tell, write, write_json, write_line
-from costcurve.cli.submission import JobOptions, SourceOptions, overrides, submission
-from costcurve.cli.watching import end_as, follow
+from costcurve.cli.output import tell, write_json, write_line
+from costcurve.cli.submission import JobOptions, KeyOptions, SourceOptions, overrides, submission
+from costcurve.cli.watching import end_as, follow, submitting
 from costcurve.clients import Client
 
 WatchOption = Annotated[bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")]
 
 
-def submit(source: SourceOptions, job: JobOptions, service: ServiceOptions, watch: WatchOption = False) -> None:
+def submit(
+    source: SourceOptions, job: JobOptions, again: KeyOptions, service: ServiceOptions, watch: WatchOption = False
+) -> None:
     """Queue a training job and print its id.
 
     Options override what the file says, and the file overrides the preset.
@@ -28,29 +30,40 @@ def submit(source: SourceOptions, job: JobOptions, service: ServiceOptions, watc
 
     costcurve submit --experiment neuron --init '{"scheme": "constant", "weight": 2, "bias": 2}'
     """
-    arguments = submission(source, job)
+    arguments, key = submission(source, job), again.key()
     with service.client() as client:
-        _hand_over(client, client.submit(**arguments), service, watch=watch)
+        with submitting(key):
+            submitted = client.submit(**arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
 
 
-def clone(job_id: JobArgument, job: JobOptions, service: ServiceOptions, watch: WatchOption = False) -> None:
+def clone(
+    job_id: JobArgument, job: JobOptions, again: KeyOptions, service: ServiceOptions, watch: WatchOption = False
+) -> None:
     """Queue a job again, but for what the options say otherwise, and print the new job's id.
 
     costcurve clone job_... --loss cross_entropy --watch
     """
-    arguments = overrides(job)
+    arguments, key = overrides(job), again.key()
     with service.client() as client:
-        _hand_over(client, client.clone(job_id, **arguments), service, watch=watch)
+        with submitting(key):
+            submitted = client.clone(job_id, **arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
 
 
-def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
-    """Print the new job's id, or all of it as JSON; watch it if asked to."""
+def _print_id(submitted: Job, service: ServiceOptions) -> None:
     if not service.as_json:
         write_line(submitted.id)
         sys.stdout.flush()
-    elif not watch:
-        write_json(submitted)
+
+
+def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
+    """Watch the new job if asked to; as JSON, print all of it as it was last seen."""
     if not watch:
+        if service.as_json:
+            write_json(submitted)
         tell(f"`costcurve watch {submitted.id}` shows how it goes")
         return
     ended = follow(client, submitted.id, None if service.as_json else sys.stderr)
@@ -72,7 +85,7 @@ def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) ->
     if service.as_json:
         write_json(validation)
     else:
-        write(_text(validation))
+        write_line(_text(validation))
 
 
 def _text(validation: Validation) -> str:
@@ -86,4 +99,4 @@ def _text(validation: Validation) -> str:
         f"{validation.estimated_memory_bytes >> 20:,} MiB"
     )
     lines += [f"warning ({warning.code}): {warning.message}" for warning in validation.warnings]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -18,8 +18,8 @@ from costcurve.cli.exits import ExitCode
 from costcurve.cli.leaderboard import leaderboard_of
 from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.cli.progress import display_on
-from costcurve.cli.submission import JobOptions, SourceOptions, parsed_json, submission
-from costcurve.cli.watching import leaving
+from costcurve.cli.submission import JobOptions, KeyOptions, SourceOptions, parsed_json, submission
+from costcurve.cli.watching import changing, leaving, submitting
 from costcurve.clients import Client
 
 
@@ -50,6 +50,7 @@ def submit(
     source: SourceOptions,
     grid: GridOptions,
     job: JobOptions,
+    again: KeyOptions,
     service: ServiceOptions,
     wait: Annotated[
         bool, typer.Option("--wait", "--watch", help="Stay, and show its progress until all jobs have ended.")
@@ -71,12 +72,14 @@ def submit(
     arguments["grid"] = {**(arguments.get("grid") or {}), **grid_of(grid.grid)}
     if grid.repeats is not None:
         arguments["repeats"] = grid.repeats
+    key = again.key()
     with service.client() as client:
-        sweep = client.submit_sweep(**arguments)
-        if not service.as_json:
-            write_line(sweep.id)
-            sys.stdout.flush()
-        elif not wait:
+        with submitting(key):
+            sweep = client.submit_sweep(**arguments, idempotency_key=key)
+            if not service.as_json:
+                write_line(sweep.id)
+                sys.stdout.flush()
+        if service.as_json and not wait:
             write_json(sweep)
         if not wait:
             tell(f"{sweep.total:,} jobs; `costcurve sweep watch {sweep.id}` shows how they go")
@@ -141,13 +144,13 @@ def watch(sweep_id: SweepArgument, service: ServiceOptions) -> None:
 
 def cancel(sweep_id: SweepArgument, service: ServiceOptions) -> None:
     """End all jobs of a sweep: waiting ones at once, running ones as soon as their workers hear of it."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
         _tell_state(client.cancel_sweep(sweep_id), service)
 
 
 def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
     """Queue a new job in place of each that failed, with the same seed; where none has failed, do nothing."""
-    with service.client() as client:
+    with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
         _tell_state(client.retry_sweep(sweep_id), service)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
 import typer
@@ -52,6 +52,29 @@ def leaving(watched: str, commands: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         tell(f"{watched} goes on; `{commands} watch {watched}` watches it again, `{commands} cancel {watched}` ends it")
+        raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+
+
+def submitting(key: str) -> AbstractContextManager[None]:
+    """Return a context in which Ctrl-C says what is known of a submission with this key."""
+    return in_doubt(
+        f"the job may have been queued: the same command with --idempotency-key {key} gives its answer, "
+        "and queues nothing twice"
+    )
+
+
+def changing(look: str) -> AbstractContextManager[None]:
+    """Return a context in which Ctrl-C says that a change may have been made, and which command tells."""
+    return in_doubt(f"it may have been done all the same: `{look}` says how it stands")
+
+
+@contextmanager
+def in_doubt(text: str) -> Iterator[None]:
+    """Say this on Ctrl-C, and end with its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        tell(f"interrupted; {text}")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
 
 

@@ -1,8 +1,7 @@
 """The client, synchronous and asynchronous, against a real service and a real worker."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from costcurve import ApiError, AsyncClient, Client, Job, ServiceUnreachable, SweepWaitTimeout, WaitTimeout
 from jobs.presets import PRESETS
+from tests.both_clients import a_client
 from tests.processes import Deployment
 
 LONG = {"experiment": "neuron", "epochs": 1_000_000}
@@ -28,38 +28,6 @@ def long_job(url: str) -> Job:
     """A job with more points than one answer holds."""
     with Client(url) as client:
         return client.wait(client.submit({"experiment": "neuron", "epochs": 100_001}).id, timeout=120)
-
-
-class Awaited:
-    """An asynchronous client whose every call is awaited at once, so that one test serves both kinds."""
-
-    def __init__(self, client: AsyncClient, runner: asyncio.Runner) -> None:
-        self._client = client
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        async def call(*args: object, **kwargs: object) -> object:
-            return await getattr(self._client, name)(*args, **kwargs)
-
-        return lambda *args, **kwargs: self._runner.run(call(*args, **kwargs))
-
-    def iterate(self, **filters: Any) -> list[Any]:
-        async def collect() -> list[Any]:
-            return [job async for job in self._client.iterate(**filters)]
-
-        return self._runner.run(collect())
-
-
-@contextmanager
-def a_client(kind: str, url: str) -> Iterator[Any]:
-    if kind == "sync":
-        with Client(url) as client:
-            yield client
-        return
-    with asyncio.Runner() as runner:
-        client = AsyncClient(url)
-        yield Awaited(client, runner)
-        runner.run(client.aclose())
 
 
 @pytest.fixture(params=["sync", "async"])

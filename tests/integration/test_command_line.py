@@ -1,6 +1,5 @@
 """The command line as people and scripts use it, against what `costcurve up` starts."""
 
-import io
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from costcurve import Client
 from jobs.database import Database
 from jobs.listing import JobQuery
 from jobs.store import JobStore
-from tests.commands import Ran, runner, started
+from tests.commands import Ran, piped, runner, started
 from tests.processes import until
 
 LONG = ["--experiment", "neuron", "--epochs", "1000000"]
@@ -122,7 +121,7 @@ def test_a_spec_comes_from_a_file_or_from_standard_input(run, tmp_path, monkeypa
     file = tmp_path / "spec.json"
     file.write_text('{"experiment": "neuron", "epochs": 7}')
     assert json.loads(run("validate", "--spec", str(file), "--json").out)["spec"]["epochs"] == 7
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"preset": "neuron-good-start", "spec": {"epochs": 8}}'))
+    monkeypatch.setattr("sys.stdin", piped('{"preset": "neuron-good-start", "spec": {"epochs": 8}}'))
     assert json.loads(run("validate", "--spec", "-", "--seed", "5", "--json").out)["total_steps"] == 8
 
 

@@ -1,7 +1,6 @@
 """The Python client and the command line on a trained network, against real processes and real MNIST."""
 
 import asyncio
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -9,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from costcurve import ApiError, AsyncClient, Client
-from tests.commands import Ran, runner
+from tests.commands import Ran, piped, runner
 from tests.processes import Deployment
 
 PNG = b"\x89PNG\r\n"
@@ -103,8 +103,62 @@ def test_images_in_a_file_are_read_line_by_line(run, client, job, mnist, tmp_pat
         file.write_text(json.dumps(document))
         assert run("predict", job, str(file)).out == "".join(f"{digit}\n" for digit in expected.digits)
     assert json.loads(run("predict", job, str(file), "--json").out) == expected.model_dump()
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(images)))
+    monkeypatch.setattr("sys.stdin", piped(json.dumps(images)))
     assert run("predict", job, "-").out.splitlines() == [str(digit) for digit in expected.digits]
+
+
+def picture(pixels: np.ndarray, tmp_path: Path, name: str = "digit.png", mode: str = "L") -> str:
+    """The path of an image file that shows a digit of MNIST, 0 to 255."""
+    file = tmp_path / name
+    Image.fromarray(pixels).convert(mode).save(file)
+    return str(file)
+
+
+def test_a_picture_of_28_by_28_pixels_is_read_as_the_image_that_it_is(run, client, job, mnist, tmp_path, monkeypatch):
+    image = mnist.test_images[0].reshape(28, 28)
+    (expected,) = client.predict(job, image).digits
+    assert client.predict(job, image).outputs == client.predict(job, [(image.reshape(784) / 255).tolist()]).outputs
+    for name, mode in (
+        ("a.png", "L"),
+        ("a.png", "RGB"),
+        ("a.png", "RGBA"),
+        ("a.png", "P"),
+        ("a.bmp", "L"),
+        ("a.ppm", "L"),
+    ):
+        ran = run("predict", job, picture(image, tmp_path, name, mode))
+        assert (ran.code, ran.out, ran.err) == (0, f"{expected}\n", ""), (name, mode)
+    monkeypatch.setattr("sys.stdin", piped(Path(picture(image, tmp_path)).read_bytes()))
+    assert run("predict", job, "-").out == f"{expected}\n"
+    ran = run("predict", job, picture(255 - image, tmp_path))
+    assert (ran.code, ran.out, "dark pixels are taken as ink" in ran.err) == (0, f"{expected}\n", True)
+
+
+def test_a_drawing_of_any_size_is_read_as_mnist_would_have_it(run, client, job, mnist, tmp_path):
+    """Dark ink on white paper, many times as large, and not in the middle: what a person draws."""
+    count, right = 40, 0
+    images = mnist.test_images[:count].reshape(count, 28, 28)
+    as_they_are = client.predict(job, images).digits
+    for image, digit in zip(images, as_they_are, strict=True):
+        drawing = np.full((400, 300), 255, dtype=np.uint8)
+        drawing[150:374, 20:244] = 255 - np.kron(image, np.ones((8, 8), dtype=np.uint8))
+        ran = run("predict", job, picture(drawing, tmp_path))
+        assert ran.code == 0, ran.err
+        right += ran.out == f"{digit}\n"
+    assert right >= 0.95 * count
+
+
+def test_a_file_that_is_no_picture_of_a_digit_is_told(run, job, tmp_path):
+    blank = run("predict", job, picture(np.full((50, 50), 255, dtype=np.uint8), tmp_path))
+    assert (blank.code, "shows no digit" in blank.err) == (1, True)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    ran = run("predict", job, str(broken))
+    assert (ran.code, "is not an image that can be read" in ran.err) == (1, True)
+    large = tmp_path / "large.png"
+    Image.new("1", (5000, 5000)).save(large)
+    ran = run("predict", job, str(large))
+    assert (ran.code, "has 5000 × 5000 pixels; at most" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize("text", ["{", "3", "[3]", '[["x"]]', "{}", "null"])

@@ -16,6 +16,7 @@ from costcurve.cli.sparkline import ASCII, sparkline
 from costcurve.cli.submission import JobOptions, SourceOptions, overrides, submission
 from costcurve.cli.sweeps import grid_of
 from costcurve.interruption import Interruption
+from tests.commands import piped
 
 
 def a_job(**fields: object) -> Job:
@@ -97,7 +98,7 @@ def test_options_override_the_file_field_by_field(tmp_path):
 
 
 def test_a_dash_reads_the_file_from_standard_input(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"preset": "neuron-good-start"}'))
+    monkeypatch.setattr("sys.stdin", piped('{"preset": "neuron-good-start"}'))
     assert submission(SourceOptions(spec="-"), JobOptions()) == {"preset": "neuron-good-start"}
 
 

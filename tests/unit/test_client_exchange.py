@@ -1,10 +1,7 @@
 """The client without a service: what it sends, how it reads answers, and when it tries again."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from inspect import signature
 
 import httpx
@@ -13,97 +10,11 @@ import pytest
 from costcurve import ApiError, AsyncClient, Client, ServiceUnreachable, UnexpectedAnswer, WaitTimeout, results
 from costcurve import operations as ops
 from costcurve.calls import Call, job_path, refusal
-from costcurve.exchange import PATIENCE_WITH_A_KNOWN_SERVICE, PATIENCE_WITH_A_STRANGER, Pause, Remote
+from costcurve.exchange import Remote
+from costcurve.patience import PATIENCE_WITH_A_KNOWN_SERVICE, PATIENCE_WITH_A_STRANGER
 from jobs.spec import NeuronSpec
-
-JOB = {
-    "id": "job_1",
-    "status": "running",
-    "is_terminal": False,
-    "spec": {"experiment": "neuron"},
-    "progress": {"epoch": 1, "epochs": 2, "step": 1, "steps": 2, "fraction": 0.5},
-    "created_at": "2026-01-01T00:00:00Z",
-    "version": 7,
-}
-ENDED = {**JOB, "status": "succeeded", "is_terminal": True, "version": 8}
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def answers(document: object, status: int = 200, content_type: str = "application/json") -> Answer:
-    body = document if isinstance(document, bytes) else json.dumps(document).encode()
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(status)
-        request.send_header("Content-Type", content_type)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return answer
-
-
-def hangs_up(request: BaseHTTPRequestHandler) -> None:
-    request.close_connection = True
-
-
-UNAVAILABLE = answers(
-    {"code": "store_unavailable", "title": "The job store is unavailable", "detail": "locked", "errors": []}, 503
-)
-NOT_FOUND = answers(
-    {"code": "job_not_found", "title": "No such job", "detail": "there is no job job_1", "errors": []}, 404
-)
-
-
-@contextmanager
-def a_server(*script: Answer) -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
-    """A real server that gives these answers, one after the other, and notes what it was asked."""
-    left, asked = list(script), []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
-            asked.append((self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
-            left.pop(0)(self)
-
-        do_GET = do_POST = do_DELETE = do_PATCH = handle_any  # noqa: N815 - http.server's names
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class SteppingClock:
-    """A clock that moves by the pauses that are made, so that no test has to make them."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def run(remote: Remote, clock: SteppingClock, steps, outcome: Callable[[httpx.Request], object]):
-    """What the steps come to; `outcome` stands for the network, and the clock for the pauses."""
-    given = None
-    while True:
-        try:
-            step = steps.send(given)
-        except StopIteration as end:
-            return end.value
-        if isinstance(step, Pause):
-            clock.now += step.seconds
-            given = None
-        else:
-            given = outcome(step)
+from tests.scripted_server import ENDED, JOB, NOT_FOUND, UNAVAILABLE, Answer, a_server, answers, hangs_up
+from tests.stepping import SteppingClock, run
 
 
 def test_a_get_is_repeated_until_the_service_is_back():
@@ -197,20 +108,24 @@ def test_a_stranger_is_given_up_soon_and_a_known_service_only_after_a_restart_wo
     refuse = lambda request: httpx.ConnectError("Connection refused", request=request)  # noqa: E731
 
     with pytest.raises(ServiceUnreachable, match="costcurve up"):
-        run(remote, clock, ops.get(remote, "job_1"), refuse)
+        run(clock, ops.get(remote, "job_1"), refuse)
     assert clock.now <= PATIENCE_WITH_A_STRANGER
 
-    run(remote, clock, ops.get(remote, "job_1"), lambda request: httpx.Response(200, json=JOB, request=request))
+    run(clock, ops.get(remote, "job_1"), lambda request: httpx.Response(200, json=JOB, request=request))
     clock.now = 0
     with pytest.raises(ServiceUnreachable):
-        run(remote, clock, ops.get(remote, "job_1"), refuse)
+        run(clock, ops.get(remote, "job_1"), refuse)
     assert PATIENCE_WITH_A_KNOWN_SERVICE / 2 < clock.now <= PATIENCE_WITH_A_KNOWN_SERVICE
 
 
 def test_waiting_asks_only_for_news_and_tells_each_once():
     clock, told, asked = SteppingClock(), [], []
     remote = Remote("http://127.0.0.1:1", clock=clock)
-    script = [httpx.Response(200, json=JOB), httpx.Response(304), httpx.Response(200, json=ENDED)]
+    script = [
+        httpx.Response(200, json=JOB, headers={"ETag": 'W/"7-a"'}),
+        httpx.Response(304),
+        httpx.Response(200, json=ENDED),
+    ]
 
     def network(request: httpx.Request) -> httpx.Response:
         asked.append(request.headers.get("If-None-Match"))
@@ -218,18 +133,18 @@ def test_waiting_asks_only_for_news_and_tells_each_once():
         response.request = request
         return response
 
-    job = run(remote, clock, ops.wait(remote, "job_1", on_update=lambda job: told.append(job.version)), network)
+    job = run(clock, ops.wait(remote, "job_1", on_update=lambda job: told.append(job.version)), network)
 
     assert job.succeeded
     assert told == [7, 8]
-    assert asked == [None, '"7"', '"7"']
+    assert asked == [None, 'W/"7-a"', 'W/"7-a"']
 
 
 def test_waiting_ends_at_its_timeout_with_the_last_known_state():
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
     with pytest.raises(WaitTimeout) as caught:
-        run(remote, clock, ops.wait(remote, "job_1", timeout=5), lambda _: httpx.Response(200, json=JOB))
+        run(clock, ops.wait(remote, "job_1", timeout=5), lambda _: httpx.Response(200, json=JOB))
     assert clock.now == pytest.approx(5)
     assert caught.value.job.status == "running"
     assert isinstance(caught.value, TimeoutError)
@@ -247,7 +162,7 @@ def test_a_long_curve_is_fetched_page_after_page():
 
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
-    curve = run(remote, clock, results.curve(remote, "job_1", ["cost"]), network)
+    curve = run(clock, results.curve(remote, "job_1", ["cost"]), network)
     assert (curve.x, curve.series) == ([0, 1, 2], {"cost": [4.0, 3.0, 2.0]})
 
 

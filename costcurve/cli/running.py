@@ -1,0 +1,33 @@
+"""One run of the command line, from its arguments to its exit code."""
+
+import logging
+from collections.abc import Sequence
+
+from costcurve.cli.app import app
+from costcurve.cli.exits import ExitCode
+from costcurve.cli.output import tell
+from costcurve.cli.streams import OutputClosed, OutputFailed, prepare
+
+
+class _Remarks(logging.Handler):
+    """Prints what the client logs, such as a service that it waits for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(f"costcurve: {record.getMessage()}")
+
+
+_REMARKS = _Remarks(logging.WARNING)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command, and return its exit code."""
+    output = prepare()
+    logging.getLogger("costcurve").addHandler(_REMARKS)
+    code: int = ExitCode.OK
+    try:
+        app(arguments, prog_name="costcurve")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else ExitCode.OK
+    except (OutputFailed, OutputClosed):
+        code = ExitCode.FAILED  # which the output, as it ends, explains
+    return int(code if output is None else output.end(code))

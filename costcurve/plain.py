@@ -1,0 +1,67 @@
+"""Arguments as JSON has them: numbers, text and lists out of arrays, scalars and tensors of any library."""
+
+import math
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+_DEEPEST = 100
+
+
+def plain(value: object, name: str, *, depth: int = 0) -> Any:
+    """Return the value as None, a bool, a number, text, a list or a dict of such.
+
+    Arrays, scalars and tensors are those that have `tolist`, as in numpy and torch.
+
+    Args:
+        value: the argument, or a part of it.
+        name: where it stands, such as `spec.init`, for the error.
+        depth: in how many lists and mappings it stands.
+
+    Raises:
+        TypeError: JSON has nothing like it.
+        ValueError: it is not a finite number, or it is nested too deep.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"{name} is nested deeper than {_DEEPEST} levels")
+    match value:
+        case None | bool():
+            return value
+        case Enum():
+            return plain(value.value, name, depth=depth + 1)
+        case str():
+            return str(value)
+        case int():
+            return int(value)
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, which JSON does not have; it must be a finite number")
+            return float(value)
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case Mapping():
+            return {_key(key, name): plain(each, f"{name}.{key}", depth=depth + 1) for key, each in value.items()}
+        case bytes() | bytearray() | memoryview():
+            pass
+        case _ if callable(convert := getattr(value, "tolist", None)):
+            return plain(convert(), name, depth=depth + 1)
+        case Iterable():
+            values = list(value)
+            if are_numbers(values):  # a thousand images are a million of them
+                return values
+            return [plain(each, f"{name}[{index}]", depth=depth + 1) for index, each in enumerate(values)]
+    raise TypeError(f"{name} is of type {type(value).__name__}; it must be numbers, text, lists and mappings of them")
+
+
+def are_numbers(values: list[Any]) -> bool:
+    """Return True if all of them are numbers that JSON has."""
+    kinds = set(map(type, values))
+    return kinds <= {int} or (kinds <= {int, float} and all(map(math.isfinite, values)))
+
+
+def _key(key: object, name: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{name} has the key {key!r}; a key must be text")
+    return str(key)
