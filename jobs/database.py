@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -20,6 +21,17 @@ _MIGRATION_LOCK = 0x_C057_C07E
 # Seconds after which PostgreSQL ends a transaction in which nothing happens. A program that froze in the middle of one,
 # or whose host was lost, would otherwise keep its locks, and nobody could take over its jobs. Shorter than a lease.
 _IDLE_SECONDS = 5.0
+# Seconds after which PostgreSQL ends a statement. All of ours take far less; one that goes on for longer holds a
+# connection, and a thread, that others need.
+_STATEMENT_SECONDS = 60.0
+
+
+# Writes to the disk and changes nothing. On PostgreSQL it does not wait for a migration in progress.
+_WRITE = {
+    "sqlite": "UPDATE alembic_version SET version_num = version_num",
+    "postgresql": "UPDATE alembic_version SET version_num = version_num WHERE version_num IN "
+    "(SELECT version_num FROM alembic_version FOR UPDATE SKIP LOCKED)",
+}
 
 
 class Database:
@@ -80,6 +92,13 @@ class Database:
         with self.read() as connection:
             return _missing(connection)
 
+    def ensure_ready(self) -> None:
+        """Raise StoreUnavailable unless the schema is current and a transaction that writes can be committed."""
+        if missing := self.missing_migrations():
+            raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+        with self.write() as tx:
+            tx.execute(text(_WRITE[tx.dialect.name]))
+
     def unknown_migrations(self) -> list[str]:
         """The newest migrations of the database, if this version of the program does not know them: a newer one did."""
         with self.read() as connection:
@@ -99,6 +118,7 @@ class Database:
             connection.detach()  # its settings are its own, so it does not go back to the pool
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take long
             missing = _missing(connection)  # another may have migrated while this one waited
             config = _alembic_config()
             config.attributes["connection"] = connection
@@ -108,9 +128,10 @@ class Database:
         return tuple(reversed(missing))
 
 
-def _known() -> list[str]:
-    """The migrations of this version of the program, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
+@cache
+def _known() -> tuple[str, ...]:
+    """The migrations of this version of the program, the newest first; loading them takes some 20 ms."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
 
 
 def _seen(connection: Connection) -> set[str]:
@@ -122,7 +143,7 @@ def _missing(connection: Connection) -> list[str]:
     known, seen = _known(), _seen(connection)
     if seen - set(known):
         return []
-    return known[: min((known.index(revision) for revision in seen), default=len(known))]
+    return [*known[: min((known.index(revision) for revision in seen), default=len(known))]]
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
@@ -151,7 +172,8 @@ def _open_postgresql(url: str, *, patience: float) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,  # milliseconds
             "options": f"-c lock_timeout={round(patience * 1000)}"
-            f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}",
+            f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}"
+            f" -c statement_timeout={round(_STATEMENT_SECONDS * 1000)}",
         },
     )
 

@@ -127,6 +127,15 @@ class Draining(ApiError):
     code, status, title = "draining", 503, "The service is about to stop"
 
 
+class Overloaded(ApiError):
+    """The service has more to do than it can; the request was not begun, or was given up."""
+
+    code, status, title = "overloaded", 503, "The service is busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"})
+
+
 class StoreUnavailable(ApiError):
     """The database cannot be reached or cannot be written."""
 

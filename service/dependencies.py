@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from jobs.database import Database
 from jobs.store import JobStore
 from service.caching import Pictures
+from service.heavy import Gate
+from service.probing import Probe
 
 
 def _store(request: Request) -> JobStore:
@@ -14,9 +15,9 @@ def _store(request: Request) -> JobStore:
     return store
 
 
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
+def _readiness(request: Request) -> Probe[None]:
+    readiness: Probe[None] = request.app.state.readiness
+    return readiness
 
 
 def _is_draining(request: Request) -> bool:
@@ -29,7 +30,19 @@ def _pictures(request: Request) -> Pictures:
     return pictures
 
 
+def _drawing(request: Request) -> Gate:
+    gate: Gate = request.app.state.drawing
+    return gate
+
+
+def _reading(request: Request) -> Gate:
+    gate: Gate = request.app.state.reading
+    return gate
+
+
 Store = Annotated[JobStore, Depends(_store)]
-OpenDatabase = Annotated[Database, Depends(_database)]
+Readiness = Annotated[Probe[None], Depends(_readiness)]
 IsDraining = Annotated[bool, Depends(_is_draining)]
 DrawnPictures = Annotated[Pictures, Depends(_pictures)]
+DrawingGate = Annotated[Gate, Depends(_drawing)]
+ReadingGate = Annotated[Gate, Depends(_reading)]
