@@ -60,6 +60,12 @@ class MethodNotAllowed(ApiError):
     code, status, title = "method_not_allowed", 405, "This address does not take this method"
 
 
+class RequestTooSlow(ApiError):
+    """The headers or the body of the request came too slowly."""
+
+    code, status, title = "request_too_slow", 408, "The request came too slowly"
+
+
 class InvalidTransition(ApiError):
     """The job is in a state in which this cannot happen to it."""
 
@@ -113,6 +119,12 @@ class NoTestImages(ApiError):
     """Something was asked that only a network has which reads images."""
 
     code, status, title = "no_test_images", 422, "This job's model reads no images"
+
+
+class HeadTooLarge(ApiError):
+    """The request line and the headers exceed the limit."""
+
+    code, status, title = "head_too_large", 431, "The headers are too large"
 
 
 class InternalError(ApiError):

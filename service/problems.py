@@ -54,17 +54,22 @@ def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": " ".join(text)} for status, text in texts.items()}
 
 
-def render(request: Request, error: ApiError) -> JSONResponse:
-    """The answer to a request that met this error."""
-    problem = Problem(
+def problem_of(error: ApiError, *, instance: str) -> Problem:
+    """The problem that this error is."""
+    return Problem(
         type=f"urn:costcurve:error:{error.code}",
         title=error.title,
         status=error.status,
         detail=error.detail,
-        instance=quote(request.url.path),
+        instance=instance,
         code=error.code,
         errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
     )
+
+
+def render(request: Request, error: ApiError) -> JSONResponse:
+    """The answer to a request that met this error."""
+    problem = problem_of(error, instance=quote(request.url.path))
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
