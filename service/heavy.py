@@ -195,11 +195,13 @@ class Later(Response):
 
 
 def json_of(answer: BaseModel, **headers: str) -> Response:
-    """The answer as JSON, made here: the framework would make it in the thread that serves everybody."""
-    content = answer.model_dump_json(by_alias=True)
-    return Response(
-        content, media_type="application/json", headers={name.replace("_", "-"): text for name, text in headers.items()}
-    )
+    """The answer as JSON, made here: the framework would make it in the thread that serves everybody.
+
+    Underscores in the names of headers stand for hyphens.
+    """
+    content = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return Response(content, media_type="application/json", headers=named)
 
 
 class Streamed(StreamingResponse):
