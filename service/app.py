@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from jobs.database import Database
 from jobs.store import JobStore
+from service.bodies import BodyMemory
 from service.caching import Pictures
 from service.heavy import Gate, Room
 from service.limits import BodyLimit, WithoutZeros
@@ -73,6 +74,7 @@ def create_app(database: Database) -> FastAPI:
     app.state.reading = Gate(room, running=READERS)
     app.state.readiness = Probe(database.ensure_ready, seconds=PROBE_SECONDS)
     app.state.fleet = Probe(app.state.store.fleet, seconds=SCRAPE_SECONDS)
+    app.add_middleware(BodyMemory)
     app.add_middleware(BodyLimit)
     app.add_middleware(WithoutZeros)
     handle_errors(app)

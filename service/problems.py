@@ -17,6 +17,7 @@ from jobs.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     StoreUnavailable,
     invalid_fields,
 )
@@ -119,6 +120,8 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
             return MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
         case 413:
             return BodyTooLarge(error.detail)
+        case 503:
+            return Overloaded(error.detail)
     raise error
 
 

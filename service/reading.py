@@ -11,7 +11,7 @@ from jobs.errors import InvalidRequest
 from jobs.store import JobStore
 from jobs.validation import FieldError
 from service.heavy import check_wanted
-from service.sampling import Run, Sample, Values, fewest_points, sampled, whole
+from service.sampling import Numbers, Run, Sample, Values, fewest_points, sampled, whole
 
 # Points in one answer, at most. `next_from` leads on.
 MAX_POINTS = 100_000
@@ -19,6 +19,8 @@ MAX_POINTS = 100_000
 _PIECE_VALUES = 20_000
 # Points of a job that are read at once to be sampled, at least; a stored run is always read as a whole.
 _BATCH_POINTS = 65_536
+# The values of no more points are read run by run.
+_FEW_POINTS = 100
 
 
 class Reading:
@@ -137,19 +139,23 @@ class Reading:
         readers = [partial(self._runs, i) for i in range(len(self._job_ids))]
         return sampled(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
 
-    def _runs(self, i: int) -> Iterator[Run]:
-        """The range of one job's curve, in large runs."""
+    def _runs(self, i: int, xs: Numbers | None) -> Iterator[Run]:
+        """The range of one job's curve in large runs; those that hold these points, if any are given."""
         start, end = self.start, self.ends[i]
+        metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
+        points = _BATCH_POINTS if xs is None or len(xs) > _FEW_POINTS else 1
         while start < end:
+            if xs is not None:
+                following = xs[np.searchsorted(xs, start) :]
+                if not len(following) or following[0] >= end:
+                    return
+                start = int(following[0])
             check_wanted()
-            batch = self._store.curve_runs(
-                self._job_ids[i], granularity=self.granularity, start=start, points=_BATCH_POINTS
-            )
+            batch = self._store.curve_runs(self._job_ids[i], granularity=self.granularity, start=start, points=points)
             if not batch:  # the job begins anew just now
                 return
             stop = min(batch[-1].end, end)
             columns = [_columns(run, start, stop) for run in batch]
-            metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
             yield Run(start, {metric: _joined(columns, metric) for metric in metrics})
             start = stop
 

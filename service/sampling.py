@@ -6,8 +6,8 @@ curve the first and the last point. A point that is kept is kept whole: with all
 So curves that are compared share one x, and buckets that are full keep their points while a curve grows, until twice
 the width is needed.
 
-Each curve is read twice, one run at a time: once to find the points to keep, once for their values. So little of it
-is in memory, however long it is.
+Each curve is read one run at a time, once to find the points to keep, and once for their values. So little of it is in
+memory, however long it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,8 +36,8 @@ class Run:
         return self.start + len(next(iter(self.series.values()), ()))
 
 
-# Reads a curve from its first point on, in runs, each behind the one before it.
-Reader: TypeAlias = Callable[[], Iterable[Run]]
+# Reads a curve in runs, each behind the one before it: all of it, or at least the points at these ascending x.
+Reader: TypeAlias = Callable[[Numbers | None], Iterable[Run]]
 
 
 def fewest_points(*, curves: int, metrics: int) -> int:
@@ -73,9 +73,9 @@ def sampled(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, las
     """
     buckets = (points - 2 * len(curves)) // (2 * len(curves) * len(metrics))
     width = 1 if last - first < points else bucket_width(first, last, buckets=buckets)
-    kept = [_kept(read(), metrics, width) for read in curves]
+    kept = [_kept(read(None), metrics, width) for read in curves]
     xs = np.unique(np.concatenate([np.zeros(0, np.int64), *kept]))
-    return Sample(xs.tolist(), [values_at(read(), metrics, xs) for read in curves])
+    return Sample(xs.tolist(), [values_at(read(xs), metrics, xs) for read in curves])
 
 
 def values_at(runs: Iterable[Run], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:

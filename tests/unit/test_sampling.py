@@ -46,7 +46,7 @@ def cut(curves: list[Curve], bounds: list[int]) -> list[list[Curve]]:
 def readers(curves: list[Curve], bounds: list[int]) -> list:
     """What reads each of the curves in runs that end at these x."""
 
-    def runs(i: int):
+    def runs(i: int, _xs: object):
         some = [each[i] for each in cut(curves, bounds) if len(each[i])]
         return [Run(run.start, {metric: np.array(column) for metric, column in run.series.items()}) for run in some]
 
