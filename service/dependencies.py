@@ -1,4 +1,8 @@
-"""What routes are given."""
+"""What routes are given.
+
+These functions are coroutines although they wait for nothing: the framework would run plain ones in its pool of
+threads, where they would wait for requests that wait for the database.
+"""
 
 from typing import Annotated
 
@@ -10,32 +14,32 @@ from service.heavy import Gate
 from service.probing import Probe
 
 
-def _store(request: Request) -> JobStore:
+async def _store(request: Request) -> JobStore:
     store: JobStore = request.app.state.store
     return store
 
 
-def _readiness(request: Request) -> Probe[None]:
+async def _readiness(request: Request) -> Probe[None]:
     readiness: Probe[None] = request.app.state.readiness
     return readiness
 
 
-def _is_draining(request: Request) -> bool:
+async def _is_draining(request: Request) -> bool:
     draining: bool = request.app.state.draining
     return draining
 
 
-def _pictures(request: Request) -> Pictures:
+async def _pictures(request: Request) -> Pictures:
     pictures: Pictures = request.app.state.pictures
     return pictures
 
 
-def _drawing(request: Request) -> Gate:
+async def _drawing(request: Request) -> Gate:
     gate: Gate = request.app.state.drawing
     return gate
 
 
-def _reading(request: Request) -> Gate:
+async def _reading(request: Request) -> Gate:
     gate: Gate = request.app.state.reading
     return gate
 

@@ -75,24 +75,27 @@ def render(request: Request, error: ApiError) -> JSONResponse:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Make every error of the app, the framework's own included, a problem."""
+    """Make every error of the app, the framework's own included, a problem.
+
+    The handlers are coroutines: plain functions would wait for a thread, and probes must not.
+    """
 
     @app.exception_handler(ApiError)
-    def _ours(request: Request, error: ApiError) -> JSONResponse:
+    async def _ours(request: Request, error: ApiError) -> JSONResponse:
         if isinstance(error, StoreUnavailable):
             log.warning("%s %s: %s", request.method, request.url.path, error.detail)
         return render(request, error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return render(request, _of_validation(error))
 
     @app.exception_handler(HTTPException)
-    def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
+    async def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
         return render(request, _of_status(request, error))
 
     @app.exception_handler(Exception)
-    def _defect(request: Request, _error: Exception) -> JSONResponse:
+    async def _defect(request: Request, _error: Exception) -> JSONResponse:
         # The server logs it, traceback and all, after this answer is sent.
         return render(request, InternalError("this is a defect of the service; its log has the cause"))
 

@@ -1,8 +1,12 @@
 """The HTTP server: it bounds its connections, can say that it is about to stop, and ends in order."""
 
 import asyncio
+import logging
+import os
 import resource
 import signal
+import socket
+import threading
 from time import monotonic
 from types import FrameType
 
@@ -12,9 +16,14 @@ from fastapi import FastAPI
 from jobs.settings import Settings
 from service.protocol import BoundedProtocol, BoundedState, Limits
 
+log = logging.getLogger(__name__)
+
 # Descriptors for all but clients: the database's connections, the log, the event loop.
 _OWN_DESCRIPTORS = 64
 _TICKS_A_SECOND = 10
+# Seconds that requests have to end when the service does, and after which it ends in any case.
+_GRACE_SECONDS = 3
+_LAST_SECONDS = 8.0
 
 
 class Server(uvicorn.Server):
@@ -41,12 +50,25 @@ class Server(uvicorn.Server):
         # database.
         self._captured_signals.clear()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A thread that waits for a database which never answers can be neither interrupted nor left behind.
+        last = threading.Timer(_LAST_SECONDS, _give_up)
+        last.daemon = True
+        last.start()
+        await super().shutdown(sockets)
+
     async def on_tick(self, counter: int) -> bool:
         if self._stop_at is not None and monotonic() >= self._stop_at:
             self.should_exit = True
         if counter % _TICKS_A_SECOND == 0:
             self._bounded.check(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
+
+
+def _give_up() -> None:
+    log.error("some requests did not end within %g s; the service ends without them", _LAST_SECONDS)
+    logging.shutdown()
+    os._exit(1)
 
 
 def configured(app: FastAPI, limits: Limits, *, host: str, port: int) -> uvicorn.Config:
@@ -59,7 +81,7 @@ def configured(app: FastAPI, limits: Limits, *, host: str, port: int) -> uvicorn
         ws="none",
         # As many connections are accepted in one go, before any of them is looked at.
         backlog=max(limits.connections // 4, 4),
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
         access_log=False,
         log_config=None,
     )
