@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: help setup demo article test test-deploy check chaos model bench docs format constraints clean
+.PHONY: help setup demo article test test-deploy check chaos model bench overload docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ bench: setup $(PEERS_INSTALLED) ## the speed of all that has to be fast, and of 
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/turnaround.py
+
+overload: setup ## how the service holds under overload: latencies and memory, into benchmarks/records/overload.md
+	cd benchmarks && ../$(BIN)/python overload.py
 
 $(PEERS_INSTALLED): benchmarks/requirements.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

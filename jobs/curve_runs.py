@@ -1,6 +1,6 @@
 """Curves in the database: stored in the runs of points in which they were reported, read by range."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +36,28 @@ class CurvePage:
         return range(self.curve.start * self.stride, self.curve.end * self.stride, self.stride)
 
     @property
+    def values(self) -> int:
+        """How many values the whole range has, of the metrics that were asked for."""
+        return self.total_points * len(self.curve.series)
+
+    @property
     def next_from(self) -> int:
         """The x behind the last point; where there is none, where it was looked for."""
         return self.curve.end * self.stride
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run of points as it is stored: metric by metric, little-endian float64."""
+
+    start: int
+    metrics: tuple[str, ...]
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The number of the point behind the last."""
+        return self.start + len(self.data) // 8 // len(self.metrics)
 
 
 def stride_of(spec: AnySpec, granularity: Granularity) -> int:
@@ -66,18 +85,29 @@ def read_curve(
     recorded = tx.scalar(select(func.max(table.c.last_x)).where(table.c.job_pk == row.pk))
     final = min(last // stride if last is not None else _BEYOND, recorded if recorded is not None else -1)
     end = min(final, start + limit - 1)
-    runs = tx.execute(
-        select(table)
-        .where(table.c.job_pk == row.pk, table.c.last_x >= start, table.c.first_x <= end)
-        .order_by(table.c.first_x)
-    ).all()
     wanted = metrics or known
+    runs = _runs(tx, table, row.pk, start, end) if end >= start else ()
     points = Curve.joined(
-        decode(run.data, start=run.first_x, metrics=run.metrics.split(",")).between(start, end).only(wanted)
-        for run in runs
+        decode(run.data, start=run.start, metrics=run.metrics, first=start, last=end).only(wanted) for run in runs
     )
     found = points if len(points) else Curve(start).only(wanted)
     return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
+
+
+def read_runs(tx: Connection, row: Row[Any], granularity: Granularity, *, start: int, points: int) -> list[StoredRun]:
+    """The runs of a job's curve that hold point number `start` or begin in the `points` from there on, in order."""
+    table = RUNS["epoch" if isinstance(spec_of(row), NeuronSpec) else granularity]
+    return list(_runs(tx, table, row.pk, start, start + points - 1))
+
+
+def _runs(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> Iterator[StoredRun]:
+    """The runs with any point from `start` to `end`, one at a time."""
+    found = tx.execute(
+        select(table.c.first_x, table.c.metrics, table.c.data)
+        .where(table.c.job_pk == job_pk, table.c.last_x >= start, table.c.first_x <= end)
+        .order_by(table.c.first_x)
+    )
+    return (StoredRun(run.first_x, tuple(run.metrics.split(",")), run.data) for run in found)
 
 
 def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:

@@ -110,13 +110,14 @@ def encode(curve: Curve) -> bytes:
     return _little_endian(values).tobytes()
 
 
-def decode(data: bytes, *, start: int, metrics: Sequence[str]) -> Curve:
-    """The inverse of `encode`, exact to the bit."""
-    values = array("d", data)
-    _little_endian(values)
-    length = len(values) // len(metrics)
-    columns = (values[i * length : (i + 1) * length].tolist() for i in range(len(metrics)))
-    return Curve(start, dict(zip(metrics, columns, strict=True)))
+def decode(data: bytes, *, start: int, metrics: Sequence[str], first: int = 0, last: int | None = None) -> Curve:
+    """The inverse of `encode`, exact to the bit; of the points with first <= x <= last only, if these are given."""
+    length = len(data) // 8 // len(metrics)
+    low = min(max(first - start, 0), length)
+    high = length if last is None else max(min(last + 1 - start, length), low)
+    places = ((8 * (i * length + low), 8 * (i * length + high)) for i in range(len(metrics)))
+    columns = (_little_endian(array("d", data[begin:end])).tolist() for begin, end in places)
+    return Curve(start + low, dict(zip(metrics, columns, strict=True)))
 
 
 def _little_endian(values: "array[float]") -> "array[float]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -25,6 +26,17 @@ _MIGRATION_LOCK = 0x_C057_C07E
 _IDLE_SECONDS = 5.0
 # A migration waits this long for each table: less than PostgreSQL's deadlock_timeout, 1 s, so that it gives way.
 _LOCK_MILLISECONDS = 200
+# Seconds after which PostgreSQL ends a statement. All of ours take far less; one that goes on for longer holds a
+# connection, and a thread, that others need.
+_STATEMENT_SECONDS = 60.0
+
+
+# Writes to the disk and changes nothing. On PostgreSQL it does not wait for a migration in progress.
+_WRITE = {
+    "sqlite": "UPDATE alembic_version SET version_num = version_num",
+    "postgresql": "UPDATE alembic_version SET version_num = version_num WHERE version_num IN "
+    "(SELECT version_num FROM alembic_version FOR UPDATE SKIP LOCKED)",
+}
 
 
 class Database:
@@ -93,6 +105,13 @@ class Database:
         with self.read() as connection:
             return _missing(connection)
 
+    def ensure_ready(self) -> None:
+        """Raise StoreUnavailable unless the schema is current and a transaction that writes can be committed."""
+        if missing := self.missing_migrations():
+            raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+        with self.write() as tx:
+            tx.execute(text(_WRITE[tx.dialect.name]))
+
     def unknown_migrations(self) -> list[str]:
         """The newest migrations of the database, if this version of the program does not know them: a newer one did."""
         with self.read() as connection:
@@ -112,6 +131,7 @@ class Database:
             connection.detach()  # its settings are its own, so it does not go back to the pool
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take long
             missing = _missing(connection)  # another may have migrated while this one waited
             if missing and connection.dialect.name == "postgresql":
                 _lock_tables(connection)
@@ -146,9 +166,10 @@ def _lock_tables(connection: Connection) -> None:
             return
 
 
-def _known() -> list[str]:
-    """The migrations of this version of the program, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
+@cache
+def _known() -> tuple[str, ...]:
+    """Return the migrations of this version of the program, the newest first; loading them takes some 20 ms."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
 
 
 def _seen(connection: Connection) -> set[str]:
@@ -160,7 +181,7 @@ def _missing(connection: Connection) -> list[str]:
     known, seen = _known(), _seen(connection)
     if seen - set(known):
         return []
-    return known[: min((known.index(revision) for revision in seen), default=len(known))]
+    return [*known[: min((known.index(revision) for revision in seen), default=len(known))]]
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
@@ -189,7 +210,8 @@ def _open_postgresql(url: str, *, patience: float) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,  # milliseconds
             "options": f"-c lock_timeout={round(patience * 1000)}"
-            f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}",
+            f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}"
+            f" -c statement_timeout={round(_STATEMENT_SECONDS * 1000)}",
         },
     )
 

@@ -60,6 +60,12 @@ class MethodNotAllowed(ApiError):
     code, status, title = "method_not_allowed", 405, "This address does not take this method"
 
 
+class RequestTooSlow(ApiError):
+    """The headers or the body of the request came too slowly."""
+
+    code, status, title = "request_too_slow", 408, "The request came too slowly"
+
+
 class InvalidTransition(ApiError):
     """The job is in a state in which this cannot happen to it."""
 
@@ -115,6 +121,12 @@ class NoTestImages(ApiError):
     code, status, title = "no_test_images", 422, "This job's model reads no images"
 
 
+class HeadTooLarge(ApiError):
+    """The request line and the headers exceed the limit."""
+
+    code, status, title = "head_too_large", 431, "The headers are too large"
+
+
 class InternalError(ApiError):
     """A defect of the service. Its cause is in the log, never in the answer."""
 
@@ -125,6 +137,15 @@ class Draining(ApiError):
     """The service was told to stop and will in a moment; only `/readyz` answers so."""
 
     code, status, title = "draining", 503, "The service is about to stop"
+
+
+class Overloaded(ApiError):
+    """The service has more to do than it can; the request was not begun, or was given up."""
+
+    code, status, title = "overloaded", 503, "The service is busy"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"})
 
 
 class StoreUnavailable(ApiError):

@@ -100,6 +100,21 @@ class Settings(BaseSettings):
         description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
     )
 
+    max_connections: Annotated[int, Field(ge=8, le=100_000)] = Field(
+        default=500, description="Connections that the service holds open, at most; and no more than it has files for."
+    )
+    head_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
+        default=10.0, description="Seconds in which the headers of a request must come."
+    )
+    stall_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=20.0,
+        description="Seconds after which a client is closed that sends its body, or reads a response, more slowly than "
+        "the least rate.",
+    )
+    min_bytes_per_second: Annotated[float, Field(gt=0, le=1e9)] = Field(
+        default=1000.0, description="The least rate at which a client must send its body and read a response."
+    )
+
     log_format: LogFormat = Field(
         default="console", description="`console`: log lines for people; `json`: one JSON object a line."
     )

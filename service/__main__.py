@@ -4,9 +4,7 @@ import argparse
 import ipaddress
 import socket
 import sys
-from contextlib import suppress
 
-import uvicorn
 from pydantic import ValidationError
 
 from jobs.database import Database
@@ -18,7 +16,7 @@ from jobs.settings import Settings, explain
 from jobs.store import JobStore
 from jobs.upkeep import Upkeep
 from service.app import create_app
-from service.server import Server
+from service.server import Server, configured, limits_of
 
 
 def main() -> int:
@@ -51,16 +49,12 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
+    # Work in other threads lets the one that serves everybody run after this many seconds, instead of 0.005.
+    sys.setswitchinterval(0.001)
     app = create_app(database)
-    config = uvicorn.Config(
-        app,
-        host=arguments.host,
-        port=arguments.port,
-        timeout_graceful_shutdown=3,
-        access_log=False,
-        log_config=None,
-    )
-    server = Server(config, app=app, drain_seconds=settings.drain_seconds)
+    limits = limits_of(settings)
+    config = configured(app, limits, host=arguments.host, port=arguments.port)
+    server = Server(config, app=app, drain_seconds=settings.drain_seconds, limits=limits)
     upkeep = Upkeep(
         JobStore(database),
         name=f"service on {socket.gethostname()}",
@@ -68,8 +62,7 @@ def main() -> int:
         retention_days=settings.retention_days,
     )
     upkeep.start()
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends it in order, and uvicorn then tells of it once more
-        server.run(sockets=None if inherited is None else [inherited])
+    server.run(sockets=None if inherited is None else [inherited])
     upkeep.stop()
     database.close()
     return 0 if server.started else 1

@@ -9,15 +9,26 @@ from starlette.types import ASGIApp
 
 from jobs.database import Database
 from jobs.store import JobStore
+from service.bodies import BodyMemory
 from service.caching import Pictures
+from service.heavy import Gate, Room
 from service.limits import BodyLimit, WithoutZeros
 from service.metrics import Metrics
 from service.observing import VERSION_PREFIX, Observed
+from service.probing import Probe
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
 
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
+# How much of large answers may be in memory while their clients read them.
+ANSWER_BYTES = 64 << 20
+# Threads that read long curves, diagnose and the like: each may hold some tens of megabytes.
+READERS = 2
+# /readyz and /metrics answer within this time, whatever the database does. Kubernetes' probes here wait 3 s, Prometheus
+# waits 10 s by default.
+PROBE_SECONDS = 2.5
+SCRAPE_SECONDS = 8.0
 
 _ROUTERS = (
     service.router,
@@ -56,8 +67,14 @@ def create_app(database: Database) -> FastAPI:
     app.state.draining = False
     app.state.database = database
     app.state.store = JobStore(database)
-    app.state.metrics = Metrics(app.state.store, version=app.version)
+    app.state.metrics = Metrics(version=app.version)
     app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)
+    room = Room(ANSWER_BYTES)
+    app.state.drawing = Gate(room, running=1)  # matplotlib is made for one thread
+    app.state.reading = Gate(room, running=READERS)
+    app.state.readiness = Probe(database.ensure_ready, seconds=PROBE_SECONDS)
+    app.state.fleet = Probe(app.state.store.fleet, seconds=SCRAPE_SECONDS)
+    app.add_middleware(BodyMemory)
     app.add_middleware(BodyLimit)
     app.add_middleware(WithoutZeros)
     handle_errors(app)

@@ -56,7 +56,7 @@ def read_bands(store: JobStore, cells: Sequence[Cell], asked: Reading) -> DrawnS
 
 
 def _length(store: JobStore, job_id: str, asked: Reading) -> int:
-    return store.curve(job_id, granularity=asked.granularity, limit=1).total_points
+    return store.curve(job_id, granularity=asked.granularity, limit=0).total_points
 
 
 def _runs(store: JobStore, job_id: str, asked: Reading, metrics: Sequence[str]) -> Iterator[Curve]:

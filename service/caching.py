@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Annotated
 
@@ -37,28 +38,59 @@ def unchanged(etag: str) -> Response:
 
 
 class Pictures:
-    """Pictures that were drawn, the last used ones, up to so many bytes. Safe to use from many threads."""
+    """An LRU cache of pictures, up to `max_bytes`. Of requests that come at once for one picture, one draws it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._drawing: dict[str, Future[bytes]] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: str, draw: Callable[[], bytes]) -> bytes:
-        """The picture with this key, which says all that decides it; drawn if it is not there."""
+    def known(self, key: str) -> bytes | None:
+        """Return the picture with this key if it is in the cache."""
         with self._lock:
             if key in self._pictures:
                 self._pictures.move_to_end(key)
-                return self._pictures[key]
-        picture = draw()  # meanwhile others are served, and may draw the same: the same bytes
+            return self._pictures.get(key)
+
+    def get(self, key: str, draw: Callable[[], bytes]) -> bytes:
+        """Return the picture with this key, which says all that decides it; draw it if it is not in the cache."""
+        while True:
+            with self._lock:
+                if key in self._pictures:
+                    self._pictures.move_to_end(key)
+                    return self._pictures[key]
+                drawn = self._drawing.get(key)
+                if drawn is None:
+                    mine = self._drawing[key] = Future()
+            if drawn is None:
+                return self._draw(key, draw, mine)
+            # What kept the other from drawing it, such as a client that went, is no reason to give up here.
+            if drawn.exception() is None:
+                return drawn.result()
+
+    def _draw(self, key: str, draw: Callable[[], bytes], drawn: Future[bytes]) -> bytes:
+        try:
+            picture = draw()
+            self._keep(key, picture)
+        except BaseException as error:
+            drawn.set_exception(error)
+            raise
+        else:
+            drawn.set_result(picture)
+        finally:
+            with self._lock:
+                del self._drawing[key]
+        return picture
+
+    def _keep(self, key: str, picture: bytes) -> None:
         with self._lock:
             self._bytes += len(picture) - len(self._pictures.pop(key, b""))
             self._pictures[key] = picture
             while self._bytes > self._max_bytes:
                 _, oldest = self._pictures.popitem(last=False)
                 self._bytes -= len(oldest)
-        return picture
 
     @property
     def keys(self) -> Sequence[str]:

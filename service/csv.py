@@ -7,7 +7,7 @@ from math import isnan
 from fastapi.responses import PlainTextResponse
 
 from jobs.curves import Curve
-from jobs.sampling import Sample, bounds_of
+from service.sampling import Sample, bounds_of
 
 
 class Csv(PlainTextResponse):

@@ -1,35 +1,52 @@
-"""What routes are given."""
+"""What routes are given.
+
+These functions are coroutines although they wait for nothing: the framework would run plain ones in its pool of
+threads, where they would wait for requests that wait for the database.
+"""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from jobs.database import Database
 from jobs.store import JobStore
 from service.caching import Pictures
+from service.heavy import Gate
+from service.probing import Probe
 
 
-def _store(request: Request) -> JobStore:
+async def _store(request: Request) -> JobStore:
     store: JobStore = request.app.state.store
     return store
 
 
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
+async def _readiness(request: Request) -> Probe[None]:
+    readiness: Probe[None] = request.app.state.readiness
+    return readiness
 
 
-def _is_draining(request: Request) -> bool:
+async def _is_draining(request: Request) -> bool:
     draining: bool = request.app.state.draining
     return draining
 
 
-def _pictures(request: Request) -> Pictures:
+async def _pictures(request: Request) -> Pictures:
     pictures: Pictures = request.app.state.pictures
     return pictures
 
 
+async def _drawing(request: Request) -> Gate:
+    gate: Gate = request.app.state.drawing
+    return gate
+
+
+async def _reading(request: Request) -> Gate:
+    gate: Gate = request.app.state.reading
+    return gate
+
+
 Store = Annotated[JobStore, Depends(_store)]
-OpenDatabase = Annotated[Database, Depends(_database)]
+Readiness = Annotated[Probe[None], Depends(_readiness)]
 IsDraining = Annotated[bool, Depends(_is_draining)]
 DrawnPictures = Annotated[Pictures, Depends(_pictures)]
+DrawingGate = Annotated[Gate, Depends(_drawing)]
+ReadingGate = Annotated[Gate, Depends(_reading)]

@@ -27,7 +27,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_IMAGES_BYTES if _TAKES_IMAGES.fullmatch(scope["path"]) else MAX_BODY_BYTES
+        limit = limit_of(scope)
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             await render(Request(scope), BodyTooLarge(_text(limit)))(scope, receive, send)
@@ -68,6 +68,16 @@ def takes_json(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
+
+
+def takes_images(scope: Scope) -> bool:
+    """Return True if the body of this request has images."""
+    return _TAKES_IMAGES.fullmatch(scope["path"]) is not None
+
+
+def limit_of(scope: Scope) -> int:
+    """The most bytes that the body of this request may have."""
+    return MAX_IMAGES_BYTES if takes_images(scope) else MAX_BODY_BYTES
 
 
 def _text(limit: int) -> str:

@@ -1,19 +1,13 @@
 """What Prometheus asks the service: of its own requests, and how things stand in the store (docs/metrics.md)."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from threading import Lock
-from time import monotonic
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from jobs.errors import StoreUnavailable
 from jobs.fleet import Fleet
-from jobs.store import JobStore
 
-# Seconds for which what the store said is good enough: several scrapers cost it no more than one.
-KEEP_SECONDS = 1.0
 _LATENCY_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Whatever else a client may call its method must not make a series each.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -22,7 +16,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Metrics:
     """The metrics of one application."""
 
-    def __init__(self, store: JobStore, *, version: str) -> None:
+    def __init__(self, *, version: str) -> None:
         disable_created_metrics()  # a series more for each, and nobody asks for it
         self.registry = CollectorRegistry()
         self._latency = Histogram(
@@ -37,7 +31,9 @@ class Metrics:
         )
         build = Gauge("costcurve_build_info", "Which CostCurve this is; always 1.", ["version"], registry=self.registry)
         build.labels(version).set(1)
-        self.registry.register(_OfStore(store))
+        # How things stand in the store; None if it does not say.
+        self.fleet: Fleet | None = None
+        self.registry.register(_OfStore(self))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered.
@@ -53,20 +49,17 @@ class Metrics:
 
 
 class _OfStore(Collector):
-    """Asks the store whenever it is scraped. Of a store that does not answer it says only that."""
+    """What the store last said. Of a store that does not answer it says only that."""
 
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
-        self._lock = Lock()
-        self._kept: Fleet | None = None
-        self._asked_at = -KEEP_SECONDS
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Nothing: a registry that it joins need not ask the store."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        fleet = self._fleet()
+        fleet = self._metrics.fleet
         up = GaugeMetricFamily("costcurve_store_up", "Whether the store answers: 1 or 0.")
         up.add_metric([], float(fleet is not None))
         yield up
@@ -84,16 +77,6 @@ class _OfStore(Collector):
         yield _by("costcurve_workers", "Workers that are alive.", "device", fleet.workers)
         text = "Time since a worker that nobody has given up was last heard from."
         yield _by("costcurve_worker_heartbeat_age_seconds", text, "worker", fleet.heartbeats)
-
-    def _fleet(self) -> Fleet | None:
-        with self._lock:
-            if monotonic() - self._asked_at >= KEEP_SECONDS:
-                try:
-                    self._kept = self._store.fleet()
-                except StoreUnavailable:
-                    self._kept = None
-                self._asked_at = monotonic()
-            return self._kept
 
 
 def _by(name: str, text: str, label: str, figures: Mapping[str, float]) -> GaugeMetricFamily:

@@ -19,6 +19,8 @@ _MAX_ID_LENGTH = 128
 # Asked every few seconds, by machines.
 _PROBES = {"/healthz", "/readyz", "/metrics"}
 _UNMATCHED = "unmatched"
+# The client went before there was an answer.
+_NO_ANSWER = 499
 
 
 class Observed:
@@ -35,7 +37,7 @@ class Observed:
         request_id = _request_id(Headers(scope=scope).get(REQUEST_ID))
         # For good: the server gives each request a task of its own, and logs a defect in it when we are done.
         logs.bind({"request_id": request_id})
-        status = 500  # what the server answers where nothing else does
+        status = _NO_ANSWER
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -48,6 +50,9 @@ class Observed:
         try:
             with self._metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, noted)
+        except Exception:
+            status = 500  # what the server answers where nothing else does
+            raise
         finally:
             seconds = monotonic() - started
             route = _route(scope)

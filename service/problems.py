@@ -17,6 +17,7 @@ from jobs.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     StoreUnavailable,
     invalid_fields,
 )
@@ -54,39 +55,47 @@ def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": " ".join(text)} for status, text in texts.items()}
 
 
-def render(request: Request, error: ApiError) -> JSONResponse:
-    """The answer to a request that met this error."""
-    problem = Problem(
+def problem_of(error: ApiError, *, instance: str) -> Problem:
+    """The problem that this error is."""
+    return Problem(
         type=f"urn:costcurve:error:{error.code}",
         title=error.title,
         status=error.status,
         detail=error.detail,
-        instance=quote(request.url.path),
+        instance=instance,
         code=error.code,
         errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
     )
+
+
+def render(request: Request, error: ApiError) -> JSONResponse:
+    """The answer to a request that met this error."""
+    problem = problem_of(error, instance=quote(request.url.path))
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Make every error of the app, the framework's own included, a problem."""
+    """Make every error of the app, the framework's own included, a problem.
+
+    The handlers are coroutines: plain functions would wait for a thread, and probes must not.
+    """
 
     @app.exception_handler(ApiError)
-    def _ours(request: Request, error: ApiError) -> JSONResponse:
+    async def _ours(request: Request, error: ApiError) -> JSONResponse:
         if isinstance(error, StoreUnavailable):
             log.warning("%s %s: %s", request.method, request.url.path, error.detail)
         return render(request, error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return render(request, _of_validation(error))
 
     @app.exception_handler(HTTPException)
-    def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
+    async def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
         return render(request, _of_status(request, error))
 
     @app.exception_handler(Exception)
-    def _defect(request: Request, _error: Exception) -> JSONResponse:
+    async def _defect(request: Request, _error: Exception) -> JSONResponse:
         # The server logs it, traceback and all, after this answer is sent.
         return render(request, InternalError("this is a defect of the service; its log has the cause"))
 
@@ -114,6 +123,8 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
             return MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
         case 413:
             return BodyTooLarge(error.detail)
+        case 503:
+            return Overloaded(error.detail)
     raise error
 
 

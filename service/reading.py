@@ -1,17 +1,26 @@
 """Curves of one or more jobs, read piece by piece: however long they are, little of them is in memory."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
-from jobs.curve_runs import CurvePage, ensure_known
+import numpy as np
+
+from jobs.curve_runs import CurvePage, StoredRun, ensure_known
 from jobs.curves import Curve, Granularity
 from jobs.errors import InvalidRequest
-from jobs.sampling import Sample, fewest_points, sampled, whole
 from jobs.store import JobStore
 from jobs.validation import FieldError
+from service.heavy import check_wanted
+from service.sampling import Numbers, Run, Sample, Values, fewest_points, sampled, whole
 
-# Points that are read at once, of all jobs together; and at most in one answer. `next_from` leads on.
+# Points in one answer, at most. `next_from` leads on.
 MAX_POINTS = 100_000
+# Values, of all jobs and metrics together, that are read at once to be told one by one: about a megabyte.
+_PIECE_VALUES = 20_000
+# Points of a job that are read at once to be sampled, at least; a stored run is always read as a whole.
+_BATCH_POINTS = 65_536
+# The values of no more points are read run by run.
+_FEW_POINTS = 100
 
 
 class Reading:
@@ -45,7 +54,7 @@ class Reading:
         self._job_ids = job_ids
         self.granularity = granularity
         self._heads = [
-            store.curve(job_id, granularity=granularity, first=first, last=last, limit=1) for job_id in job_ids
+            store.curve(job_id, granularity=granularity, first=first, last=last, limit=0) for job_id in job_ids
         ]
         self.metrics = self._resolved(metrics)
 
@@ -87,8 +96,9 @@ class Reading:
     def pieces(self) -> Iterator[list[Curve]]:
         """The range in runs, one of each job, side by side; empty where a job has no points."""
         ends, start, end = list(self.ends), self.start, max(self.ends)
-        size = max(1, MAX_POINTS // len(self._job_ids))
+        size = max(1, _PIECE_VALUES // (len(self._job_ids) * max(len(self.metrics), 1)))
         while start < end:
+            check_wanted()
             stop = min(end, start + size)
             runs = []
             for i, (job_id, head) in enumerate(zip(self._job_ids, self._heads, strict=True)):
@@ -126,5 +136,39 @@ class Reading:
             raise InvalidRequest(f"max_points {message}", errors=[FieldError("/query/max_points", message)])
         if max_points is None or self.total_points <= max_points:
             return whole(self.pieces(), self.metrics, curves=len(self._job_ids))
-        bounds = {"first": self.start, "last": max(self.ends) - 1}
-        return sampled(self.pieces(), self.metrics, curves=len(self._job_ids), points=max_points, **bounds)
+        readers = [partial(self._runs, i) for i in range(len(self._job_ids))]
+        return sampled(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
+
+    def _runs(self, i: int, xs: Numbers | None) -> Iterator[Run]:
+        """The range of one job's curve in large runs; those that hold these points, if any are given."""
+        start, end = self.start, self.ends[i]
+        metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
+        points = _BATCH_POINTS if xs is None or len(xs) > _FEW_POINTS else 1
+        while start < end:
+            if xs is not None:
+                following = xs[np.searchsorted(xs, start) :]
+                if not len(following) or following[0] >= end:
+                    return
+                start = int(following[0])
+            check_wanted()
+            batch = self._store.curve_runs(self._job_ids[i], granularity=self.granularity, start=start, points=points)
+            if not batch:  # the job begins anew just now
+                return
+            stop = min(batch[-1].end, end)
+            columns = [_columns(run, start, stop) for run in batch]
+            yield Run(start, {metric: _joined(columns, metric) for metric in metrics})
+            start = stop
+
+
+def _columns(run: StoredRun, start: int, stop: int) -> Run:
+    """The points of a stored run from start to stop; views of its bytes."""
+    values = np.frombuffer(run.data, "<f8").reshape(len(run.metrics), -1)[
+        :, max(start - run.start, 0) : stop - run.start
+    ]
+    return Run(max(start, run.start), dict(zip(run.metrics, values, strict=True)))
+
+
+def _joined(runs: Sequence[Run], metric: str) -> Values:
+    """The values of consecutive runs; NaN where the metric was not recorded."""
+    parts = [run.series[metric] if metric in run.series else np.full(run.end - run.start, np.nan) for run in runs]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

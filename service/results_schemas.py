@@ -11,8 +11,8 @@ from jobs.curves import Granularity
 from jobs.differences import Difference, differences
 from jobs.job import Job
 from jobs.lifecycle import JobStatus
-from jobs.sampling import Sample
 from service.reading import Reading
+from service.sampling import Sample
 
 Column = list[float | None]
 

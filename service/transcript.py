@@ -20,8 +20,8 @@ def transcript(job: Job, runs: Iterable[Curve]) -> Iterator[str]:
         return
     best: float | None = None
     for run in runs:
-        for x, correct in enumerate(run.series["correct"], start=run.start):
-            yield f"Epoch {x}: {correct:.0f} / {TEST_IMAGES}\n"
-            best = max(best or 0.0, correct)
+        found = run.series["correct"]
+        yield "".join(f"Epoch {x}: {correct:.0f} / {TEST_IMAGES}\n" for x, correct in enumerate(found, start=run.start))
+        best = max([best or 0.0, *found])
     if best is not None and job.is_terminal:
         yield f"best: {best:.0f} / {TEST_IMAGES}\n"

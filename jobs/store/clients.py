@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs import idempotency, leases, numbering, queue
 from jobs.clones import cloned
-from jobs.curve_runs import CurvePage, read_curve
+from jobs.curve_runs import CurvePage, StoredRun, read_curve, read_runs
 from jobs.curves import Granularity
 from jobs.enqueue import enqueue, job_values
 from jobs.errors import InvalidTransition, JobNotFound
@@ -221,6 +221,15 @@ class ForClients(OnDatabase):
         with self._database.read() as tx:
             row = self._row(tx, job_id)
             return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
+
+    def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredRun]:
+        """The runs of the curve that hold point number `start` or begin in the `points` from there on.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        with self._database.read() as tx:
+            return read_runs(tx, self._row(tx, job_id), granularity, start=start, points=points)
 
     def start(self, job_id: str) -> Start | None:
         """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""

@@ -12,7 +12,8 @@ from jobs.store import JobStore
 from jobs.validation import FieldError, bad_value
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.csv import Csv
-from service.dependencies import Store
+from service.dependencies import ReadingGate, Store
+from service.heavy import Later, json_of
 from service.problems import documents
 from service.results_schemas import ComparisonOut, compared_curves
 from service.routes.curves import TAGGED, CurveParameters, csv_answer, reading_of
@@ -57,14 +58,21 @@ class CsvComparisonParameters(ComparisonParameters):
 def compare(
     parameters: Annotated[ComparisonParameters, Query()],
     store: Store,
-    response: Response,
+    gate: ReadingGate,
     if_none_match: IfNoneMatch = None,
-) -> ComparisonOut | Response:
+) -> Response:
     """In what the specs of the jobs differ, what they came to, and their curves on one axis if they share one."""
     etag = etag_of(store.versions(parameters.job), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    response.headers["ETag"], response.headers["Cache-Control"] = etag, CACHE_CONTROL
+
+    def compared() -> Response:
+        return json_of(_compared(store, parameters), ETag=etag, Cache_Control=CACHE_CONTROL)
+
+    return Later(gate, compared)
+
+
+def _compared(store: JobStore, parameters: ComparisonParameters) -> ComparisonOut:
     jobs = store.get_all(parameters.job)
     if len({job.spec.experiment for job in jobs}) > 1:
         return ComparisonOut.of(jobs, None)
@@ -74,12 +82,16 @@ def compare(
 
 
 @router.get("/compare.csv", response_class=Csv)
-def compare_csv(parameters: Annotated[CsvComparisonParameters, Query()], store: Store) -> Response:
+def compare_csv(parameters: Annotated[CsvComparisonParameters, Query()], store: Store, gate: ReadingGate) -> Response:
     """The curves on one axis as CSV: x, and a column `{job_id}.{metric}` for each job and metric."""
-    of_one_experiment(store, parameters.job)
-    reading = reading_of(store, parameters.job, parameters)
-    names = tuple(f"{job_id}.{metric}" for job_id in parameters.job for metric in reading.metrics)
-    return csv_answer(reading, names, parameters.max_points)
+
+    def read() -> Response:
+        of_one_experiment(store, parameters.job)
+        reading = reading_of(store, parameters.job, parameters)
+        names = tuple(f"{job_id}.{metric}" for job_id in parameters.job for metric in reading.metrics)
+        return csv_answer(gate, reading, names, parameters.max_points)
+
+    return Later(gate, read)
 
 
 def of_one_experiment(store: JobStore, job_ids: list[str]) -> tuple[Job, ...]:

@@ -3,14 +3,17 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curves import Granularity
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from jobs.spec import NeuronSpec
+from jobs.store import JobStore
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.csv import Csv, csv_of_pieces, csv_of_sample
-from service.dependencies import Store
+from service.dependencies import ReadingGate, Store
+from service.heavy import Gate, Later, Streamed, json_of
 from service.problems import documents
 from service.reading import MAX_POINTS, Reading
 from service.results_schemas import CurveOut
@@ -19,6 +22,8 @@ from service.transcript import transcript
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
 
 MAX_X = (1 << 31) - 1
+# A curve of no more values is read at once, as polls want it; longer ones wait for their turn.
+_FEW_VALUES = 10_000
 
 # What an answer says that has a tag.
 TAGGED: dict[int | str, dict[str, Any]] = {
@@ -61,15 +66,30 @@ def get_curve(
     job_id: str,
     parameters: Annotated[CurveParameters, Query()],
     store: Store,
-    response: Response,
+    gate: ReadingGate,
     if_none_match: IfNoneMatch = None,
-) -> CurveOut | Response:
+) -> Response:
     """The curve from x = `from` to x = `to`; every value exactly as it was recorded."""
     # Read before the curve: if that is newer, the tag is too old, and the next request gets an answer, not a 304.
     etag = etag_of(job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    response.headers["ETag"], response.headers["Cache-Control"] = etag, CACHE_CONTROL
+
+    def read() -> Response:
+        return json_of(_curve(store, job_id, parameters), ETag=etag, Cache_Control=CACHE_CONTROL)
+
+    values = store.curve(
+        job_id,
+        granularity=parameters.granularity,
+        metrics=parameters.names(),
+        first=parameters.first,
+        last=parameters.last,
+        limit=0,
+    ).values
+    return read() if values <= _FEW_VALUES else Later(gate, read)
+
+
+def _curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOut:
     if parameters.max_points is not None:
         reading = reading_of(store, [job_id], parameters)
         return CurveOut.of_sample(job_id, parameters.granularity, reading, reading.sample(parameters.max_points))
@@ -85,18 +105,29 @@ def get_curve(
 
 
 @router.get("/jobs/{job_id}/curve.csv", response_class=Csv)
-def get_curve_csv(job_id: str, parameters: Annotated[CurveParameters, Query()], store: Store) -> Response:
+def get_curve_csv(
+    job_id: str, parameters: Annotated[CurveParameters, Query()], store: Store, gate: ReadingGate
+) -> Response:
     """The same as CSV, with a header, however long."""
-    reading = reading_of(store, [job_id], parameters)
-    return csv_answer(reading, reading.metrics, parameters.max_points)
+
+    def read() -> Response:
+        reading = reading_of(store, [job_id], parameters)
+        return csv_answer(gate, reading, reading.metrics, parameters.max_points)
+
+    return Later(gate, read)
 
 
 @router.get("/jobs/{job_id}/transcript", response_class=PlainTextResponse)
-def get_transcript(job_id: str, store: Store) -> Response:
+def get_transcript(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """The lines that the article prints."""
-    job = store.get(job_id)
-    runs = (run for [run] in Reading(store, [job_id]).pieces())
-    return StreamingResponse(transcript(job, runs), media_type="text/plain")
+
+    def read() -> Response:
+        job = store.get(job_id)
+        shown = ("cost", "output") if isinstance(job.spec, NeuronSpec) else ("correct",)
+        runs = (run for [run] in Reading(store, [job_id], metrics=shown).pieces())
+        return Streamed(gate, transcript(job, runs), media_type="text/plain")
+
+    return Later(gate, read)
 
 
 def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) -> Reading:
@@ -111,11 +142,11 @@ def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) ->
     )
 
 
-def csv_answer(reading: Reading, names: tuple[str, ...], max_points: int | None) -> Response:
+def csv_answer(gate: Gate, reading: Reading, names: tuple[str, ...], max_points: int | None) -> Response:
     """What is read, as CSV; its columns behind x have these names."""
     header = ("x", *names)
     if max_points is None:
         lines = csv_of_pieces(header, reading.pieces(), reading.metrics, stride=reading.stride)
     else:
         lines = csv_of_sample(header, reading.sample(max_points), stride=reading.stride)
-    return StreamingResponse(lines, media_type=Csv.media_type)
+    return Streamed(gate, lines, media_type=Csv.media_type)

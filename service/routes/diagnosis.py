@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.curves import Curve
@@ -10,9 +11,10 @@ from jobs.diagnosis import Compared, compare, course_of
 from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
-from service.dependencies import Store
+from service.dependencies import ReadingGate, Store
 from service.diagnosing import curve_runs, read_diagnosis
 from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
+from service.heavy import Later, json_of
 from service.problems import documents
 
 router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable))
@@ -26,20 +28,29 @@ class ComparedParameters(BaseModel):
     job: list[str] = Field(min_length=2, max_length=16)
 
 
-@router.get("/jobs/{job_id}/diagnosis")
-def get_diagnosis(job_id: str, store: Store) -> DiagnosisOut:
+@router.get("/jobs/{job_id}/diagnosis", response_model=DiagnosisOut)
+def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """Why the job's training goes, or went, as it does: findings in plain words, each with its figures and a cure."""
-    job = store.get(job_id)
-    return DiagnosisOut.of(job_id, read_diagnosis(store, job), store.start(job_id))
+
+    def diagnosed() -> Response:
+        job = store.get(job_id)
+        return json_of(DiagnosisOut.of(job_id, read_diagnosis(store, job), store.start(job_id)))
+
+    return Later(gate, diagnosed)
 
 
-@router.get("/compare/diagnosis")
+@router.get("/compare/diagnosis", response_model=ComparisonDiagnosisOut)
 def get_comparison_diagnosis(
-    parameters: Annotated[ComparedParameters, Query()], store: Store
-) -> ComparisonDiagnosisOut:
+    parameters: Annotated[ComparedParameters, Query()], store: Store, gate: ReadingGate
+) -> Response:
     """What the differences between some jobs come to."""
     job_ids = list(dict.fromkeys(parameters.job))
-    return ComparisonDiagnosisOut.of(job_ids, compare([_compared(store, job_id) for job_id in job_ids]))
+
+    def compared() -> Response:
+        found = compare([_compared(store, job_id) for job_id in job_ids])
+        return json_of(ComparisonDiagnosisOut.of(job_ids, found))
+
+    return Later(gate, compared)
 
 
 def _compared(store: JobStore, job_id: str) -> Compared:

@@ -17,13 +17,15 @@ from jobs.store import JobStore
 from service import confusions, mistakes
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.creation import BODY_ERRORS
-from service.dependencies import DrawnPictures, Store
+from service.dependencies import DrawingGate, DrawnPictures, ReadingGate, Store
 from service.drawing import MEDIA_TYPES, Format
+from service.heavy import Later
 from service.limits import takes_json
 from service.model_schemas import ConfusionOut, MistakeList, PredictionIn, PredictionOut
 from service.networks import layers_of, logits, neuron_file, sigmoid
 from service.problems import documents
 from service.routes.curves import TAGGED
+from service.routes.plots import picture_answer
 
 _NO_MODEL = (JobNotFound, ModelNotFound, ModelNotReady)
 
@@ -57,9 +59,17 @@ class ModelParameters(BaseModel):
     },
 )
 def get_model(
-    job_id: str, parameters: Annotated[ModelParameters, Query()], store: Store, if_none_match: IfNoneMatch = None
+    job_id: str,
+    parameters: Annotated[ModelParameters, Query()],
+    store: Store,
+    gate: ReadingGate,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The trained network as a file. Its ETag is its SHA-256."""
+    return Later(gate, lambda: _model(store, job_id, parameters, if_none_match))
+
+
+def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_match: str | None) -> Response:
     file = _file(store, job_id)
     if parameters.format == "onnx":
         from service.onnx_models import onnx_of  # takes a moment, which only who asks for it should wait
@@ -92,11 +102,16 @@ def get_confusion(job_id: str, store: Store) -> ConfusionOut:
 
 @router.get("/jobs/{job_id}/confusion.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
 def get_confusion_picture(
-    job_id: str, file_format: Format, store: Store, pictures: DrawnPictures, if_none_match: IfNoneMatch = None
+    job_id: str,
+    file_format: Format,
+    store: Store,
+    pictures: DrawnPictures,
+    gate: DrawingGate,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The same as a picture."""
     draw = partial(confusions.draw, confusion=store.confusion(job_id))
-    return _picture("confusion", store.get(job_id), file_format, draw, pictures, if_none_match)
+    return _picture("confusion", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
 
 
 @router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
@@ -107,11 +122,16 @@ def list_mistakes(job_id: str, store: Store) -> MistakeList:
 
 @router.get("/jobs/{job_id}/mistakes.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
 def get_mistakes_picture(
-    job_id: str, file_format: Format, store: Store, pictures: DrawnPictures, if_none_match: IfNoneMatch = None
+    job_id: str,
+    file_format: Format,
+    store: Store,
+    pictures: DrawnPictures,
+    gate: DrawingGate,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The same as a picture: each image, what it is, and for what it is taken."""
     draw = partial(mistakes.draw, mistakes=store.mistakes(job_id))
-    return _picture("mistakes", store.get(job_id), file_format, draw, pictures, if_none_match)
+    return _picture("mistakes", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
 
 
 def _picture(
@@ -120,14 +140,13 @@ def _picture(
     file_format: Format,
     draw: Callable[..., bytes],
     pictures: DrawnPictures,
+    gate: DrawingGate,
     if_none_match: str | None,
 ) -> Response:
     etag = etag_of(what, file_format, job.id, job.version)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    picture = pictures.get(etag, lambda: draw(job, file_format=file_format))
-    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
-    return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
+    return picture_answer(pictures, gate, etag, file_format, lambda: draw(job, file_format=file_format))
 
 
 def _file(store: JobStore, job_id: str) -> bytes:

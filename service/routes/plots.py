@@ -1,6 +1,6 @@
 """Curves as pictures, one job's or several jobs' on the same axes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,10 +11,11 @@ from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMe
 from jobs.job import Job
 from jobs.store import JobStore
 from jobs.validation import FieldError, Text
-from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
-from service.dependencies import DrawnPictures, Store
+from service.caching import CACHE_CONTROL, IfNoneMatch, Pictures, etag_of, is_known, unchanged
+from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.diagnosing import NamedStretch, named_stretches, read_diagnosis
 from service.drawing import MEDIA_TYPES, Format
+from service.heavy import Gate, Later
 from service.plots import Line, draw, with_bands
 from service.problems import documents
 from service.reading import Reading
@@ -34,7 +35,9 @@ router = APIRouter(
 
 
 # A plot is some hundred pixels wide: more stretches, the lowest and the highest point of each, would not show.
-_STRETCHES = 2000
+_BUCKETS = 2000
+# Values of a whole picture, at most: of many metrics of many jobs, the stretches are wider.
+_MOST_VALUES = 500_000
 _MOST_DIAGRAMS = 16
 
 
@@ -63,6 +66,7 @@ def get_plot(
     parameters: Annotated[PlotParameters, Query()],
     store: Store,
     pictures: DrawnPictures,
+    gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The curve as a plot; by steps their mean, with a band from the lowest to the highest.
@@ -72,8 +76,9 @@ def get_plot(
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    picture = pictures.get(etag, lambda: _drawn(store, [store.get(job_id)], file_format, parameters))
-    return picture_answer(picture, file_format, etag)
+    return picture_answer(
+        pictures, gate, etag, file_format, lambda: _drawn(store, [store.get(job_id)], file_format, parameters)
+    )
 
 
 @router.get("/compare.{file_format}")
@@ -82,6 +87,7 @@ def get_comparison(
     parameters: Annotated[ComparisonPlotParameters, Query()],
     store: Store,
     pictures: DrawnPictures,
+    gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The curves of several jobs of one experiment on the same axes; the legend names what differs."""
@@ -92,14 +98,20 @@ def get_comparison(
     def drawn() -> bytes:
         return _drawn(store, of_one_experiment(store, parameters.job), file_format, parameters)
 
-    picture = pictures.get(etag, drawn)
-    return picture_answer(picture, file_format, etag)
+    return picture_answer(pictures, gate, etag, file_format, drawn)
 
 
-def picture_answer(picture: bytes, file_format: Format, etag: str) -> Response:
-    """A picture, with the tag by which to ask whether it still holds."""
-    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
-    return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
+def picture_answer(
+    pictures: Pictures, gate: Gate, etag: str, file_format: Format, draw: Callable[[], bytes]
+) -> Response:
+    """A picture, with the tag by which to ask whether it still holds; drawn when its turn comes, unless it is known."""
+
+    def answer(picture: bytes) -> Response:
+        headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
+        return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
+
+    known = pictures.known(etag)
+    return answer(known) if known is not None else Later(gate, lambda: answer(pictures.get(etag, draw)))
 
 
 def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) -> Reading:
@@ -113,8 +125,9 @@ def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) ->
 
 def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters: PlotParameters) -> bytes:
     asked = to_draw(store, jobs, parameters)
+    buckets = min(_BUCKETS, max(_MOST_VALUES // (2 * len(jobs) * len(asked.metrics) ** 2), 1))
     return draw(
-        [_line(store, job, known, asked) for job, known in zip(jobs, asked.known, strict=True)],
+        [_line(store, job, known, asked, buckets) for job, known in zip(jobs, asked.known, strict=True)],
         metrics=asked.metrics,
         granularity=asked.granularity,
         file_format=file_format,
@@ -132,11 +145,11 @@ def _stretches(store: JobStore, jobs: Sequence[Job], asked: Reading) -> Sequence
     return named_stretches(read_diagnosis(store, job), job, asked.granularity)
 
 
-def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading) -> Line:
+def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading, buckets: int) -> Line:
     """What is drawn of one job: of a long curve the extremes of every stretch."""
     metrics = [metric for metric in with_bands(asked.metrics) if metric in known]
     if not metrics:
         return Line(job, (), {})
     reading = Reading(store, [job.id], granularity=asked.granularity, metrics=metrics)
-    sample = reading.sample(2 + 2 * len(metrics) * _STRETCHES)
+    sample = reading.sample(2 + 2 * len(metrics) * buckets)
     return Line(job, [number * reading.stride for number in sample.x], sample.columns[0])

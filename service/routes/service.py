@@ -8,7 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from jobs.errors import Draining, StoreUnavailable
 from jobs.presets import PRESETS
 from jobs.sweep_presets import SWEEP_PRESETS
-from service.dependencies import IsDraining, OpenDatabase, Store
+from service.dependencies import IsDraining, Readiness, Store
 from service.problems import documents
 from service.schemas import Health, PresetList, SweepPresetList, VersionOut, WorkerList
 
@@ -17,26 +17,30 @@ router = APIRouter(tags=["service"])
 
 
 @health.get("/healthz")
-def is_alive() -> Health:
+async def is_alive() -> Health:
     """The process answers."""
     return Health(status="ok")
 
 
 @health.get("/readyz", responses=documents(Draining, StoreUnavailable))
-def is_ready(database: OpenDatabase, draining: IsDraining) -> Health:
-    """The store can be reached, its schema is current, and the service is not about to stop; otherwise 503 says why."""
+async def is_ready(readiness: Readiness, draining: IsDraining) -> Health:
+    """The store can be written, its schema is current, and the service is not about to stop; otherwise 503 says why."""
     if draining:
         raise Draining("it was told to stop, and still answers; send new requests elsewhere")
-    if missing := database.missing_migrations():
-        raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+    await readiness.answer()
     return Health(status="ready")
 
 
 @health.get("/metrics", include_in_schema=False)
-def get_metrics(request: Request) -> Response:
+async def get_metrics(request: Request) -> Response:
     """The metrics, as the scraper would have them: Prometheus's text format, or OpenMetrics."""
+    state = request.app.state
+    try:
+        state.metrics.fleet = await state.fleet.answer()
+    except StoreUnavailable:
+        state.metrics.fleet = None
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
+    return Response(encode(state.metrics.registry), media_type=media_type)
 
 
 @router.get("/version")

@@ -17,7 +17,7 @@ from jobs.validation import FieldError, bad_value
 from service.band_plots import draw_bands, title_of
 from service.band_reading import considered, read_bands
 from service.caching import IfNoneMatch, etag_of, is_known, unchanged
-from service.dependencies import DrawnPictures, Store
+from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.drawing import Format
 from service.problems import documents
 from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
@@ -62,6 +62,7 @@ def get_sweep_plot(
     parameters: Annotated[SweepPlotParameters, Query()],
     store: Store,
     pictures: DrawnPictures,
+    gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The mean curve of each of the best cells, with a band that shows how far its repeats spread."""
@@ -75,8 +76,9 @@ def get_sweep_plot(
     etag = etag_of(file_format, sweep_id, ranks, jobs, store.versions([*chain(*jobs)]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    picture = pictures.get(etag, lambda: _drawn(store, page.sweep, cells, file_format, parameters))
-    return picture_answer(picture, file_format, etag)
+    return picture_answer(
+        pictures, gate, etag, file_format, lambda: _drawn(store, page.sweep, cells, file_format, parameters)
+    )
 
 
 def _drawn(

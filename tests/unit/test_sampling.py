@@ -2,17 +2,19 @@
 
 import itertools
 import json
+from functools import partial
 from math import inf, nan
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.curves import Curve
-from jobs.sampling import bucket_width, fewest_points, sampled, whole
 from jobs.writes import Write
 from service.reading import Reading
 from service.results_schemas import CurveOut
+from service.sampling import Run, bucket_width, fewest_points, sampled, whole
 from tests.unit.reports import progress
 from tests.unit.writing import written
 
@@ -41,6 +43,16 @@ def cut(curves: list[Curve], bounds: list[int]) -> list[list[Curve]]:
     return [[curve.between(a, b - 1) for curve in curves] for a, b in itertools.pairwise(places) if a < b]
 
 
+def readers(curves: list[Curve], bounds: list[int]) -> list:
+    """What reads each of the curves in runs that end at these x."""
+
+    def runs(i: int, _xs: object):
+        some = [each[i] for each in cut(curves, bounds) if len(each[i])]
+        return [Run(run.start, {metric: np.array(column) for metric, column in run.series.items()}) for run in some]
+
+    return [partial(runs, i) for i in range(len(curves))]
+
+
 def exact(value: float | None) -> str | None:
     """Told apart to the bit: 0.0 is not -0.0."""
     return None if value is None else value.hex()
@@ -56,8 +68,7 @@ def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bu
     curves = data.draw(curves_side_by_side(curves=count))
     first, last = curves[0].start, max(curve.end for curve in curves) - 1
     points = fewest_points(curves=count, metrics=len(METRICS)) + more
-    asked = {"first": first, "last": last, "curves": count, "points": points}
-    sample = sampled(cut(curves, bounds), METRICS, **asked)
+    sample = sampled(readers(curves, bounds), METRICS, first=first, last=last, points=points)
 
     assert len(sample.x) <= points
     assert sample.x == sorted(set(sample.x))
@@ -85,8 +96,8 @@ def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bu
 @given(data=st.data(), one=st.lists(st.integers(0, 130)), other=st.lists(st.integers(0, 130)))
 def test_a_sample_does_not_depend_on_the_runs_in_which_the_points_come(data, one, other):
     curves = data.draw(curves_side_by_side(curves=2))
-    asked = {"first": curves[0].start, "last": max(curve.end for curve in curves) - 1, "curves": 2, "points": 20}
-    samples = [repr(sampled(cut(curves, bounds), METRICS, **asked)) for bounds in (one, other)]
+    asked = {"first": curves[0].start, "last": max(curve.end for curve in curves) - 1, "points": 20}
+    samples = [repr(sampled(readers(curves, bounds), METRICS, **asked)) for bounds in (one, other)]
 
     assert samples[0] == samples[1]
 
@@ -112,7 +123,10 @@ def test_buckets_are_as_narrow_as_their_number_allows(first, length, buckets):
 
 def test_full_buckets_keep_their_points_while_the_curve_grows():
     curve = Curve(0, {"a": [float(x * 37 % 101) for x in range(100)]})
-    shown = [set(sampled([[curve.between(0, end)]], ["a"], first=0, last=end, points=30).x) for end in range(65, 100)]
+    shown = [
+        set(sampled(readers([curve.between(0, end)], []), ["a"], first=0, last=end, points=30).x)
+        for end in range(65, 100)
+    ]
 
     for before, after in itertools.pairwise(shown):
         full = {x for x in before if x < max(before) // 8 * 8}
@@ -121,7 +135,7 @@ def test_full_buckets_keep_their_points_while_the_curve_grows():
 
 def test_what_was_not_recorded_at_first_is_never_an_extreme():
     curve = Curve(0, {"a": [1.0] * 64, "b": [nan] * 20 + [3.0, 1.0, 2.0] + [nan] * 41})
-    sample = sampled([[curve]], METRICS, first=0, last=63, points=10)
+    sample = sampled(readers([curve], []), METRICS, first=0, last=63, points=10)
 
     assert {20, 21} <= set(sample.x)
 
@@ -205,7 +219,7 @@ def test_what_is_read_piece_by_piece_while_the_curve_grows_is_the_whole(store, s
 
 @pytest.mark.parametrize("growth", [0, 3])
 def test_a_curve_that_is_cut_while_it_is_read_ends_there(store, submit, claim, hire, claim_as, monkeypatch, growth):
-    monkeypatch.setattr("service.reading.MAX_POINTS", 10)
+    monkeypatch.setattr("service.reading._PIECE_VALUES", 10)
     job_id = recorded(store, submit, claim, [float(x) for x in range(40)], [5] * 8)
     reading = Reading(store, [job_id], metrics=("cost",))
     pieces = reading.pieces()
