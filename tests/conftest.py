@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from sqlalchemy import make_url
 from xdist.scheduler import LoadScopeScheduling
@@ -163,6 +164,15 @@ def images(mnist: "Mnist") -> "ImageSets":
         validation=Images.on(cpu, mnist.validation_images, mnist.validation_labels),
         test=Images.on(cpu, mnist.test_images, mnist.test_labels),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_http() -> Iterator[None]:
+    """On a machine that has other work a request may take minutes. httpx gives up after 5 s by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        for call in (httpx.request, httpx.get, httpx.post, httpx.put, httpx.patch, httpx.delete, httpx.head):
+            patch.setitem(call.__kwdefaults__, "timeout", httpx.Timeout(120))
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -57,13 +57,13 @@ class Deployment:
         self.service = self._start(["service", "--fd", str(listener.fileno())], pass_fds=[listener.fileno()])
         listener.close()
         # The socket listens already, so the connection waits in its queue until the service accepts it.
-        httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
+        httpx.get(f"{self.url}/readyz", timeout=120).raise_for_status()
 
     def start_workers(self, processes: int = 1, *, pack: int = 1) -> subprocess.Popen:
         """Start a supervisor with this many worker processes; returns at once."""
         return self._start(["workers", "--processes", str(processes), "--pack", str(pack)])
 
-    def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
+    def stop(self, process: subprocess.Popen, *, timeout: float = 120) -> float:
         """SIGTERM; the seconds that the process then took to end."""
         started = monotonic()
         process.send_signal(signal.SIGTERM)
@@ -83,11 +83,11 @@ class Deployment:
     def curve(self, job_id: str) -> dict:
         return httpx.get(f"{self.url}/v1/jobs/{job_id}/curve").raise_for_status().json()
 
-    def ended(self, job_id: str, *, timeout: float = 120) -> dict:
+    def ended(self, job_id: str, *, timeout: float = 250) -> dict:
         """The job, once it has ended."""
         return until(lambda: self.job(job_id), lambda job: job["is_terminal"], timeout=timeout)
 
-    def running(self, job_id: str, *, timeout: float = 60) -> dict:
+    def running(self, job_id: str, *, timeout: float = 120) -> dict:
         """The job, once some steps are done."""
         return until(
             lambda: self.job(job_id),
@@ -152,7 +152,7 @@ def free_port() -> int:
     raise AssertionError("none of 100 random ports from 20000 to 32000 is free")
 
 
-def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 60, every: float = 0.02) -> T:
+def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 120, every: float = 0.02) -> T:
     """What `look` gives, as soon as it `holds`; fails after `timeout` seconds with what it gave last."""
     pause = threading.Event()
     deadline = monotonic() + timeout

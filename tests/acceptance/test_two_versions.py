@@ -33,7 +33,7 @@ if __name__ == "__main__":
     answers = spawn.Queue()
     child = spawn.Process(target=modules, args=(answers,))
     child.start()
-    print(*answers.get(timeout=60), sep="\\n")
+    print(*answers.get(timeout=100), sep="\\n")
     child.join()
 """
 

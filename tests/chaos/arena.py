@@ -49,6 +49,7 @@ class Arena:
         seed: int,
         server: PostgresServer | None = None,
         disk: Path | None = None,
+        slack: float = 1.0,
     ) -> None:
         self.deployment = deployment
         self.database_url = database_url
@@ -59,6 +60,8 @@ class Arena:
         self.server = server
         # Where the database lies, if that is a small disk of its own.
         self.disk = disk
+        # A factor on all bounds in seconds. They hold as they are where nothing else runs.
+        self.slack = slack
         self.database = Database(database_url)
         self.store = JobStore(self.database)
         self.auditor = Auditor()
@@ -68,7 +71,7 @@ class Arena:
         workers = self.deployment.start_workers(processes=2)
         ids = [self.deployment.submit(spec, engine=ENGINE) for spec in specs or self.small]
         for job_id in ids:
-            self.deployment.ended(job_id, timeout=300)
+            self.deployment.ended(job_id, timeout=500)
             self.auditor.learn(self.store, job_id)
         self.deployment.stop(workers)
 
@@ -111,6 +114,7 @@ def arena(
     seed: int,
     environment: Mapping[str, str] | None = None,
     tight: bool = False,
+    slack: float = 1.0,
 ) -> Iterator[Arena]:
     """An arena on an empty database of this kind, `sqlite` or `postgresql`, with a service that is ready.
 
@@ -124,7 +128,7 @@ def arena(
         home = Path(folder) / "home"
         home.mkdir()
         with Deployment(home, mnist_dir, {"COSTCURVE_DATABASE_URL": url, **(environment or {})}) as deployment:
-            ground = Arena(deployment, url, seed=seed, server=server, disk=disk)
+            ground = Arena(deployment, url, seed=seed, server=server, disk=disk, slack=slack)
             try:
                 deployment.start_service()
                 yield ground

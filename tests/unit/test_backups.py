@@ -228,7 +228,7 @@ def python_m_jobs(url: str, *arguments: str, **options: object) -> subprocess.Po
 
 def ran(url: str, *arguments: str) -> tuple[int, str, str]:
     with python_m_jobs(url, *arguments) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=200)
         return process.returncode, output, errors
 
 
@@ -269,7 +269,7 @@ def test_a_backup_that_is_killed_at_the_last_moment_leaves_no_file_of_that_name(
         "backups._publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "backups.back_up(database.Database(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, database_url, folder / "backup.db"], timeout=60)
+    killed = subprocess.run([sys.executable, "-c", program, database_url, folder / "backup.db"], timeout=200)
 
     assert killed.returncode == -signal.SIGKILL
     assert not (folder / "backup.db").exists()

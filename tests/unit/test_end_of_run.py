@@ -21,8 +21,8 @@ NEVER_ENDS = ROOT / "tests" / "programs_of_a_run.py"
 @pytest.mark.parametrize(
     ("victim", "number", "processes"),
     [
-        ("pytest", signal.SIGTERM, 1),
-        ("pytest", signal.SIGINT, 0),
+        ("pytest", signal.SIGTERM, 0),
+        ("pytest", signal.SIGINT, 1),
         ("worker of xdist", signal.SIGKILL, 1),
     ],
 )
