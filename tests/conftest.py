@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import make_url
 from xdist.scheduler import LoadScopeScheduling
 
+from jobs import database
 from jobs.database import Database
 from jobs.store import JobStore
 from jobs.submission import Submission
@@ -110,8 +111,8 @@ def opened(database_url: str) -> Iterator[Callable[[], Database]]:
         return databases[-1]
 
     yield opened
-    for database in databases:
-        database.close()
+    for each in databases:
+        each.close()
 
 
 @pytest.fixture
@@ -167,11 +168,13 @@ def images(mnist: "Mnist") -> "ImageSets":
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _patient_http() -> Iterator[None]:
-    """On a machine that has other work a request may take minutes. httpx gives up after 5 s by default."""
+def _patience() -> Iterator[None]:
+    """Give requests and transactions of this process minutes: on a machine that has other work it may stand still."""
     with pytest.MonkeyPatch.context() as patch:
+        # httpx's default is 5 s.
         for call in (httpx.request, httpx.get, httpx.post, httpx.put, httpx.patch, httpx.delete, httpx.head):
             patch.setitem(call.__kwdefaults__, "timeout", httpx.Timeout(120))
+        patch.setattr(database, "_IDLE_SECONDS", 120)
         yield
 
 
@@ -180,6 +183,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So it is with nohup. We outlive our terminal all the same; a program that we start has no handler of ours.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 class _BySharedProgram(LoadScopeScheduling):

@@ -104,6 +104,6 @@ def postgresql_database(server_url: str, *, template: str = "template1") -> Iter
     """Yield the URL of a new database, made from a template; it is dropped at the end."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
         administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
