@@ -8,6 +8,8 @@ PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
 # More than the two processors of a small machine: many tests wait for another process more than they compute.
 TEST_PROCESSES ?= 3
+# Where it is set, each of the hundreds of processes that the tests start compiles the project for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo article test fast test-deploy check chaos model bench docs format constraints clean
 

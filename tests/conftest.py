@@ -188,6 +188,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+# Modules whose tests share a program that runs.
+_SHARING = (
+    "tests/acceptance/test_article",
+    "tests/acceptance/test_reasons",
+    "tests/acceptance/test_trainings",
+    "tests/integration/",
+    "tests/observability/test_metrics",
+    "tests/ray/",
+)
+
+
 class _BySharedProgram(LoadScopeScheduling):
     """Tests of a module that shares a running program stay on one process; all others go wherever there is room.
 
@@ -196,11 +207,7 @@ class _BySharedProgram(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return (
-            module
-            if module.startswith(("tests/integration/", "tests/ray/")) or module.endswith("test_article.py")
-            else nodeid
-        )
+        return module if module.startswith(_SHARING) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
