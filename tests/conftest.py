@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 from xdist.scheduler import LoadScopeScheduling
 
@@ -179,6 +180,10 @@ def _patience() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes to draw says how busy the machine is. A fixture is for all examples of a test here.
+    unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
+    settings.load_profile("unhurried")
     reaper.begin(getattr(config, "workerinput", {}).get("workerid"))
     # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
