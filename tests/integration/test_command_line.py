@@ -295,6 +295,7 @@ def test_output_without_a_terminal_is_whole_lines_without_colours(run, finished)
     assert all("\x1b" not in line and "…" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_up_that_is_killed_leaves_nothing_running(tmp_path):
     with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path) as process:
         process.stdout.readline()
@@ -304,6 +305,7 @@ def test_up_that_is_killed_leaves_nothing_running(tmp_path):
         until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_ends_all_that_it_started_in_order(tmp_path):
     with (
         (tmp_path / "log").open("w+") as log,
@@ -318,6 +320,7 @@ def test_up_ends_all_that_it_started_in_order(tmp_path):
     until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_told_to_end_before_it_is_ready_ends_all_that_it_started(tmp_path):
     with started("up", "--port", "0", "--workers", "1", home=tmp_path) as process:
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 2)
@@ -327,6 +330,7 @@ def test_up_told_to_end_before_it_is_ready_ends_all_that_it_started(tmp_path):
     until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_ends_with_an_error_when_the_service_dies(tmp_path):
     with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -346,6 +350,7 @@ def test_up_refuses_an_address_that_is_taken_and_starts_nothing(run, tmp_path):
     assert f"port {port} on 127.0.0.1 is already taken" in ran.err
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_interrupted_leaves_neither_processes_nor_jobs_behind(tmp_path):
     home, output = tmp_path / "home", tmp_path / "demo"
     with started("demo", "--output", str(output), home=home, stderr=subprocess.PIPE) as process:

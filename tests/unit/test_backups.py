@@ -232,6 +232,7 @@ def ran(url: str, *arguments: str) -> tuple[int, str, str]:
         return process.returncode, output, errors
 
 
+@pytest.mark.slow
 @pytest.mark.empty_database
 def test_migrate_says_what_it_did(database_url):
     every = sorted(file.name[:4] for file in (ROOT / "jobs" / "migrations" / "versions").glob("[0-9]*.py"))
@@ -239,6 +240,7 @@ def test_migrate_says_what_it_did(database_url):
     assert ran(database_url, "migrate")[:2] == (0, "the database is up to date\n")
 
 
+@pytest.mark.slow
 def test_backup_and_restore_by_the_command_line(lived_in, database_url, tmp_path):
     file = tmp_path / "backup.db"
     code, output, _ = ran(database_url, "backup", str(file))
