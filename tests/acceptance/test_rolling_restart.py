@@ -56,6 +56,7 @@ class Visitor(Thread):
         self.join()
 
     def _ask(self, method: str, path: str, **request: object) -> httpx.Response | None:
+        self._urls.reverse()  # they take turns
         for url in [*self._urls, *self._urls]:
             try:
                 is_ready = httpx.get(f"{url}/readyz").status_code == 200
