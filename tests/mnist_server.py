@@ -15,7 +15,7 @@ class Mirror(ThreadingHTTPServer):
         self.packed = packed
         self.requests = []
         self.stopping = threading.Event()
-        self.both_are_here = threading.Barrier(2, timeout=30)
+        self.both_are_here = threading.Barrier(2, timeout=120)
 
     def url(self, manner):
         return f"http://127.0.0.1:{self.server_port}/{manner}/"

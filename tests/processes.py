@@ -1,6 +1,7 @@
 """The real programs as real processes: services and workers, each pair on a home of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,7 +29,8 @@ class Deployment:
     processes: list[subprocess.Popen] = field(default_factory=list)
     url: str = ""
     service: subprocess.Popen | None = None
-    _port: int = 0
+    # Keeps the service's port while no service listens there: bound, not listening, so connections are refused.
+    _reserved: socket.socket = field(default_factory=socket.socket)
 
     def __enter__(self) -> "Deployment":
         return self
@@ -39,19 +41,23 @@ class Deployment:
             process.wait()
         # Workers outlive a supervisor that is killed for a moment, in which they still write.
         until(lambda: [pid for process in self.processes for pid in _session(process.pid)], lambda left: not left)
+        self._reserved.close()
 
     def start_service(self) -> None:
         """Start the service and wait until it answers; started again, it listens on the same port."""
+        if not self.url:
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._reserved.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self._port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(self._reserved.getsockname())
         listener.listen()
-        self._port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
         self.service = self._start(["service", "--fd", str(listener.fileno())], pass_fds=[listener.fileno()])
         listener.close()
         # The socket listens already, so the connection waits in its queue until the service accepts it.
-        httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status()
+        httpx.get(f"{self.url}/readyz", timeout=120).raise_for_status()
 
     def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> subprocess.Popen:
         """Start a supervisor with this many worker processes; returns at once."""
@@ -61,7 +67,7 @@ class Deployment:
         """Start a fleet on the Ray cluster at this address; returns at once."""
         return self._start(["workers", "--ray", address, "--ray-without-token"])
 
-    def stop(self, process: subprocess.Popen, *, timeout: float = 20) -> float:
+    def stop(self, process: subprocess.Popen, *, timeout: float = 120) -> float:
         """SIGTERM; the seconds that the process then took to end."""
         started = monotonic()
         process.send_signal(signal.SIGTERM)
@@ -81,11 +87,11 @@ class Deployment:
     def curve(self, job_id: str) -> dict:
         return httpx.get(f"{self.url}/v1/jobs/{job_id}/curve").raise_for_status().json()
 
-    def ended(self, job_id: str, *, timeout: float = 120) -> dict:
+    def ended(self, job_id: str, *, timeout: float = 250) -> dict:
         """The job, once it has ended."""
         return until(lambda: self.job(job_id), lambda job: job["is_terminal"], timeout=timeout)
 
-    def running(self, job_id: str, *, timeout: float = 60) -> dict:
+    def running(self, job_id: str, *, timeout: float = 120) -> dict:
         """The job, once some steps are done."""
         return until(
             lambda: self.job(job_id),
@@ -130,7 +136,29 @@ def _session(leader: int) -> list[int]:
     return found
 
 
-def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 60, every: float = 0.02) -> T:
+def is_running(pid: int) -> bool:
+    """Return True if the process lives; one that has ended, and whose parent has not noticed yet, does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def free_port() -> int:
+    """Return a port that is free now, for programs that take no listening socket.
+
+    It lies below the ports that the system gives to sockets that ask for none (ip_local_port_range), so nothing takes
+    it by chance before the program does.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("none of 100 random ports from 20000 to 32000 is free")
+
+
+def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 120, every: float = 0.02) -> T:
     """What `look` gives, as soon as it `holds`; fails after `timeout` seconds with what it gave last."""
     pause = threading.Event()
     deadline = monotonic() + timeout

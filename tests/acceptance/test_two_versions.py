@@ -1,6 +1,7 @@
 """Two versions at once, as while one replaces the other: an older one, from the history, beside this one."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import reaper
 from tests.conftest import ROOT
 from tests.processes import Deployment
 
@@ -33,7 +35,7 @@ if __name__ == "__main__":
     answers = spawn.Queue()
     child = spawn.Process(target=modules, args=(answers,))
     child.start()
-    print(*answers.get(timeout=60), sep="\\n")
+    print(*answers.get(timeout=100), sep="\\n")
     child.join()
 """
 
@@ -65,7 +67,8 @@ def older(request, tmp_path) -> dict[str, str]:
     (site / "probe.py").write_text(_PROBE)
     environment = {"PYTHONPATH": f"{site}:{tree}", "PYTHONSAFEPATH": "1"}
     # The check that what is tested really is the older version.
-    found = subprocess.check_output([sys.executable, site / "probe.py"], env=environment, text=True, timeout=120)
+    marked = environment | {reaper.MARK: os.environ[reaper.MARK]}
+    found = subprocess.check_output([sys.executable, site / "probe.py"], env=marked, text=True, timeout=200)
     assert found.split() == [str(tree / package) for package in ("costcurve", "jobs", "service", "workers")]
     return environment
 

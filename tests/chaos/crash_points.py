@@ -49,7 +49,7 @@ SPECS = [
 # Runs at a time: they wait for the disk as much as for a core.
 LANES = 3
 # Seconds in which a run is over many times.
-_PATIENCE = 60.0
+_PATIENCE = 200.0
 
 
 @dataclass(frozen=True)

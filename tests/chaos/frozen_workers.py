@@ -66,10 +66,10 @@ def freezes(arena: Arena, *, count: int) -> Outcome:
         # PostgreSQL ends such a transaction; on SQLite nobody can write a thing until the worker itself does.
         stuck = arena.server is None and any(each.in_transaction for each in frozen)
         for each in frozen if not stuck else []:
-            until(lambda each=each: _holds(arena, each), lambda holds: not holds, timeout=60, every=0.01)
+            until(lambda each=each: _holds(arena, each), lambda holds: not holds, timeout=200, every=0.01)
             given_up.append(monotonic() - each.since)
         for each in frozen if not stuck else []:
-            arena.wait([each.job_id], timeout=60)
+            arena.wait([each.job_id], timeout=200)
         threading.Event().wait(max(frozen[-1].since + frozen_for - monotonic(), 0))
         before = {each: _events_by(arena, each) for each in frozen}
         for each in frozen:
@@ -77,7 +77,7 @@ def freezes(arena: Arena, *, count: int) -> Outcome:
         os.kill(supervisor.pid, signal.SIGCONT)
         if not stuck:
             problems += _problems_of_thawed(arena, before)
-    arena.wait(job_ids, timeout=300)
+    arena.wait(job_ids, timeout=1200)
     problems += arena.audit(job_ids)
     text = _log(arena)()
     return held(
@@ -146,7 +146,7 @@ def _problems_of_thawed(arena: Arena, before: dict[_Frozen, int]) -> list[str]:
     for frozen, count in before.items():
         # On a busy machine it may not end by itself within two seconds, and is then ended by its lease's thread.
         ends = f"{frozen.worker_id} (was given up, since|hangs: it was given up)"
-        until(_log(arena), lambda text, ends=ends: re.search(ends, text), timeout=30)
+        until(_log(arena), lambda text, ends=ends: re.search(ends, text), timeout=120)
         if _events_by(arena, frozen) != count:
             problems.append(f"a stale write was accepted: by {frozen.worker_id}, of {frozen.job_id}")
     return problems

@@ -45,7 +45,6 @@ def full(arena: Arena, *, count: int) -> Outcome:
             back = until(
                 lambda: client.post("/v1/jobs", json={"spec": arena.random.choice(arena.small), "engine": ENGINE}),
                 lambda found: found.status_code == httpx.codes.CREATED,
-                timeout=10,
             )
             acknowledged.append(back.json()["id"])
             arena.wait(acknowledged, timeout=300 + len(acknowledged))

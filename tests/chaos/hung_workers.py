@@ -14,9 +14,9 @@ from sqlalchemy import Row, select
 from jobs.lifecycle import JobStatus
 from jobs.tables import attempts, jobs, workers
 from jobs.transitions import MAX_CRASHES
-from tests.chaos.arena import MNIST, Arena, held, is_running
+from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
-from tests.processes import until
+from tests.processes import is_running, until
 from workers.lease import LAST_SECONDS
 from workers.supervisor import SILENCE
 

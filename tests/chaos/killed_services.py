@@ -32,7 +32,7 @@ def submissions(arena: Arena, *, count: int) -> Outcome:
         key = f"key-{number}"
         with Client(arena.deployment.url) as client:
             # A client tries longer with a service that has answered it before.
-            until(lambda: client.ready(timeout=1), bool, timeout=30)
+            until(lambda: client.ready(timeout=1), bool)
             first = client.submit(SPEC, engine=ENGINE, name=key, idempotency_key=key)
             again = client.submit(SPEC, engine=ENGINE, name=key, idempotency_key=key)
             acknowledged[number] = [first.id, again.id]
@@ -56,7 +56,7 @@ def submissions(arena: Arena, *, count: int) -> Outcome:
         for each in waiting:
             each.result()
     job_ids = [ids[0] for ids in acknowledged.values()]
-    arena.wait(job_ids, timeout=60 + count)
+    arena.wait(job_ids, timeout=200 + count)
     problems += arena.audit(job_ids) + _not_one_each(arena, acknowledged, count)
     return held(problems, submissions=count, repeated=count, with_another_body=len(reused), kills=kills)
 

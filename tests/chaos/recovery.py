@@ -34,8 +34,8 @@ def dead_workers(arena: Arena, *, count: int) -> Outcome:
         victim = arena.random.choice(until(lambda: _training(arena), bool))
         threading.Event().wait(arena.random.uniform(0, 0.3))
         os.kill(victim.pid, signal.SIGKILL)
-        took.append(_until_back(arena, victim, timeout=30))
-    return _outcome(arena, job_ids, took, bound=SAME_HOST_BOUND, kills=count)
+        took.append(_until_back(arena, victim, timeout=120))
+    return _outcome(arena, job_ids, took, bound=SAME_HOST_BOUND * arena.slack, kills=count)
 
 
 def lost_hosts(arena: Arena, *, count: int) -> Outcome:
@@ -61,10 +61,10 @@ def lost_hosts(arena: Arena, *, count: int) -> Outcome:
             if tx is not None:
                 tx.execute(select(workers).where(workers.c.pid == victim.pid).with_for_update())
             os.killpg(host.pid, signal.SIGKILL)
-            took.append(_until_back(arena, victim, timeout=3 * lease + 30))
+            took.append(_until_back(arena, victim, timeout=3 * lease + 120))
         arena.store.cancel(lost)
     figures = {"lease": f"{lease:g} s", "lost": count}
-    return _outcome(arena, job_ids, took, bound=lease + LOST_HOST_BOUND, **figures)
+    return _outcome(arena, job_ids, took, bound=lease + LOST_HOST_BOUND * arena.slack, **figures)
 
 
 def _training(arena: Arena) -> list[Row[Any]]:
@@ -95,7 +95,7 @@ def _until_back(arena: Arena, victim: Row[Any], *, timeout: float) -> float:
 def _outcome(arena: Arena, job_ids: list[str], took: list[float], *, bound: float, **figures: object) -> Outcome:
     for job_id in job_ids:
         arena.store.cancel(job_id)
-    arena.wait(job_ids, timeout=60)
+    arena.wait(job_ids, timeout=200)
     problems = arena.audit(job_ids, ends=[JobStatus.CANCELLED])
     problems += [f"back only after {seconds:.2f} s" for seconds in took if seconds > bound]
     return held(problems, **figures, bound=f"{bound:g} s", back_after=spread(took))

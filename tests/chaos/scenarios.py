@@ -126,7 +126,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         full=100,
         short=1,
         environment={"COSTCURVE_LEASE_SECONDS": "2"},
-        in_short={"COSTCURVE_LEASE_SECONDS": "1"},
+        in_short={"COSTCURVE_LEASE_SECONDS": "3"},
     ),
     "dead-workers": Scenario(
         "kill -9 a worker: its job is back in the queue within 0.5 s",

@@ -38,6 +38,6 @@ def terminated(arena: Arena, *, count: int) -> Outcome:
     arena.deployment.start_workers(processes=WORKERS)
     arena.wait(job_ids, timeout=300)
     problems += arena.audit(job_ids)
-    late = [seconds for seconds in took if seconds > BOUND]
+    late = [seconds for seconds in took if seconds > BOUND * arena.slack]
     problems += [f"took {seconds:.1f} s" for seconds in late]
     return held(problems, stops=count, jobs=len(job_ids), took=spread(took))

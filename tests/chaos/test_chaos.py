@@ -3,9 +3,15 @@
 import pytest
 
 from tests.chaos.arena import arena
+from tests.chaos.auditor import Auditor
 from tests.chaos.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.slow
+
+# Other tests run at the same time. What is told apart takes longer by more: leases, the rest of a training.
+SLACK = 10.0
+# What the scenarios before have learnt in this process.
+AUDITOR = Auditor()
 
 
 @pytest.mark.parametrize(
@@ -14,7 +20,16 @@ pytestmark = pytest.mark.slow
 def test_what_must_hold_holds_when_things_go_wrong(name, kind, mnist_dir):
     scenario = SCENARIOS[name]
     environment = {**scenario.environment, **scenario.in_short}
-    with arena(kind, mnist_dir, seed=1, environment=environment, tight=scenario.tight, lossy=scenario.lossy) as ground:
+    with arena(
+        kind,
+        mnist_dir,
+        seed=1,
+        environment=environment,
+        tight=scenario.tight,
+        lossy=scenario.lossy,
+        slack=SLACK,
+        auditor=AUDITOR,
+    ) as ground:
         ground.small = ground.small[::4]
         outcome = scenario.run(ground, count=scenario.short)
 

@@ -1,13 +1,13 @@
 """The images, built for real, and the compose file, started for real: on a Docker engine, or not at all."""
 
 import secrets
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.engine import Compose, docker, why_missing
+from tests.processes import free_port
 
 _HERE = Path(__file__).parent
 # Building both images from nothing waits for a gigabyte from the net.
@@ -51,7 +51,7 @@ def compose(tag: str, images: dict[str, str], mnist_dir: Path | None) -> Iterato
         f"costcurve-{tag}",
         {
             "COSTCURVE_TAG": tag,
-            "COSTCURVE_PORT": str(_free_port()),
+            "COSTCURVE_PORT": str(free_port()),
             # Characters that mean something in a URL, to a shell and to compose itself.
             "POSTGRES_PASSWORD": "a:b/c@d %41$e'\"#" + secrets.token_hex(8),
         },
@@ -63,9 +63,3 @@ def compose(tag: str, images: dict[str, str], mnist_dir: Path | None) -> Iterato
         yield compose
     finally:
         compose("down", "--volumes", "--remove-orphans", timeout=120)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]

@@ -8,7 +8,7 @@ same training in float64, and the compiled engine may be off no further than a f
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.curves import Curve, diagnosis_metrics
@@ -96,7 +96,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("fast", compiled())
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(spec=specs)
 def test_the_compiled_engine_is_as_exact_as_the_reference_on_any_network(images, fast, spec):
     truth = exact(spec, images)

@@ -197,7 +197,11 @@ def test_it_is_missing_where_there_is_no_cuda_device():
 
 COMPILED = """
 import subprocess
+import warnings
 from pathlib import Path
+warnings.simplefilter("error")
+# Triton's own use of `ast`: Python 3.12 and later warn of it.
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="triton")
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -221,7 +225,7 @@ print("shared bytes:", compiled.metadata.shared)
 def test_the_kernel_compiles_for_an_h100_and_spills_nothing(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"TRITON_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "error", "-c", COMPILED]
+    command = [sys.executable, "-c", COMPILED]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr

@@ -55,7 +55,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with started("up", "--port", "0", "--workers", "1", "--json", home=home) as process:
         yield json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(run, up, tmp_path):
         job = process.stdout.readline().strip()
         assert process.stderr.readline().startswith(job)  # the first line of its progress
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert f"{job} goes on" in process.stderr.read()
     with Client(up["url"]) as client:
         assert client.get(job).status in {"queued", "running"}
@@ -284,7 +284,7 @@ def test_a_reader_that_stops_reading_causes_no_complaint(run, up, tmp_path):
     with started("transcript", job, home=tmp_path, url=up["url"], stderr=subprocess.PIPE) as process:
         assert process.stdout.readline().startswith("Epoch 0: ")
         process.stdout.close()
-        assert process.wait(20) == 141
+        assert process.wait(120) == 141
         assert process.stderr.read() == ""
 
 
@@ -294,15 +294,17 @@ def test_output_without_a_terminal_is_whole_lines_without_colours(run, finished)
     assert all("\x1b" not in line and "…" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_up_that_is_killed_leaves_nothing_running(tmp_path):
     with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path) as process:
         process.stdout.readline()
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 3)
         process.kill()
         process.wait()
-        until(lambda: alive(children), lambda left: not left, timeout=15)
+        until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_ends_all_that_it_started_in_order(tmp_path):
     with (
         (tmp_path / "log").open("w+") as log,
@@ -311,30 +313,32 @@ def test_up_ends_all_that_it_started_in_order(tmp_path):
         assert json.loads(process.stdout.readline())["home"] == str(tmp_path)
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 3)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         log.seek(0)
         assert [line for line in log if "[info " not in line] == ["ending …\n"]
-    until(lambda: alive(children), lambda left: not left, timeout=5)
+    until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_told_to_end_before_it_is_ready_ends_all_that_it_started(tmp_path):
     with started("up", "--port", "0", "--workers", "1", home=tmp_path) as process:
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         assert process.stdout.read() == ""
-    until(lambda: alive(children), lambda left: not left, timeout=5)
+    until(lambda: alive(children), lambda left: not left)
 
 
+@pytest.mark.slow
 def test_up_ends_with_an_error_when_the_service_dies(tmp_path):
     with started("up", "--port", "0", "--workers", "1", "--json", home=tmp_path, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         children = until(lambda: descendants(process.pid), lambda found: len(found) >= 3)
         service = next(pid for pid in children if b"\0service\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(service, signal.SIGKILL)
-        assert process.wait(20) == 1
+        assert process.wait(120) == 1
         assert "the service ended unexpectedly (SIGKILL)" in process.stderr.read()
-    until(lambda: alive(children), lambda left: not left, timeout=5)
+    until(lambda: alive(children), lambda left: not left)
 
 
 def test_up_refuses_an_address_that_is_taken_and_starts_nothing(run, tmp_path):
@@ -345,6 +349,7 @@ def test_up_refuses_an_address_that_is_taken_and_starts_nothing(run, tmp_path):
     assert f"port {port} on 127.0.0.1 is already taken" in ran.err
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_interrupted_leaves_neither_processes_nor_jobs_behind(tmp_path):
     home, output = tmp_path / "home", tmp_path / "demo"
     with started("demo", "--output", str(output), home=home, stderr=subprocess.PIPE) as process:
@@ -352,9 +357,9 @@ def test_a_demo_that_is_interrupted_leaves_neither_processes_nor_jobs_behind(tmp
         assert process.stderr.readline().startswith("neuron-good-start")
         children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert "interrupted" in process.stderr.read()
-    until(lambda: alive(children), lambda left: not left, timeout=5)
+    until(lambda: alive(children), lambda left: not left)
     database = Database(f"sqlite:///{home}/costcurve.db")
     jobs = JobStore(database).list(JobQuery()).items
     database.close()

@@ -44,7 +44,7 @@ def test_watching_a_paused_job_says_so_and_goes_on_until_it_ends(run, job, servi
         client.resume(job)
         assert process.stdout.readline().startswith(f"{job}  queued: resumed by its client")
         client.cancel(job)
-        assert process.wait(20) == 1
+        assert process.wait(120) == 1
         assert process.stdout.read() == f"{job} cancelled: cancelled by its client\n"
 
 

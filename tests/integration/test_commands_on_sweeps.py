@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_sweep(run, sweep, service, tmp_pat
     with started("sweep", "watch", sweep, home=tmp_path, url=service.url, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == f"{sweep}  0 of 12 ended: 12 queued\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert f"`costcurve sweep cancel {sweep}` ends it" in process.stderr.read()
     with Client(service.url) as client:
         assert client.get_sweep(sweep).counts["queued"] == 12

@@ -25,6 +25,7 @@ def costcurve_db(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.empty_database
 def test_the_command_line_migrates_backs_up_and_restores(database_url, tmp_path):
     file = tmp_path / "backup.db"
@@ -41,6 +42,7 @@ def test_the_command_line_migrates_backs_up_and_restores(database_url, tmp_path)
     assert again.stderr == f"cannot backup: {file} exists already; a backup never replaces anything\n"
 
 
+@pytest.mark.slow
 def test_migrate_waits_for_a_database_that_comes_up_late(postgresql_url, tmp_path):
     """Its socket is not there yet, as while its server starts."""
     url, late = make_url(postgresql_url), tmp_path / "late"

@@ -343,7 +343,7 @@ def test_a_slow_mirror_is_given_up_when_its_time_is_over(manner, cache, mirror):
     started = time.monotonic()
     with pytest.raises(DatasetUnavailable, match=r"did not arrive within 0\.3 s"):
         load_mnist(data_dir=None, cache_dir=cache, mirrors=[mirror.url(manner)], package=None, seconds_per_file=0.3)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20  # much less than any of them takes
     assert not cache.exists()
 
 
@@ -462,7 +462,7 @@ def test_two_processes_that_fill_one_cache_at_once_both_end_well(cache, mirror):
     # The mirror answers neither before both have asked.
     loaders = [in_another_process(LOAD, cache, mirror.url("meet")) for _ in range(2)]
 
-    assert [loader.communicate(timeout=60)[0] for loader in loaders] == [f"{cache}\n"] * 2
+    assert [loader.communicate(timeout=200)[0] for loader in loaders] == [f"{cache}\n"] * 2
     assert len(mirror.requests) == 8
     assert sha256_of(cache) == SHA256
 
@@ -471,7 +471,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_file_in_the_cache(cache, mirro
     smaller_than_the_images = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))"
     loader = in_another_process(smaller_than_the_images + LOAD, cache, mirror.url("good"))
 
-    output, _ = loader.communicate(timeout=60)
+    output, _ = loader.communicate(timeout=200)
     assert "cannot be kept" in output
     assert output.endswith("None\n")
     assert sha256_of(cache) == {name: sha for name, sha in SHA256.items() if "labels" in name}
@@ -484,7 +484,7 @@ def command(environment):
         env={**os.environ, **{key: str(value) for key, value in environment.items()}},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jobs.presets import PRESETS
@@ -275,7 +275,7 @@ broken = st.binary(max_size=60) | near_bodies.map(lambda body: json.dumps(body)[
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None)
 @given(body=anything.map(json.dumps) | near_bodies.map(json.dumps) | broken)
 def test_no_malformed_body_is_ever_a_server_error(http, body):
     """Each is a 4xx with a pointer. The few bodies that happen to be right are none of the 400."""

@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.submission import MAX_TAGS
@@ -174,7 +174,7 @@ changes = st.dictionaries(st.sampled_from(["name", "tags", "priority", "pinned",
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None)
 @given(spec=specs | anything, fields=changes)
 def test_nothing_that_is_sent_as_a_clone_or_as_a_change_is_a_server_error(http, location, spec, fields):
     for method, path, body in (("POST", f"{location}/clone", {"spec": spec, **fields}), ("PATCH", location, fields)):

@@ -44,7 +44,7 @@ def trained(deployment) -> SimpleNamespace:
 
 @pytest.fixture
 def client(deployment) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{deployment.url}/v1/jobs", timeout=60) as client:
+    with httpx.Client(base_url=f"{deployment.url}/v1/jobs", timeout=120) as client:
         yield client
 
 

@@ -102,7 +102,7 @@ def test_the_password_of_the_database_is_in_no_log(tmp_path):
     environment = {"COSTCURVE_DATABASE_URL": url, "COSTCURVE_LOG_LEVEL": "debug"}
     with Deployment(tmp_path, environment=environment) as deployment:
         for program in ("service", "workers"):
-            assert deployment._start([program]).wait(60) == 1
+            assert deployment._start([program]).wait(120) == 1
             text = (tmp_path / f"{program}.log").read_text()
 
             assert "cannot start" in text
@@ -165,6 +165,6 @@ def restored_logging() -> Iterator[None]:
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path, name, value, said):
     with Deployment(tmp_path, environment={f"COSTCURVE_{name}": value}) as deployment:
-        assert deployment.start_workers().wait(60) == 1
+        assert deployment.start_workers().wait(120) == 1
 
     assert (tmp_path / "workers.log").read_text() == f"COSTCURVE_{name}: {said}\n"

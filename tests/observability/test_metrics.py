@@ -31,7 +31,7 @@ class Watched:
     targets: dict[str, str]
 
     def scrape(self, target: str) -> dict[tuple[str, frozenset], float]:
-        text = httpx.get(f"http://{self.targets[target]}/metrics", timeout=30).raise_for_status().text
+        text = httpx.get(f"http://{self.targets[target]}/metrics", timeout=120).raise_for_status().text
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in parsed(text)
@@ -89,7 +89,7 @@ def test_what_workers_did_is_counted(watched):
     assert watched.total(worker, "costcurve_steps_total", experiment="neuron") == 300 * watched.total(
         worker, "costcurve_jobs_total", experiment="neuron", outcome="succeeded"
     )
-    assert watched.total(worker, "costcurve_steps_total", experiment="mnist") > 400
+    assert watched.total(worker, "costcurve_steps_total", experiment="mnist") >= 400
     assert watched.total(worker, "costcurve_queue_wait_seconds_count") == watched.total(
         worker, "costcurve_claims_total"
     )
@@ -165,12 +165,12 @@ def prometheus(watched, prometheus_tools: Path, tmp_path_factory: pytest.TempPat
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://{address}", timeout=30) as client:
-            until(lambda: _ready(client), lambda ready: ready, timeout=60)
+        with httpx.Client(base_url=f"http://{address}", timeout=120) as client:
+            until(lambda: _ready(client), lambda ready: ready)
             yield client
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def _ready(client: httpx.Client) -> bool:
@@ -188,10 +188,10 @@ def _asked(prometheus: httpx.Client, query: str) -> list[dict]:
 
 def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_the_alerts(watched, prometheus):
     claims = "sum(costcurve_claims_total)"
-    until(lambda: _asked(prometheus, claims), lambda found: found, timeout=60)
+    until(lambda: _asked(prometheus, claims), lambda found: found)
     watched.train()  # what is counted now is an increase
     claimed = watched.total("costcurve-worker", "costcurve_claims_total")
-    until(lambda: _asked(prometheus, claims), lambda found: float(found[0]["value"][1]) == claimed, timeout=60)
+    until(lambda: _asked(prometheus, claims), lambda found: float(found[0]["value"][1]) == claimed)
     alerts = {"QueueOld", "NoLiveWorker", "HeartbeatOld", "JobsFailing", "WorkersDying", "StoreDown", "ServiceDown"}
     alerts |= {"HttpErrors", "HttpSlow"}
     busy = {"Store", "Workers alive", "Steps a second", "Requests a second"}
@@ -204,7 +204,7 @@ def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_the_alerts(w
             (where, "> 0") for where in busy - seen
         ]
 
-    until(lacking, lambda left: not left, timeout=60, every=0.2)
+    until(lacking, lambda left: not left, every=0.2)
     rules = prometheus.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]
     assert {rule["name"] for rule in rules} == alerts
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}

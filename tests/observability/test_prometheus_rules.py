@@ -10,7 +10,7 @@ from published import ALERTS, DOCUMENT, PROMETHEUS
 
 def promtool(tools: Path, *arguments: str) -> None:
     done = subprocess.run(
-        [tools / "promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False
+        [tools / "promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from tests.processes import until
+from tests import reaper
+from tests.processes import free_port, until
 
 TOKEN = "9f1c7b52e1d84b6c9a3e0d5f72b8c641"  # noqa: S105 - of clusters that live as long as a test
 # Carried by every process of a node, and inherited by whatever Ray starts there.
@@ -30,11 +30,9 @@ class Cluster:
         self._id = uuid4().hex
         self._token = token
         self._environment = environment or {}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         # Not a test's own folder: the sockets in there must have short names.
-        self._temporary = tempfile.mkdtemp(prefix="ray-")
+        self._temporary = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get(reaper.MARK))
         self._children: list[subprocess.Popen] = []
 
     def __enter__(self) -> "Cluster":
@@ -59,8 +57,8 @@ class Cluster:
         until(lambda: self._start_node("head", *place, cpus=cpus), bool, timeout=120)
 
     def start_node(self, name: str, *, cpus: int) -> None:
-        """Have another node join."""
-        assert self._start_node(name, "--address", self.address, cpus=cpus), self.log(name)
+        """Have another node join; again, if one of another cluster has just taken a port that this one had chosen."""
+        until(lambda: self._start_node(name, "--address", self.address, cpus=cpus), bool, timeout=120)
 
     def _start_node(self, name: str, *arguments: str, cpus: int) -> bool:
         """Start a node, and wait until it is there: two that start at once on one host choose the same sockets."""

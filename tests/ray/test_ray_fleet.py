@@ -52,7 +52,7 @@ def parent(pid: int) -> int:
 
 def refusal(cluster: Cluster, fleet: subprocess.Popen) -> str:
     """Why a fleet ended by itself. Workers of a fleet that ended before it may still have something to say, too."""
-    assert fleet.wait(60) == 1
+    assert fleet.wait(120) == 1
     return [line for line in cluster.log().splitlines() if "[critical" in line][-1]
 
 
@@ -68,7 +68,7 @@ def test_workers_come_with_the_queue_and_go_when_idle_and_sigterm_hands_back(clu
     assert left.id.split("_")[1] in cluster.log()
 
     fleet.send_signal(signal.SIGTERM)
-    assert fleet.wait(30) == 0
+    assert fleet.wait(120) == 0
     job = queue.get(second)
     assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
     assert "handed back by a worker that was told to stop" in job.status_reason

@@ -59,6 +59,6 @@ def test_nothing_is_lost_or_done_twice_when_a_node_is_lost_and_then_the_head(tmp
         )
         wait(job_ids, COUNT)
         fleet.send_signal(signal.SIGTERM)
-        assert fleet.wait(30) == 0
+        assert fleet.wait(120) == 0
     assert auditor.audit(database, tmp_path / "checkpoints", job_ids) == []
     database.close()

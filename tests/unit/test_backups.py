@@ -245,10 +245,11 @@ def python_m_jobs(url: str, *arguments: str, **options: object) -> subprocess.Po
 
 def ran(url: str, *arguments: str) -> tuple[int, str, str]:
     with python_m_jobs(url, *arguments) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=200)
         return process.returncode, output, errors
 
 
+@pytest.mark.slow
 @pytest.mark.empty_database
 def test_migrate_says_what_it_did(database_url):
     every = sorted(file.name[:4] for file in (ROOT / "jobs" / "migrations" / "versions").glob("[0-9]*.py"))
@@ -256,6 +257,7 @@ def test_migrate_says_what_it_did(database_url):
     assert ran(database_url, "migrate")[:2] == (0, "the database is up to date\n")
 
 
+@pytest.mark.slow
 def test_backup_and_restore_by_the_command_line(lived_in, database_url, tmp_path):
     file = tmp_path / "backup.db"
     code, output, _ = ran(database_url, "backup", str(file))
@@ -286,7 +288,7 @@ def test_a_backup_that_is_killed_at_the_last_moment_leaves_no_file_of_that_name(
         "backups._publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "backups.back_up(database.Database(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, database_url, folder / "backup.db"], timeout=60)
+    killed = subprocess.run([sys.executable, "-c", program, database_url, folder / "backup.db"], timeout=200)
 
     assert killed.returncode == -signal.SIGKILL
     assert not (folder / "backup.db").exists()

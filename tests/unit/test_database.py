@@ -34,6 +34,7 @@ def _open(url: str, barrier) -> None:
     JobStore(Database(url)).submit(Submission.model_validate({"spec": {"experiment": "neuron"}}))
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_on_an_empty_database_all_find_their_tables(database_url):
     url = database_url.replace("costcurve.db", "new/folder/costcurve.db")
     spawn = multiprocessing.get_context("spawn")

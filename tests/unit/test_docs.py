@@ -1,5 +1,6 @@
 """The documentation is complete, or the build is red."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from jobs.presets import PRESETS
 from jobs.settings import Settings
 from jobs.sweep_presets import SWEEP_PRESETS
 from service.app import CostCurve, create_app
+from tests import reaper
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -107,6 +109,7 @@ def test_the_readme_names_the_two_commands_and_nothing_of_the_developers_own_mac
     ],
     ids=["test", "module"],
 )
+@pytest.mark.slow
 def test_in_ci_a_skip_fails_the_run(tmp_path, skips):
     (tmp_path / "test_skips.py").write_text(skips)
     (tmp_path / "test_passes.py").write_text("def test_it():\n    pass\n")
@@ -115,6 +118,7 @@ def test_in_ci_a_skip_fails_the_run(tmp_path, skips):
     def status(**environment: str) -> int:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", str(tmp_path)]
         path = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(Path.home())}
+        path[reaper.MARK] = os.environ[reaper.MARK]
         return subprocess.run(command, env=path | environment, capture_output=True, check=False).returncode
 
     assert status() == 0

@@ -7,7 +7,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.curves import Curve
@@ -157,7 +157,7 @@ def recorded(store, submit, claim, points: list[float], runs: list[int]) -> str:
     return job.id
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(
     points=st.lists(values, min_size=1, max_size=60),
     runs=st.lists(st.integers(1, 20), max_size=20),
@@ -190,7 +190,7 @@ def test_what_is_read_of_a_stored_curve_is_what_was_recorded(
         assert (seen.x[0], seen.x[-1]) == (inside[0], inside[-1])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None)
 @given(
     points=st.lists(values, min_size=1, max_size=60),
     runs=st.lists(st.integers(1, 20), max_size=12),
