@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,15 @@ NEVER_ENDS = ROOT / "tests" / "programs_of_a_run.py"
     ],
 )
 def test_whatever_a_run_started_ends_when_it_is_ended(run_folder, tmp_path, victim, number, processes):
-    told = tmp_path / "pids"
+    told, outer = tmp_path / "pids", Path(tempfile.mkdtemp(dir=run_folder))
+    environment = {**os.environ, reaper.MARK: str(outer), "PIDS_OF_A_RUN": str(told)}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", str(processes), str(NEVER_ENDS)]
     with (tmp_path / "log").open("wb") as log:
-        run = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "PIDS_OF_A_RUN": str(told)}, stdout=log, stderr=log
-        )
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     until(told.exists, bool, timeout=250)
     folder, pids = told.read_text().splitlines()
     first, *programs = [int(pid) for pid in pids.split()]
-    assert run_folder in Path(folder).parents
+    assert outer in Path(folder).parents
     assert all(is_running(pid) for pid in programs)
     assert len(programs) >= 4
 
@@ -47,4 +47,4 @@ def test_whatever_a_run_started_ends_when_it_is_ended(run_folder, tmp_path, vict
     until(Path(folder).exists, lambda is_there: not is_there, timeout=120)
     run.kill()
     run.wait()
-    until(lambda: reaper.started(run_folder), lambda left: not left, timeout=120)
+    until(lambda: reaper.started(outer), lambda left: not left, timeout=120)
