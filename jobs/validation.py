@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jobs.text import STORABLE_PATTERN, why_unstorable
+
 # pydantic puts the chosen member of a union into an error's location, behind the field. A client never wrote it.
 _UNION_FIELDS = frozenset({"spec", "init", "std"})
 _UNION_MEMBERS = frozenset(
@@ -38,18 +40,13 @@ def _no_negative_zero(value: float) -> float:
 
 
 def _storable_text(value: str) -> str:
-    # PostgreSQL refuses NUL, a terminal obeys control characters, and a lone surrogate cannot be encoded as UTF-8.
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in value):
-        raise bad_value("must not contain control characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise bad_value("must not contain lone surrogates")
+    if (message := why_unstorable(value)) is not None:
+        raise bad_value(message)
     return value
 
 
 Number = Annotated[float, AfterValidator(_no_negative_zero)]
-Text = Annotated[
-    str, AfterValidator(_storable_text), Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
-]
+Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"pattern": STORABLE_PATTERN})]
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
