@@ -52,8 +52,11 @@ Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"
 def json_pointer(location: Sequence[str | int]) -> str:
     """RFC 6901 pointer of a pydantic error location, union members left out.
 
-    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay.
+    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay, and then
+    comes the parameter, whichever of its values is meant.
     """
+    if location[:1] == ("query",):
+        location = location[:2]
     parts: list[str] = []
     previous: str | int | None = None
     for part in location[1:] if location[:1] == ("body",) else location:

@@ -49,7 +49,7 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
-    app = create_app(database)
+    app = create_app(database, allowed_hosts=settings.hosts_at(is_loopback=_is_loopback(address)))
     config = uvicorn.Config(
         app,
         host=arguments.host,

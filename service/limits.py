@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from jobs.errors import BodyTooLarge, InvalidRequest
 from jobs.validation import FieldError
 from service.problems import render
 
@@ -59,15 +59,6 @@ class WithoutZeros:
             await render(Request(scope), error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def takes_json(request: Request) -> None:
-    """Dependency of a route with a body: anything but JSON is refused by its content type; nothing at all is not."""
-    if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
-        return
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
 
 
 def _text(limit: int) -> str:

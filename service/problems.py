@@ -20,11 +20,19 @@ from jobs.errors import (
     StoreUnavailable,
     invalid_fields,
 )
-from jobs.validation import FieldError, field_errors
+from jobs.text import shortened, storable
+from jobs.validation import field_errors
+from service.methods import allowed_methods, method_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ERRORS = 50
+# No part of a request comes back at length: a pointer may hold a name of a megabyte.
+_MAX_POINTER = 300
+_MAX_MESSAGE = 500
+_MAX_DETAIL = 2_000
 
 
 class ProblemField(BaseModel):
@@ -43,7 +51,8 @@ class Problem(BaseModel):
     detail: str
     instance: str
     code: str = Field(description="Stable; the documentation lists all of them.")
-    errors: list[ProblemField]
+    errors: list[ProblemField] = Field(description=f"The bad fields; {MAX_ERRORS} at most.", max_length=MAX_ERRORS)
+    more_errors: int = Field(description="How many more bad fields there are.")
 
 
 def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
@@ -55,17 +64,26 @@ def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
 
 
 def render(request: Request, error: ApiError) -> JSONResponse:
-    """The answer to a request that met this error."""
+    """Return the response to a request that met this error."""
+    detail = error.public if isinstance(error, StoreUnavailable) else error.detail
     problem = Problem(
         type=f"urn:costcurve:error:{error.code}",
         title=error.title,
         status=error.status,
-        detail=error.detail,
-        instance=quote(request.url.path),
+        detail=_text(detail, _MAX_DETAIL),
+        instance=shortened(quote(request.url.path), _MAX_MESSAGE),
         code=error.code,
-        errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
+        errors=[
+            ProblemField(pointer=_text(field.pointer, _MAX_POINTER), message=_text(field.message, _MAX_MESSAGE))
+            for field in error.errors[:MAX_ERRORS]
+        ],
+        more_errors=max(0, len(error.errors) - MAX_ERRORS),
     )
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def _text(text: str, length: int) -> str:
+    return storable(shortened(text, length))
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -92,26 +110,19 @@ def handle_errors(app: FastAPI) -> None:
 
 
 def _of_validation(error: RequestValidationError) -> ApiError:
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return _malformed(f"{first['ctx']['error']}, at character {first['loc'][1]}")
     return invalid_fields(field_errors(error.errors()))
 
 
-def _malformed(message: str) -> MalformedJson:
-    return MalformedJson(message, errors=[FieldError("", message)])
-
-
 def _of_status(request: Request, error: HTTPException) -> ApiError:
-    headers = dict(error.headers or {})
     match error.status_code:
         case 400:
-            # The framework does not say which.
-            return _malformed("the body is not UTF-8, is nested too deeply, or has a number with too many digits")
+            return MalformedJson("the body cannot be read")
         case 404:
             return NotFound(f"nothing is at {request.url.path}")
         case 405:
-            return MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
+            allowed = ", ".join(allowed_methods(request))
+            message = f"Method {method_of(request.scope)} is not allowed here; allowed: {allowed}"
+            return MethodNotAllowed(message, headers={"Allow": allowed})
         case 413:
             return BodyTooLarge(error.detail)
     raise error

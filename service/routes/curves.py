@@ -14,9 +14,14 @@ from service.dependencies import Store
 from service.problems import documents
 from service.reading import MAX_POINTS, Reading
 from service.results_schemas import CurveOut
+from service.strict import StrictRoute, Whole
 from service.transcript import transcript
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute,
+    tags=["results"],
+    responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable),
+)
 
 MAX_X = (1 << 31) - 1
 
@@ -45,9 +50,9 @@ class MetricsParameter(BaseModel):
 class CurveParameters(MetricsParameter):
     """Which metrics, from which x to which, and by how many points."""
 
-    first: int = Field(default=0, ge=0, le=MAX_X, alias="from")
-    last: int | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
-    max_points: int | None = Field(
+    first: Whole = Field(default=0, ge=0, le=MAX_X, alias="from")
+    last: Whole | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
+    max_points: Whole | None = Field(
         default=None,
         ge=1,
         le=MAX_POINTS,

@@ -16,8 +16,11 @@ from service.dependencies import Store
 from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
 from service.problems import documents
 from service.reading import Reading
+from service.strict import StrictRoute
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute, tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable)
+)
 
 
 class ComparedParameters(BaseModel):

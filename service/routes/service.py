@@ -8,12 +8,14 @@ from prometheus_client.exposition import choose_encoder
 from jobs.errors import Draining, StoreUnavailable
 from jobs.presets import PRESETS
 from jobs.sweep_presets import SWEEP_PRESETS
+from service.accepting import without_refused
 from service.dependencies import IsDraining, OpenDatabase, Store
 from service.problems import documents
 from service.schemas import Health, PresetList, SweepPresetList, VersionOut, WorkerList
+from service.strict import StrictRoute
 
-health = APIRouter(tags=["service"])
-router = APIRouter(tags=["service"])
+health = APIRouter(route_class=StrictRoute, tags=["service"])
+router = APIRouter(route_class=StrictRoute, tags=["service"])
 
 
 @health.get("/healthz")
@@ -28,14 +30,15 @@ def is_ready(database: OpenDatabase, draining: IsDraining) -> Health:
     if draining:
         raise Draining("it was told to stop, and still answers; send new requests elsewhere")
     if missing := database.missing_migrations():
-        raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+        lacks = f"the database lacks the migrations {', '.join(missing)}"
+        raise StoreUnavailable(lacks, public=lacks)
     return Health(status="ready")
 
 
 @health.get("/metrics", include_in_schema=False)
 def get_metrics(request: Request) -> Response:
     """The metrics, as the scraper would have them: Prometheus's text format, or OpenMetrics."""
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    encode, media_type = choose_encoder(without_refused(request.headers.getlist("accept")))
     return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 
 
