@@ -69,8 +69,15 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 def field_errors(errors: Sequence[ErrorDetails]) -> tuple[FieldError, ...]:
     """What pydantic found, as the contract says it: one pointer and one sentence for each bad field."""
-    # A default that follows from another field is not computed when that field is bad: no fault of its own.
-    return tuple(_field_error(error) for error in errors if error["type"] != "default_factory_not_called")
+    # A tuple that is read to its first bad element is not too short for that.
+    above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return tuple(
+        _field_error(error)
+        for error in errors
+        # A default that follows from another field is not computed when that field is bad: no fault of its own.
+        if error["type"] != "default_factory_not_called"
+        and not (error["type"] == "too_short" and error["loc"] in above)
+    )
 
 
 def _field_error(error: ErrorDetails) -> FieldError:

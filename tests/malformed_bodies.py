@@ -190,10 +190,8 @@ def _deep(chance: random.Random) -> bytes:
 
 def _huge_text(chance: random.Random) -> bytes:
     text = chance.choice(["x", "\\ud800", "\\u202e", "é", "~/"]) * chance.choice([1_000, 100_000])
-    names = ["name", "preset", text, "device"]
-    return f'{{"{chance.choice(names)}": "{text}", "spec": {{"experiment": "{chance.choice(["neuron", text])}"}}}}'.encode()[
-        :_LIMIT
-    ]
+    name, experiment = chance.choice(["name", "preset", text, "device"]), chance.choice(["neuron", text])
+    return f'{{"{name}": "{text}", "spec": {{"experiment": "{experiment}"}}}}'.encode()[:_LIMIT]
 
 
 def _huge_number(chance: random.Random) -> bytes:
