@@ -92,7 +92,7 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     def _ours(request: Request, error: ApiError) -> JSONResponse:
         if isinstance(error, StoreUnavailable):
-            log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+            log.warning("%s %s: %s", request.method, shortened(request.url.path, _MAX_MESSAGE), error.detail)
         return render(request, error)
 
     @app.exception_handler(RequestValidationError)
