@@ -13,9 +13,14 @@ from starlette.exceptions import HTTPException
 from jobs.errors import (
     ApiError,
     BodyTooLarge,
+    CrossSiteRequest,
     InternalError,
+    InvalidRequest,
     MalformedJson,
+    MalformedRequest,
     MethodNotAllowed,
+    MisdirectedRequest,
+    NotAcceptable,
     NotFound,
     StoreUnavailable,
     invalid_fields,
@@ -33,6 +38,11 @@ MAX_ERRORS = 50
 _MAX_POINTER = 300
 _MAX_MESSAGE = 500
 _MAX_DETAIL = 2_000
+
+
+_OF_ALL = (MalformedRequest, NotAcceptable, MisdirectedRequest, InvalidRequest)
+_OF_CHANGES = (CrossSiteRequest,)
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 class ProblemField(BaseModel):
@@ -129,10 +139,16 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
 
 
 def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with the media type of errors put right, in place."""
+    """Complete the OpenAPI document, in place: the media type of errors, and the errors that any route may answer."""
     for path in schema["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
+        for method, operation in path.items():
+            responses = operation["responses"]
+            for error in (*_OF_ALL, *(() if method == "get" else _OF_CHANGES)):
+                described = responses.setdefault(str(error.status), {"description": "", "content": _PROBLEM})
+                text = f"{error.title} (`{error.code}`)."
+                if text not in described["description"]:
+                    described["description"] = f"{described['description']} {text}".strip()
+            for status, response in responses.items():
                 # The framework files a problem's schema under the media type of the route's success.
                 if status >= "400" and "content" in response:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}

@@ -166,3 +166,12 @@ def test_a_body_with_every_legal_field_is_taken(http):
     body = json.dumps(NEURON | {"name": "a", "tags": {str(number): "x" * 256 for number in range(16)}})
 
     assert http.post("/v1/jobs", content=body, headers=JSON).status_code == 201
+
+
+def test_every_operation_describes_the_errors_that_any_request_may_meet(operations):
+    for method, path, operation in operations:
+        described = operation["responses"]
+        assert {"400", "406", "421", "422"} <= set(described), path
+        assert ("403" in described) == (method != "GET"), path
+        for status, response in described.items():
+            assert status < "400" or list(response["content"]) == ["application/problem+json"], path
