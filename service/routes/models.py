@@ -15,6 +15,7 @@ from jobs.spec import NeuronSpec
 from jobs.store import JobStore
 from service import confusions, mistakes
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.conditions import tag_of
 from service.creation import BODY_ERRORS
 from service.dependencies import DrawnPictures, Store
 from service.drawing import MEDIA_TYPES, Format
@@ -136,7 +137,7 @@ def _picture(
     pictures: DrawnPictures,
     if_none_match: Sequence[str] | None,
 ) -> Response:
-    etag = etag_of(what, file_format, job.id, job.version)
+    etag = etag_of(what, file_format, job.id, tag_of(job))
     if is_known(etag, if_none_match):
         return unchanged(etag)
     picture = pictures.get(etag, lambda: draw(job, file_format=file_format))

@@ -29,6 +29,7 @@ def _move_away(database) -> None:
         file = Path(url.database)
         file.rename(file.with_suffix(".away"))
     else:
+
         @event.listens_for(database.engine, "do_connect")
         def elsewhere(_dialect, _record, _arguments, parameters) -> None:
             parameters["host"] = "/nowhere"
