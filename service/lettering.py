@@ -6,7 +6,6 @@ If not, an SVG carries its text as text, for the fonts of whoever looks at it, a
 
 import textwrap
 import unicodedata
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
@@ -36,12 +35,12 @@ _FILLER = "\ufdd0"  # no character, and never part of a text
 
 
 @cache
-def fonts() -> Mapping[str, Any]:
+def fonts() -> dict[Any, Any]:
     """Return the settings of the fonts to draw with: the first that has a letter is taken."""
     return {"font.family": ["sans-serif", _LAST_RESORT], "font.sans-serif": _with_letters()}
 
 
-def lettering(figure: Figure, file_format: Literal["svg", "png"]) -> Mapping[Any, Any]:
+def lettering(figure: Figure, file_format: Literal["svg", "png"]) -> dict[Any, Any]:
     """Make every text of the figure one that an XML file can carry; return the settings to save it with."""
     texts = [found for found in figure.findobj(Text) if isinstance(found, Text)]
     for text in texts:
