@@ -6,8 +6,8 @@ the service's own name: Origin and Sec-Fetch-Site give that away. No cookie or k
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -20,6 +20,7 @@ from service.problems import render
 # Asked by machines that address a pod or a container by its IP, which no name can be made to point to.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+_AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(:(?P<port>[0-9]*))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -66,24 +67,22 @@ def _why_foreign(headers: Headers, host: str) -> ApiError | None:
     if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
         return CrossSiteRequest(f"Sec-Fetch-Site is cross-site; {advice}")
     for origin in headers.getlist("origin"):
-        parts = urlsplit(origin.strip().lower())
-        port = _DEFAULT_PORTS.get(parts.scheme)
-        if port is None or _with_port(parts.netloc, port) != _with_port(host.lower(), port):
+        scheme, _, authority = origin.strip().lower().partition("://")
+        port = _DEFAULT_PORTS.get(scheme)
+        if port is None or _with_port(authority, port) != _with_port(host.lower(), port):
             return CrossSiteRequest(f"Origin is {_shown(origin)}, and Host is {_shown(host)}; {advice}")
     return None
 
 
 def _with_port(authority: str, default: int) -> str:
-    name, colon, port = authority.rpartition(":")
-    return authority if colon and port.isdecimal() and not name.endswith(":") else f"{authority}:{default}"
+    found = _AUTHORITY.fullmatch(authority)
+    return authority if found is None else f"{found['name']}:{found['port'] or default}"
 
 
 def _name_of(host: str) -> str:
-    """Return the name or address of a Host header, in lower case, without its port and a final dot."""
-    lower = host.strip().lower()
-    if lower.startswith("["):
-        return lower.partition("]")[0] + "]"
-    return lower.partition(":")[0].removesuffix(".")
+    """Return the name or address of a Host header, in lower case, without port and final dot; "" if it is none."""
+    found = _AUTHORITY.fullmatch(host.strip().lower())
+    return found["name"].removesuffix(".") if found is not None else ""
 
 
 def _is_address(name: str) -> bool:

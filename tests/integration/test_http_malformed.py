@@ -1,6 +1,7 @@
 """Malformed requests cost the service next to nothing: a small answer, and little CPU time."""
 
 import os
+import socket
 from itertools import islice
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def test_a_huge_body_for_a_job_that_does_not_exist_is_not_even_read(http, servic
 
     problem(answer, 404, "job_not_found")
     assert cpu_seconds(service) - before < MAX_CPU_SECONDS
+
+
+def test_a_job_is_looked_up_before_the_images_for_it_arrive(http):
+    head = (
+        "POST /v1/jobs/job_0/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {18 * MIB}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", http.base_url.port), timeout=30) as connection:
+        connection.sendall(head.encode() + b'{"images": [')  # and no more
+
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize("kind", LARGE)

@@ -47,6 +47,8 @@ def test_probes_and_scrapers_may_go_by_any_address_but_by_no_other_name(http):
         {"Origin": "http://evil.test"},
         {"Origin": "https://localhost.evil.test"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://user@127.0.0.1:{port}"},
         {"Origin": "http://127.0.0.1:1"},
         {"Origin": "http://localhost:{port}"},
         {"Origin": "chrome-extension://abc"},
