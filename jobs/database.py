@@ -108,7 +108,8 @@ class Database:
     def ensure_ready(self) -> None:
         """Raise StoreUnavailable unless the schema is current and a transaction that writes can be committed."""
         if missing := self.missing_migrations():
-            raise StoreUnavailable(f"the database lacks the migrations {', '.join(missing)}")
+            lacks = f"the database lacks the migrations {', '.join(missing)}"
+            raise StoreUnavailable(lacks, public=lacks)
         with self.write() as tx:
             tx.execute(text(_WRITE[tx.dialect.name]))
 

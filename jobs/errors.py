@@ -30,6 +30,18 @@ class MalformedJson(ApiError):
     code, status, title = "malformed_json", 400, "The body is not JSON"
 
 
+class MalformedRequest(ApiError):
+    """The request breaks a rule of HTTP itself."""
+
+    code, status, title = "malformed_request", 400, "The request is not HTTP as it should be"
+
+
+class CrossSiteRequest(ApiError):
+    """A page of another site sent a request that changes something."""
+
+    code, status, title = "cross_site_request", 403, "This request comes from a page of another site"
+
+
 class NotFound(ApiError):
     """Nothing lives at this address."""
 
@@ -60,6 +72,12 @@ class MethodNotAllowed(ApiError):
     code, status, title = "method_not_allowed", 405, "This address does not take this method"
 
 
+class NotAcceptable(ApiError):
+    """The client takes none of the media types in which the service could answer."""
+
+    code, status, title = "not_acceptable", 406, "Not to be had in a media type of the Accept header"
+
+
 class RequestTooSlow(ApiError):
     """The headers or the body of the request came too slowly."""
 
@@ -78,6 +96,12 @@ class ModelNotReady(ApiError):
     code, status, title = "model_not_ready", 409, "The job has no model yet"
 
 
+class PreconditionFailed(ApiError):
+    """The job is no longer the one that the ETag in If-Match stands for."""
+
+    code, status, title = "precondition_failed", 412, "The job has changed since"
+
+
 class BodyTooLarge(ApiError):
     """The body exceeds the limit."""
 
@@ -85,9 +109,15 @@ class BodyTooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """The body's content type is not JSON."""
+    """The body is not plain JSON: another type, another charset, or compressed."""
 
-    code, status, title = "unsupported_media_type", 415, "The body must be application/json"
+    code, status, title = "unsupported_media_type", 415, "The body must be plain application/json"
+
+
+class MisdirectedRequest(ApiError):
+    """The Host header names a host that this service does not answer for."""
+
+    code, status, title = "misdirected_request", 421, "This service does not answer for that host"
 
 
 class InvalidRequest(ApiError):
@@ -149,13 +179,23 @@ class Overloaded(ApiError):
 
 
 class StoreUnavailable(ApiError):
-    """The database cannot be reached or cannot be written; `permanent` until a person changes something."""
+    """The database cannot be reached or cannot be written; `permanent` until a person changes something.
+
+    `detail` is for logs and the person at the machine: it may name hosts, users and paths. Clients get `public`.
+    """
 
     code, status, title = "store_unavailable", 503, "The job store is unavailable"
 
-    def __init__(self, detail: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        permanent: bool = False,
+        public: str = "the database cannot be reached or written; nothing was lost, try again",
+    ) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
         self.permanent = permanent
+        self.public = public
 
 
 class JobFailure(Exception):

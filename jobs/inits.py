@@ -28,7 +28,7 @@ class NormalInit(_Init):
     scheme: Literal["normal"] = "normal"
     std: Annotated[
         Annotated[StandardDeviation, Tag("number")]
-        | Annotated[tuple[StandardDeviation, ...], Field(strict=False, min_length=1), Tag("per_layer")],
+        | Annotated[tuple[StandardDeviation, ...], Field(strict=False, fail_fast=True, min_length=1), Tag("per_layer")],
         Discriminator(_std_form),
     ] = Field(default=1.0, description="Standard deviation: one number, or one for each layer of weights.")
 

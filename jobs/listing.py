@@ -25,11 +25,14 @@ CellOrder = Literal["rank", "cell"]
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which jobs, in which order, how many, and after which one; `tags` must all match."""
+    """Which jobs, in which order, how many, and after which one.
 
-    status: JobStatus | None = None
-    experiment: str | None = None
-    loss: str | None = None
+    Of `status`, `experiment` and `loss` a job has one of those that are named, if any are; `tags` must all match.
+    """
+
+    status: tuple[JobStatus, ...] = ()
+    experiment: tuple[str, ...] = ()
+    loss: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     sweep_id: str | None = None
     order: Order = "-created_at"
@@ -84,14 +87,15 @@ def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
         InvalidRequest: the cursor is not one that a page with this order gave.
     """
     found = select(jobs)
-    for column, value in (
+    for column, values in (
         (jobs.c.status, query.status),
         (jobs.c.experiment, query.experiment),
         (jobs.c.loss, query.loss),
-        (jobs.c.sweep_id, query.sweep_id),
     ):
-        if value is not None:
-            found = found.where(column == value)
+        if values:
+            found = found.where(column.in_(values))
+    if query.sweep_id is not None:
+        found = found.where(jobs.c.sweep_id == query.sweep_id)
     for key, value in query.tags:
         tagged = select(job_tags.c.job_pk).where(job_tags.c.key == key, job_tags.c.value == value)
         found = found.where(jobs.c.pk.in_(tagged))

@@ -4,6 +4,7 @@ Everybody logs by the standard library. What was logged becomes one line, for a 
 the process, those that hold for the moment (`bound`), and the record's own (`extra=`).
 """
 
+import io
 import logging
 import re
 import sys
@@ -11,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from jobs.text import printable
 
 LogFormat = Literal["console", "json"]
 
@@ -75,8 +78,21 @@ def bind(fields: Mapping[str, object]) -> None:
 def _rendering(log_format: LogFormat) -> list[Processor]:
     if log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=_printable_traceback, pad_event_to=0
+    )
+    return [_printable_fields, renderer]
+
+
+def _printable_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Escape what a client could have put into a path or a name to move a terminal's cursor or to forge a line."""
+    return {printable(key): printable(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _printable_traceback(stream: TextIO, failure: ExcInfo) -> None:
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, failure)
+    stream.write(printable(plain.getvalue(), keep="\n"))
 
 
 def _without_colours(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:

@@ -1,5 +1,6 @@
 """Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
 
+import re
 from math import nan
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,9 @@ from jobs.logs import LogFormat
 LEASE_SECONDS = 10.0
 # A hundred years: no moment that a database can hold is further back than this.
 MAX_RETENTION_DAYS = 36_500
+# What a service that only this machine reaches answers for.
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
 def _supported_database(url: str) -> str:
@@ -35,6 +39,16 @@ def _supported_database(url: str) -> str:
     if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
         raise ValueError("must name the file by its absolute path, with four slashes: sqlite:////var/lib/costcurve.db")
     return url
+
+
+def _host_names(hosts: str) -> str:
+    names = [name.strip().lower().removesuffix(".") for name in hosts.split(",")]
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no host, such as localhost, 192.0.2.1, [::1] or costcurve.example.org; without a port"
+            )
+    return ",".join(names)
 
 
 def _in_capitals(level: object) -> object:
@@ -82,6 +96,12 @@ class Settings(BaseSettings):
         description="`off` lets the service listen on an address that other machines reach, though it asks for no key.",
     )
 
+    allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(
+        default=None,
+        description="Hosts that the service answers for, as the Host header names them, without ports, separated by "
+        "commas; `*` for all. Default: localhost, 127.0.0.1, [::1] where it listens on a loopback address, else all.",
+    )
+
     checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         default=None,
         description="Folder of the workers' checkpoints; workers of several hosts should share it. "
@@ -127,6 +147,13 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
         default=None, description="Port for them, 0 for any that is free. Default: they are not served."
     )
+
+    def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:
+        """Return the hosts that a service answers for that listens on such an address; None for all."""
+        if self.allowed_hosts is None:
+            return LOOPBACK_HOSTS if is_loopback else None
+        hosts = frozenset(self.allowed_hosts.split(","))
+        return None if "*" in hosts else hosts
 
     @property
     def resolved_checkpoint_dir(self) -> Path:

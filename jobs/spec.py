@@ -111,7 +111,13 @@ class MnistSpec(_Experiment):
     experiment: Literal["mnist"]
     layers: Annotated[
         tuple[Annotated[int, Field(ge=1)], ...],
-        Field(strict=False, min_length=2, max_length=16, description="Units of every layer, from 784 to 10."),
+        Field(
+            strict=False,
+            fail_fast=True,
+            min_length=2,
+            max_length=16,
+            description="Units of every layer, from 784 to 10.",
+        ),
     ] = (PIXELS, 30, DIGITS)
     init: Init = NormalInit()
     batch_size: Annotated[int, Field(ge=1, le=TRAINING_IMAGES)] = 10

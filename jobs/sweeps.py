@@ -137,6 +137,7 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
     """
     _refuse(_misfits(sweep))
     cells = _cells(sweep)
+    _refuse(_unused(sweep, cells[0]))
     _refuse(_repetitions(sweep, cells))
     if cells[0].spec.seed + sweep.repeats - 1 > MAX_SEED:
         _refuse([FieldError("/repeats", f"the last seed, seed + repeats − 1, would be more than {MAX_SEED}")])
@@ -196,6 +197,30 @@ def _cells(sweep: SweepSubmission) -> list[Submission]:
             cells.append(cell.model_copy(update=label))
     _refuse(bad.values())
     return cells
+
+
+def _unused(sweep: SweepSubmission, cell: Submission) -> Iterator[FieldError]:
+    """Yield what is wrong with shared fields that the grid overrides: no cell has checked them."""
+    # A legal value may not fit the defaults of the other fields, but then it may fit a cell's.
+    surroundings = (
+        {"experiment": cell.spec.experiment},
+        cell.spec.model_dump(mode="json", exclude={"effective_learning_rate"}),
+    )
+    for name in sweep.grid:
+        if name in sweep.spec:
+            found = [_errors_at(name, {**others, name: sweep.spec[name]}) for others in surroundings]
+            if all(found):
+                yield from found[0]
+
+
+def _errors_at(name: str, spec: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with this field of a spec."""
+    try:
+        Submission.model_validate({"spec": spec})
+    except ValidationError as error:
+        pointer = json_pointer(["spec", name])
+        return [each for each in field_errors(error.errors()) if f"{each.pointer}/".startswith(f"{pointer}/")]
+    return []
 
 
 def _pointer(pointer: str, choice: Mapping[str, int]) -> str:

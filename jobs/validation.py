@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jobs.text import STORABLE_PATTERN, why_unstorable
+
 # pydantic puts the chosen member of a union into an error's location, behind the field. A client never wrote it.
 _UNION_FIELDS = frozenset({"spec", "init", "std"})
 _UNION_MEMBERS = frozenset(
@@ -38,25 +40,23 @@ def _no_negative_zero(value: float) -> float:
 
 
 def _storable_text(value: str) -> str:
-    # PostgreSQL refuses NUL, a terminal obeys control characters, and a lone surrogate cannot be encoded as UTF-8.
-    if any(character < " " or "\x7f" <= character <= "\x9f" for character in value):
-        raise bad_value("must not contain control characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise bad_value("must not contain lone surrogates")
+    if (message := why_unstorable(value)) is not None:
+        raise bad_value(message)
     return value
 
 
 Number = Annotated[float, AfterValidator(_no_negative_zero)]
-Text = Annotated[
-    str, AfterValidator(_storable_text), Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
-]
+Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"pattern": STORABLE_PATTERN})]
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
     """RFC 6901 pointer of a pydantic error location, union members left out.
 
-    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay.
+    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay, and then
+    comes the parameter, whichever of its values is meant.
     """
+    if location[:1] == ("query",):
+        location = location[:2]
     parts: list[str] = []
     previous: str | int | None = None
     for part in location[1:] if location[:1] == ("body",) else location:
@@ -69,8 +69,15 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 def field_errors(errors: Sequence[ErrorDetails]) -> tuple[FieldError, ...]:
     """What pydantic found, as the contract says it: one pointer and one sentence for each bad field."""
-    # A default that follows from another field is not computed when that field is bad: no fault of its own.
-    return tuple(_field_error(error) for error in errors if error["type"] != "default_factory_not_called")
+    # A tuple that is read to its first bad element is not too short for that.
+    above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return tuple(
+        _field_error(error)
+        for error in errors
+        # A default that follows from another field is not computed when that field is bad: no fault of its own.
+        if error["type"] != "default_factory_not_called"
+        and not (error["type"] == "too_short" and error["loc"] in above)
+    )
 
 
 def _field_error(error: ErrorDetails) -> FieldError:

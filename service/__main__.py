@@ -51,7 +51,7 @@ def main() -> int:
         return 1
     # Work in other threads lets the one that serves everybody run after this many seconds, instead of 0.005.
     sys.setswitchinterval(0.001)
-    app = create_app(database)
+    app = create_app(database, allowed_hosts=settings.hosts_at(is_loopback=_is_loopback(address)))
     limits = limits_of(settings)
     config = configured(app, limits, host=arguments.host, port=arguments.port)
     server = Server(config, app=app, drain_seconds=settings.drain_seconds, limits=limits)

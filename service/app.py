@@ -1,23 +1,27 @@
 """The FastAPI application: routes, errors and limits put together."""
 
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi_swagger import patch_fastapi
 from starlette.types import ASGIApp
 
 from jobs.database import Database
 from jobs.store import JobStore
-from service.bodies import BodyMemory
+from service.body_memory import BodyMemory
 from service.caching import Pictures
+from service.documentation import router as documentation
 from service.heavy import Gate, Room
 from service.limits import BodyLimit, WithoutZeros
+from service.methods import HeadAsGet
 from service.metrics import Metrics
 from service.observing import VERSION_PREFIX, Observed
+from service.origins import Origins
 from service.probing import Probe
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
+from service.safety import SafeHeaders
 
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
@@ -50,11 +54,11 @@ class CostCurve(FastAPI):
         return self.openapi_schema or describe_problems(super().openapi())
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Observed(super().build_middleware_stack(), self.state.metrics)
+        return Observed(SafeHeaders(super().build_middleware_stack()), self.state.metrics)
 
 
-def create_app(database: Database) -> FastAPI:
-    """The HTTP service on this database."""
+def create_app(database: Database, *, allowed_hosts: Collection[str] | None = None) -> FastAPI:
+    """The HTTP service on this database, which answers for these hosts; for all if None."""
     app = CostCurve(
         title="CostCurve",
         summary="Training as a service: post a training job, watch its cost curve, learn why it learns slowly.",
@@ -77,9 +81,11 @@ def create_app(database: Database) -> FastAPI:
     app.add_middleware(BodyMemory)
     app.add_middleware(BodyLimit)
     app.add_middleware(WithoutZeros)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Origins, hosts=allowed_hosts)
     handle_errors(app)
     app.include_router(service.health)
     for router in _ROUTERS:
         app.include_router(router, prefix=VERSION_PREFIX)
-    patch_fastapi(app)  # /docs, from files of its own: the page works without the internet
+    app.include_router(documentation)
     return app

@@ -11,7 +11,8 @@ from typing import Annotated
 from fastapi import Header
 from starlette.responses import Response
 
-IfNoneMatch = Annotated[str | None, Header()]
+# Each line of the header.
+IfNoneMatch = Annotated[list[str] | None, Header()]
 
 _PROGRAM = version("costcurve")
 # A browser or a proxy asks each time whether what it has still holds; answers belong to one client.
@@ -19,17 +20,22 @@ CACHE_CONTROL = "private, no-cache"
 
 
 def etag_of(*parts: object) -> str:
-    """The tag of an answer that these decide; another version of this program may answer otherwise."""
-    return f'"{hashlib.sha256(repr((_PROGRAM, *parts)).encode()).hexdigest()[:32]}"'
+    """Return the ETag of a response that these decide; another version of this program may respond otherwise.
 
-
-def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Whether the client says that it has what has this tag.
-
-    Proxies that compress an answer make its tag a weak one; for If-None-Match both are alike (RFC 9110, 13.1.2).
+    It is weak: what is read after the parts were may be newer than they are.
     """
-    known = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
-    return bool(known & {etag, "*"})
+    return f'W/"{hashlib.sha256(repr((_PROGRAM, *parts)).encode()).hexdigest()[:32]}"'
+
+
+def lists_tag(lines: Sequence[str], etag: str) -> bool:
+    """Return True if the lines of If-Match or If-None-Match name this ETag, weak or strong, or are `*`."""
+    given = {tag.strip().removeprefix("W/") for line in lines for tag in line.split(",")}
+    return bool(given & {etag.removeprefix("W/"), "*"})
+
+
+def is_known(etag: str, if_none_match: Sequence[str] | None) -> bool:
+    """Return True if the client has what has this ETag (RFC 9110, 13.1.2)."""
+    return lists_tag(if_none_match or (), etag)
 
 
 def unchanged(etag: str) -> Response:

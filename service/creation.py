@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import Header, Response
 
 from jobs.errors import BodyTooLarge, MalformedJson, UnsupportedMediaType
+from jobs.validation import Text
 
 BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
 
 IdempotencyKey = Annotated[
-    str | None,
+    Text | None,
     Header(
         min_length=1,
         max_length=255,
@@ -17,10 +18,10 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-_TEXT_HEADER = {"schema": {"type": "string"}}
+TEXT_HEADER = {"schema": {"type": "string"}}
 
 CREATED: dict[int | str, dict[str, Any]] = {
-    201: {"headers": {"Location": _TEXT_HEADER, "Idempotent-Replayed": {**_TEXT_HEADER, "required": False}}}
+    201: {"headers": {"Location": TEXT_HEADER, "Idempotent-Replayed": {**TEXT_HEADER, "required": False}}}
 }
 
 

@@ -1,7 +1,6 @@
 """How pictures are made: one look for all of them, one at a time, and the same bytes for the same picture."""
 
 import io
-import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
+
+from service.lettering import cut, fonts, lettering, width, wrapped
 
 Format = Literal["svg", "png"]
 MEDIA_TYPES: Mapping[Format, str] = {"svg": "image/svg+xml", "png": "image/png"}
@@ -60,7 +61,7 @@ class Canvas:
 
     def legend(self, handles: Sequence[Artist], names: Sequence[str]) -> None:
         """Name the lines below the panels, where nothing is drawn; one legend for all of them."""
-        shown = [as_text(textwrap.shorten(name, _LEGEND_CHARACTERS, placeholder=" …")) for name in names]
+        shown = [as_text(cut(name, _LEGEND_CHARACTERS)) for name in names]
         columns = _legend_columns(names)
         self.figure.legend(handles, shown, loc="outside lower center", ncols=columns)
 
@@ -84,10 +85,10 @@ def picture(
         names: what the legend is going to say; room is made for it.
         panel_inches: the height of a panel.
     """
-    lines = textwrap.wrap(title, _TITLE_CHARACTERS) or [""]
+    lines = wrapped(title, _TITLE_CHARACTERS) or [""]
     rows = -(-len(names) // _legend_columns(names))
     height = 0.6 + panel_inches * panels + _INCHES_A_LINE * (len(lines) + rows)
-    with _drawing, mpl.rc_context(_LOOK):
+    with _drawing, mpl.rc_context({**_LOOK, **fonts()}):
         figure = Figure(figsize=(_INCHES_WIDE, height), layout="constrained")
         figure.suptitle(as_text("\n".join(lines)), fontsize=11.5)
         axes = figure.subplots(panels, 1, squeeze=False, sharex=True)[:, 0] if panels else ()
@@ -95,7 +96,8 @@ def picture(
         figure.align_ylabels()
         drawn = io.BytesIO()
         metadata = {"Date": None} if file_format == "svg" else {"Software": None}
-        figure.savefig(drawn, format=file_format, dpi=_DPI, metadata=metadata)
+        with mpl.rc_context(lettering(figure, file_format)):
+            figure.savefig(drawn, format=file_format, dpi=_DPI, metadata=metadata)
     return drawn.getvalue()
 
 
@@ -126,5 +128,5 @@ class _PlainLog(LogFormatterSciNotation):
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    longest = min(max(map(len, names), default=1), _LEGEND_CHARACTERS) + 8  # a sample of the line stands before it
+    longest = min(max(map(width, names), default=1), _LEGEND_CHARACTERS) + 8  # a sample of the line stands before it
     return max(1, min(len(names), (_LEGEND_CHARACTERS + 8) // longest))

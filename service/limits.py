@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from jobs.errors import BodyTooLarge, InvalidRequest
 from jobs.validation import FieldError
 from service.problems import render
 
@@ -61,22 +61,13 @@ class WithoutZeros:
         await self._app(scope, receive, send)
 
 
-def takes_json(request: Request) -> None:
-    """Dependency of a route with a body: anything but JSON is refused by its content type; nothing at all is not."""
-    if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
-        return
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
-
-
 def takes_images(scope: Scope) -> bool:
     """Return True if the body of this request has images."""
     return _TAKES_IMAGES.fullmatch(scope["path"]) is not None
 
 
 def limit_of(scope: Scope) -> int:
-    """The most bytes that the body of this request may have."""
+    """Return the most bytes that the body of this request may have."""
     return MAX_IMAGES_BYTES if takes_images(scope) else MAX_BODY_BYTES
 
 

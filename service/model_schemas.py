@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.models import Confusion, Mistake
 from jobs.spec import DIGITS, PIXELS
@@ -12,14 +12,14 @@ from jobs.validation import StrictModel
 MAX_IMAGES = 1_000
 
 Pixel = Annotated[float, Field(ge=0, le=1)]
-# Of each image its first bad pixel is named: an error for each of 784,000 would help nobody.
-Image = Annotated[list[Pixel], Field(min_length=PIXELS, max_length=PIXELS), FailFast()]
+# The first bad pixel is named: an error for each of 784,000 would help no client.
+Image = Annotated[list[Pixel], Field(min_length=PIXELS, max_length=PIXELS, fail_fast=True)]
 
 
 class PredictionIn(StrictModel):
     """Images to be read, each 784 pixels row by row, 0 (paper) to 1 (ink)."""
 
-    images: Annotated[list[Image], Field(min_length=1, max_length=MAX_IMAGES)]
+    images: Annotated[list[Image], Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True)]
 
 
 class PredictionOut(BaseModel):

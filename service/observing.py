@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs import logs
+from jobs.text import shortened
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,6 @@ def _log(scope: Scope, route: str, status: int, seconds: float) -> None:
     milliseconds = round(1000 * seconds, 1)
     fields = {"method": scope["method"], "route": route, "status": status, "milliseconds": milliseconds}
     if (job_id := scope.get("path_params", {}).get("job_id")) is not None:
-        fields["job_id"] = job_id
+        fields["job_id"] = shortened(job_id, _MAX_ID_LENGTH)
     level = logging.DEBUG if route in _PROBES else logging.INFO
     log.log(level, "%s %s: %d in %.1f ms", scope["method"], route, status, milliseconds, extra=fields)

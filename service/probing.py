@@ -44,7 +44,8 @@ class Probe(Generic[T]):
             self._asking.add_done_callback(_seen)
         done, _ = await asyncio.wait({self._asking}, timeout=self._seconds)
         if not done:
-            raise StoreUnavailable(f"the database did not answer within {self._seconds:g} s")
+            late = f"the database did not answer within {self._seconds:g} s"
+            raise StoreUnavailable(late, public=late)
         return self._asking.result()
 
 

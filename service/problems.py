@@ -13,19 +13,37 @@ from starlette.exceptions import HTTPException
 from jobs.errors import (
     ApiError,
     BodyTooLarge,
+    CrossSiteRequest,
     InternalError,
+    InvalidRequest,
     MalformedJson,
+    MalformedRequest,
     MethodNotAllowed,
+    MisdirectedRequest,
+    NotAcceptable,
     NotFound,
     Overloaded,
     StoreUnavailable,
     invalid_fields,
 )
-from jobs.validation import FieldError, field_errors
+from jobs.text import shortened, storable
+from jobs.validation import field_errors
+from service.methods import allowed_methods, method_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ERRORS = 50
+# No part of a request comes back at length: a pointer may hold a name of a megabyte.
+_MAX_POINTER = 300
+_MAX_MESSAGE = 500
+_MAX_DETAIL = 2_000
+
+
+_OF_ALL = (MalformedRequest, NotAcceptable, MisdirectedRequest, InvalidRequest)
+_OF_CHANGES = (CrossSiteRequest,)
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 class ProblemField(BaseModel):
@@ -44,7 +62,8 @@ class Problem(BaseModel):
     detail: str
     instance: str
     code: str = Field(description="Stable; the documentation lists all of them.")
-    errors: list[ProblemField]
+    errors: list[ProblemField] = Field(description=f"The bad fields; {MAX_ERRORS} at most.", max_length=MAX_ERRORS)
+    more_errors: int = Field(description="How many more bad fields there are.")
 
 
 def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
@@ -56,22 +75,31 @@ def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_of(error: ApiError, *, instance: str) -> Problem:
-    """The problem that this error is."""
+    """Return the problem that this error is."""
+    detail = error.public if isinstance(error, StoreUnavailable) else error.detail
     return Problem(
         type=f"urn:costcurve:error:{error.code}",
         title=error.title,
         status=error.status,
-        detail=error.detail,
+        detail=_text(detail, _MAX_DETAIL),
         instance=instance,
         code=error.code,
-        errors=[ProblemField(pointer=field.pointer, message=field.message) for field in error.errors],
+        errors=[
+            ProblemField(pointer=_text(field.pointer, _MAX_POINTER), message=_text(field.message, _MAX_MESSAGE))
+            for field in error.errors[:MAX_ERRORS]
+        ],
+        more_errors=max(0, len(error.errors) - MAX_ERRORS),
     )
 
 
 def render(request: Request, error: ApiError) -> JSONResponse:
-    """The answer to a request that met this error."""
-    problem = problem_of(error, instance=quote(request.url.path))
+    """Return the response to a request that met this error."""
+    problem = problem_of(error, instance=shortened(quote(request.url.path), _MAX_MESSAGE))
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def _text(text: str, length: int) -> str:
+    return storable(shortened(text, length))
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -83,7 +111,7 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def _ours(request: Request, error: ApiError) -> JSONResponse:
         if isinstance(error, StoreUnavailable):
-            log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+            log.warning("%s %s: %s", request.method, shortened(request.url.path, _MAX_MESSAGE), error.detail)
         return render(request, error)
 
     @app.exception_handler(RequestValidationError)
@@ -101,26 +129,19 @@ def handle_errors(app: FastAPI) -> None:
 
 
 def _of_validation(error: RequestValidationError) -> ApiError:
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return _malformed(f"{first['ctx']['error']}, at character {first['loc'][1]}")
     return invalid_fields(field_errors(error.errors()))
 
 
-def _malformed(message: str) -> MalformedJson:
-    return MalformedJson(message, errors=[FieldError("", message)])
-
-
 def _of_status(request: Request, error: HTTPException) -> ApiError:
-    headers = dict(error.headers or {})
     match error.status_code:
         case 400:
-            # The framework does not say which.
-            return _malformed("the body is not UTF-8, is nested too deeply, or has a number with too many digits")
+            return MalformedJson("the body cannot be read")
         case 404:
             return NotFound(f"nothing is at {request.url.path}")
         case 405:
-            return MethodNotAllowed(f"{request.method} is not possible here", headers=headers)
+            allowed = ", ".join(allowed_methods(request))
+            message = f"Method {method_of(request.scope)} is not allowed here; allowed: {allowed}"
+            return MethodNotAllowed(message, headers={"Allow": allowed})
         case 413:
             return BodyTooLarge(error.detail)
         case 503:
@@ -129,10 +150,16 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
 
 
 def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with the media type of errors put right, in place."""
+    """Complete the OpenAPI document, in place: the media type of errors, and the errors that any route may answer."""
     for path in schema["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
+        for method, operation in path.items():
+            responses = operation["responses"]
+            for error in (*_OF_ALL, *(() if method == "get" else _OF_CHANGES)):
+                described = responses.setdefault(str(error.status), {"description": "", "content": _PROBLEM})
+                text = f"{error.title} (`{error.code}`)."
+                if text not in described["description"]:
+                    described["description"] = f"{described['description']} {text}".strip()
+            for status, response in responses.items():
                 # The framework files a problem's schema under the media type of the route's success.
                 if status >= "400" and "content" in response:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}

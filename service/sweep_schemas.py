@@ -20,7 +20,9 @@ class SweepOut(_Out):
     id: str
     name: str | None
     preset: str | None
-    spec: dict[str, Any] = Field(description="What all cells share, as it was submitted.")
+    spec: dict[str, Any] = Field(
+        description="What all cells share, as it was submitted; without fields that the grid overrides."
+    )
     grid: dict[str, list[Any]]
     repeats: int
     device: str
@@ -38,9 +40,13 @@ class SweepOut(_Out):
 
     @classmethod
     def of(cls, sweep: Sweep) -> Self:
+        submitted = sweep.submission.model_dump(exclude={"spec"})
+        # Earlier versions stored fields that the grid overrides unchecked: some cannot even be written as JSON.
+        shared = {name: value for name, value in sweep.submission.spec.items() if name not in sweep.submission.grid}
         return cls(
             id=sweep.id,
-            **sweep.submission.model_dump(),
+            **submitted,
+            spec=shared,
             cells=sweep.submission.cells,
             total=sweep.total,
             counts=dict(sweep.counts),

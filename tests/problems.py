@@ -8,8 +8,10 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail", "instance", "code", "errors"}
+    assert set(body) == {"type", "title", "status", "detail", "instance", "code", "errors", "more_errors"}
     assert (body["status"], body["code"]) == (status, code)
+    assert len(answer.content) < 100_000
+    assert len(body["errors"]) == 50 or body["more_errors"] == 0
     assert body["title"]
     assert body["detail"]
     return body

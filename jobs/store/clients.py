@@ -27,6 +27,11 @@ from jobs.transitions import cancel_all, change, move, request_all
 
 # What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
 _What = Callable[[Connection], tuple[Submission, str | None]]
+# A job's number of changes, and what tells two histories with equal numbers apart: a database that is restored from a
+# backup counts on from an old number.
+Version = tuple[Any, ...]
+# A look at a locked job before it is changed, which may raise.
+Check = Callable[[Job], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,12 @@ class ForClients(OnDatabase):
         with self._database.read() as tx:
             return self._seen(tx, [self._row(tx, job_id) for job_id in job_ids])
 
-    def versions(self, job_ids: Sequence[str]) -> Sequence[int]:
-        """How often each of these jobs has changed; whatever is recorded of a job counts. Raises JobNotFound."""
+    def versions(self, job_ids: Sequence[str]) -> Sequence[Version]:
+        """Return what differs whenever a job has changed; whatever is recorded of it counts. Raises JobNotFound."""
+        columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
         with self._database.read() as tx:
-            rows = tx.execute(select(jobs.c.id, jobs.c.version).where(jobs.c.id.in_(map(sought, job_ids))))
-            found = {row.id: row.version for row in rows}
+            rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(sought, job_ids))))
+            found = {job_id: tuple(values) for job_id, *values in rows}
         for job_id in job_ids:
             if job_id not in found:
                 raise JobNotFound(f"there is no job {job_id!a}")
@@ -167,11 +173,13 @@ class ForClients(OnDatabase):
                 move(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
             return self._job(tx, job_id)
 
-    def update(self, job_id: str, changes: JobChanges) -> Job:
-        """Change what a client may change of a job, whatever its state. Raises JobNotFound."""
+    def update(self, job_id: str, changes: JobChanges, *, check: Check = None) -> Job:
+        """Change what a client may change of a job, whatever its state, if the check passes. Raises JobNotFound."""
         given = changes.model_dump(exclude_unset=True)
         with self._database.write() as tx:
             row = self._row(tx, job_id, lock=True)
+            if check is not None:
+                check(self._with_tags(tx, row))
             if "tags" in given:
                 given |= replace_tags(tx, row.pk, given.pop("tags"))
             if "priority" in given:
@@ -180,8 +188,8 @@ class ForClients(OnDatabase):
                 change(tx, row, **given)
             return self._job(tx, job_id)
 
-    def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, with all that belongs to it.
+    def delete(self, job_id: str, *, check: Check = None) -> None:
+        """Forget a job that has ended, with all that belongs to it, if the check passes.
 
         Raises:
             JobNotFound: there is no such job.
@@ -190,6 +198,8 @@ class ForClients(OnDatabase):
         with self._database.write() as tx:
             lock_sweeps(tx, [self._row(tx, job_id)])
             row = self._row(tx, job_id, lock=True)
+            if check is not None:
+                check(self._with_tags(tx, row))
             if not JobStatus(row.status).is_terminal:
                 raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
             tx.execute(delete(jobs).where(jobs.c.pk == row.pk))

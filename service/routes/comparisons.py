@@ -17,8 +17,13 @@ from service.heavy import Later, json_of
 from service.problems import documents
 from service.results_schemas import ComparisonOut, compared_curves
 from service.routes.curves import TAGGED, CurveParameters, csv_answer, reading_of
+from service.strict import StrictRoute, Whole
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute,
+    tags=["results"],
+    responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable),
+)
 
 MOST_JOBS = 16
 # Points of a comparison, at most; and if nothing is said. Each stands for a value of every job and metric.
@@ -37,7 +42,7 @@ class ComparisonParameters(CurveParameters):
     """Which jobs, and what of their curves."""
 
     job: list[str] = Field(min_length=2, max_length=MOST_JOBS)
-    max_points: int | None = Field(
+    max_points: Whole | None = Field(
         default=None,
         ge=1,
         le=_MAX_POINTS,
@@ -51,7 +56,9 @@ class ComparisonParameters(CurveParameters):
 class CsvComparisonParameters(ComparisonParameters):
     """The same; without `max_points` all points."""
 
-    max_points: int | None = Field(default=None, ge=1, le=_MAX_POINTS, description="As for one curve; all by default.")
+    max_points: Whole | None = Field(
+        default=None, ge=1, le=_MAX_POINTS, description="As for one curve; all by default."
+    )
 
 
 @router.get("/compare", response_model=ComparisonOut, responses=TAGGED)

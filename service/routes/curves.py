@@ -17,9 +17,14 @@ from service.heavy import Gate, Later, Streamed, json_of
 from service.problems import documents
 from service.reading import MAX_POINTS, Reading
 from service.results_schemas import CurveOut
+from service.strict import StrictRoute, Whole
 from service.transcript import transcript
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute,
+    tags=["results"],
+    responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable),
+)
 
 MAX_X = (1 << 31) - 1
 # A curve of no more values is read at once, as polls want it; longer ones wait for their turn.
@@ -50,9 +55,9 @@ class MetricsParameter(BaseModel):
 class CurveParameters(MetricsParameter):
     """Which metrics, from which x to which, and by how many points."""
 
-    first: int = Field(default=0, ge=0, le=MAX_X, alias="from")
-    last: int | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
-    max_points: int | None = Field(
+    first: Whole = Field(default=0, ge=0, le=MAX_X, alias="from")
+    last: Whole | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
+    max_points: Whole | None = Field(
         default=None,
         ge=1,
         le=MAX_POINTS,

@@ -16,8 +16,11 @@ from service.diagnosing import curve_runs, read_diagnosis
 from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
 from service.heavy import Later, json_of
 from service.problems import documents
+from service.strict import StrictRoute
 
-router = APIRouter(tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute, tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable)
+)
 
 
 class ComparedParameters(BaseModel):

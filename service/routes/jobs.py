@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.errors import (
@@ -10,6 +10,8 @@ from jobs.errors import (
     InvalidRequest,
     InvalidTransition,
     JobNotFound,
+    NotAcceptable,
+    PreconditionFailed,
     StoreUnavailable,
 )
 from jobs.job import Job
@@ -19,14 +21,18 @@ from jobs.spec import Loss
 from jobs.store import Submitted
 from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
 from jobs.validation import bad_value
-from service.caching import IfNoneMatch, is_known
-from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
+from service.caching import IfNoneMatch, is_known, unchanged
+from service.conditions import IfMatch, tag_of, while_it_matches
+from service.creation import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, tell_created
 from service.dependencies import Store
-from service.limits import takes_json
 from service.problems import documents
 from service.schemas import EventList, JobList, JobOut, ValidationOut
+from service.strict import StrictRoute, Whole
 
-router = APIRouter(tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
+router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
+
+# How often a filter may repeat; none has more than a few values.
+MAX_VALUES = 16
 
 
 class ListParameters(BaseModel):
@@ -34,13 +40,15 @@ class ListParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: JobStatus | None = None
-    experiment: Literal["neuron", "mnist"] | None = None
-    loss: Loss | None = None
+    status: list[JobStatus] = Field(default=[], max_length=MAX_VALUES, description="Repeated: any of them.")
+    experiment: list[Literal["neuron", "mnist"]] = Field(
+        default=[], max_length=MAX_VALUES, description="Repeated: any of them."
+    )
+    loss: list[Loss] = Field(default=[], max_length=MAX_VALUES, description="Repeated: any of them.")
     sweep_id: str | None = None
     tag: list[str] = Field(default=[], max_length=MAX_TAGS, description="`key:value`; repeated tags must all match.")
     order: Order = "-created_at"
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 
     @field_validator("tag")
@@ -54,9 +62,9 @@ class ListParameters(BaseModel):
         """The same, as the store asks it."""
         pairs = (tag.partition(":") for tag in self.tag)
         return JobQuery(
-            status=self.status,
-            experiment=self.experiment,
-            loss=self.loss,
+            status=tuple(self.status),
+            experiment=tuple(self.experiment),
+            loss=tuple(self.loss),
             sweep_id=self.sweep_id,
             tags=tuple((key, value) for key, _, value in pairs),
             order=self.order,
@@ -69,7 +77,6 @@ class ListParameters(BaseModel):
     "/jobs",
     status_code=201,
     response_model=JobOut,
-    dependencies=[Depends(takes_json)],
     responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
@@ -85,7 +92,6 @@ def _created(submitted: Submitted, response: Response) -> Job:
 @router.post(
     "/jobs:validate",
     response_model=ValidationOut,
-    dependencies=[Depends(takes_json)],
     responses=documents(*BODY_ERRORS),
 )
 def validate_job(body: Submission) -> ValidationOut:
@@ -104,16 +110,16 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
     response_model=JobOut,
     responses=documents(JobNotFound)
     | {
-        200: {"headers": {"ETag": {"schema": {"type": "string"}}}},
+        200: {"headers": {"ETag": TEXT_HEADER}},
         304: {"description": "The job's version is still the one in If-None-Match."},
     },
 )
 def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNoneMatch = None) -> Job | Response:
-    """The job as it stands. Its ETag is its version, in which its place in the queue does not count."""
+    """The job as it stands. Its ETag is made from its version, in which its place in the queue does not count."""
     job = store.get(job_id)
-    etag = f'"{job.version}"'
+    etag = tag_of(job)
     if is_known(etag, if_none_match):
-        return Response(status_code=304, headers={"ETag": etag})
+        return unchanged(etag)
     response.headers["ETag"] = etag
     return job
 
@@ -121,21 +127,24 @@ def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNone
 @router.patch(
     "/jobs/{job_id}",
     response_model=JobOut,
-    dependencies=[Depends(takes_json)],
-    responses=documents(JobNotFound, *BODY_ERRORS),
+    responses=documents(JobNotFound, PreconditionFailed, *BODY_ERRORS) | {200: {"headers": {"ETag": TEXT_HEADER}}},
 )
-def update_job(job_id: str, body: JobChanges, store: Store) -> Job:
+def update_job(job_id: str, body: JobChanges, store: Store, response: Response, if_match: IfMatch = None) -> Job:
     """Change what a job is called, how urgent it is, or whether it is kept, in whatever state it is."""
-    return store.update(job_id, body)
+    job = store.update(job_id, body, check=while_it_matches(if_match))
+    response.headers["ETag"] = tag_of(job)
+    return job
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=documents(JobNotFound, InvalidTransition))
-def delete_job(job_id: str, store: Store) -> None:
+@router.delete(
+    "/jobs/{job_id}", status_code=204, responses=documents(JobNotFound, InvalidTransition, PreconditionFailed)
+)
+def delete_job(job_id: str, store: Store, if_match: IfMatch = None) -> None:
     """Forget a job that has ended, with its curve, its events, and the idempotency key that it came with."""
-    store.delete(job_id)
+    store.delete(job_id, check=while_it_matches(if_match))
 
 
-@router.get("/jobs/{job_id}/events", responses=documents(JobNotFound))
+@router.get("/jobs/{job_id}/events", responses=documents(JobNotFound, NotAcceptable))
 def list_events(job_id: str, store: Store) -> EventList:
     """All that happened to the job, the first first."""
     return EventList.of(store.events(job_id))
@@ -145,7 +154,6 @@ def list_events(job_id: str, store: Store) -> EventList:
     "/jobs/{job_id}/clone",
     status_code=201,
     response_model=JobOut,
-    dependencies=[Depends(takes_json)],
     responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def clone_job(

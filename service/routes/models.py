@@ -1,11 +1,10 @@
 """What became of a trained network: the model itself, what it reads, and where it errs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
@@ -16,20 +15,24 @@ from jobs.spec import NeuronSpec
 from jobs.store import JobStore
 from service import confusions, mistakes
 from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.conditions import tag_of
 from service.creation import BODY_ERRORS
 from service.dependencies import DrawingGate, DrawnPictures, ReadingGate, Store
 from service.drawing import MEDIA_TYPES, Format
 from service.heavy import Later
-from service.limits import takes_json
+from service.images import Images, read_images
 from service.model_schemas import ConfusionOut, MistakeList, PredictionIn, PredictionOut
-from service.networks import layers_of, logits, neuron_file, sigmoid
+from service.networks import Layers, layers_of, logits, neuron_file, sigmoid
 from service.problems import documents
 from service.routes.curves import TAGGED
 from service.routes.plots import picture_answer
+from service.strict import StrictRoute
 
 _NO_MODEL = (JobNotFound, ModelNotFound, ModelNotReady)
 
-router = APIRouter(tags=["models"], responses=documents(*_NO_MODEL, InvalidRequest, StoreUnavailable))
+router = APIRouter(
+    route_class=StrictRoute, tags=["models"], responses=documents(*_NO_MODEL, InvalidRequest, StoreUnavailable)
+)
 
 _NO_READER = documents(InvalidRequest, NoTestImages)
 _PICTURE: dict[int | str, dict[str, Any]] = TAGGED | {
@@ -69,7 +72,7 @@ def get_model(
     return Later(gate, lambda: _model(store, job_id, parameters, if_none_match))
 
 
-def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_match: str | None) -> Response:
+def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_match: Sequence[str] | None) -> Response:
     file = _file(store, job_id)
     if parameters.format == "onnx":
         from service.onnx_models import onnx_of  # takes a moment, which only who asks for it should wait
@@ -83,14 +86,26 @@ def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_ma
     return Response(file, media_type=_BYTES, headers=headers)
 
 
+def _network(job_id: str, store: Store) -> Layers:
+    """Dependency: the job's trained network, looked up before the body is read."""
+    return layers_of(store.model(job_id))
+
+
 @router.post(
     "/jobs/{job_id}/predict",
-    dependencies=[Depends(takes_json)],
     responses=documents(*_NO_MODEL, *BODY_ERRORS) | _NO_READER,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": PredictionIn.model_json_schema()}},
+        }
+    },
 )
-def predict(job_id: str, body: PredictionIn, store: Store) -> PredictionOut:
+def predict(
+    job_id: str, layers: Annotated[Layers, Depends(_network)], images: Annotated[Images, Depends(read_images)]
+) -> PredictionOut:
     """Have the trained network read images."""
-    z = logits(layers_of(store.model(job_id)), np.array(body.images, dtype=np.float32))
+    z = logits(layers, images)
     return PredictionOut(job_id=job_id, digits=z.argmax(axis=1).tolist(), outputs=sigmoid(z).tolist())
 
 
@@ -141,9 +156,9 @@ def _picture(
     draw: Callable[..., bytes],
     pictures: DrawnPictures,
     gate: DrawingGate,
-    if_none_match: str | None,
+    if_none_match: Sequence[str] | None,
 ) -> Response:
-    etag = etag_of(what, file_format, job.id, job.version)
+    etag = etag_of(what, file_format, job.id, tag_of(job))
     if is_known(etag, if_none_match):
         return unchanged(etag)
     return picture_answer(pictures, gate, etag, file_format, lambda: draw(job, file_format=file_format))

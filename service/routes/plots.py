@@ -21,6 +21,7 @@ from service.problems import documents
 from service.reading import Reading
 from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
 from service.routes.curves import TAGGED, MetricsParameter
+from service.strict import StrictRoute
 
 # What a picture's answer says.
 PICTURES: dict[int | str, dict[str, Any]] = TAGGED | {
@@ -28,6 +29,7 @@ PICTURES: dict[int | str, dict[str, Any]] = TAGGED | {
 }
 
 router = APIRouter(
+    route_class=StrictRoute,
     tags=["results"],
     default_response_class=Response,
     responses=documents(JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable) | PICTURES,

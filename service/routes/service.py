@@ -8,12 +8,14 @@ from prometheus_client.exposition import choose_encoder
 from jobs.errors import Draining, StoreUnavailable
 from jobs.presets import PRESETS
 from jobs.sweep_presets import SWEEP_PRESETS
+from service.accepting import without_refused
 from service.dependencies import IsDraining, Readiness, Store
 from service.problems import documents
 from service.schemas import Health, PresetList, SweepPresetList, VersionOut, WorkerList
+from service.strict import StrictRoute
 
-health = APIRouter(tags=["service"])
-router = APIRouter(tags=["service"])
+health = APIRouter(route_class=StrictRoute, tags=["service"])
+router = APIRouter(route_class=StrictRoute, tags=["service"])
 
 
 @health.get("/healthz")
@@ -39,7 +41,7 @@ async def get_metrics(request: Request) -> Response:
         state.metrics.fleet = await state.fleet.answer()
     except StoreUnavailable:
         state.metrics.fleet = None
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    encode, media_type = choose_encoder(without_refused(request.headers.getlist("accept")))
     return Response(encode(state.metrics.registry), media_type=media_type)
 
 

@@ -21,8 +21,10 @@ from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.drawing import Format
 from service.problems import documents
 from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
+from service.strict import StrictRoute, Whole
 
 router = APIRouter(
+    route_class=StrictRoute,
     tags=["sweeps"],
     default_response_class=Response,
     responses=documents(SweepNotFound, JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable) | PICTURES,
@@ -35,7 +37,7 @@ MOST_CELLS = 16
 class SweepPlotParameters(PlotParameters):
     """Which cells and which metrics, how drawn, under which title."""
 
-    best: int = Field(default=8, ge=1, le=MOST_CELLS, description="How many cells, the best of the leaderboard.")
+    best: Whole = Field(default=8, ge=1, le=MOST_CELLS, description="How many cells, the best of the leaderboard.")
     cells: str | None = Field(
         default=None,
         pattern=f"^[0-9]{{1,4}}(,[0-9]{{1,4}}){{0,{MOST_CELLS - 1}}}$",

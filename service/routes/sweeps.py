@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.errors import IdempotencyKeyReused, InvalidRequest, StoreUnavailable, SweepNotFound
@@ -10,11 +10,11 @@ from jobs.listing import CellOrder, CellQuery
 from jobs.sweeps import SweepSubmission
 from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
 from service.dependencies import Store
-from service.limits import takes_json
 from service.problems import documents
+from service.strict import StrictRoute, Whole
 from service.sweep_schemas import CellList, SweepList, SweepOut, SweepWithLeaders
 
-router = APIRouter(tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
+router = APIRouter(route_class=StrictRoute, tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
 
 
 class SweepListParameters(BaseModel):
@@ -22,7 +22,7 @@ class SweepListParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 
 
@@ -31,7 +31,7 @@ class LeaderboardParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    leaderboard: int = Field(default=10, ge=0, le=200, description="How many of the best cells; 0 is the quickest.")
+    leaderboard: Whole = Field(default=10, ge=0, le=200, description="How many of the best cells; 0 is the quickest.")
 
 
 class CellParameters(BaseModel):
@@ -40,14 +40,13 @@ class CellParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     order: CellOrder = Field(default="rank", description="`rank`: the best first; `cell`: by their numbers.")
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 
 
 @router.post(
     "/sweeps",
     status_code=201,
-    dependencies=[Depends(takes_json)],
     responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def submit_sweep(

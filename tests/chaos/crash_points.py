@@ -204,7 +204,7 @@ class _Run:
         while not self._lane.poll(0.04):
             assert monotonic() < deadline, f"{self._point}, seed {self._seed}: does not end: {life}"
             if self._point.asked == "pause":
-                for job in self._store.list(JobQuery(status=JobStatus.PAUSED)).items:
+                for job in self._store.list(JobQuery(status=(JobStatus.PAUSED,))).items:
                     self._store.resume(job.id)
             ended = self._store.ended([job.id for job in jobs])
             left_behind = self._checkpoints.is_dir() and any(self._checkpoints.iterdir())

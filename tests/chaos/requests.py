@@ -77,5 +77,5 @@ def pauses(arena: Arena, *, count: int) -> Outcome:
 
 def training(arena: Arena) -> list[str]:
     """The jobs that are being trained at this moment, past their first steps here."""
-    running = arena.store.list(JobQuery(status=JobStatus.RUNNING)).items
+    running = arena.store.list(JobQuery(status=(JobStatus.RUNNING,))).items
     return [job.id for job in running if job.progress.eta_seconds is not None]

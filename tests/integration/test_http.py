@@ -40,7 +40,8 @@ def test_an_unchanged_job_is_not_sent_again(http):
     location = http.post("/v1/jobs", json=NEURON).headers["location"]
     etag = http.get(location).headers["etag"]
 
-    for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+    assert etag.startswith('W/"1-')  # weak: the place in the queue may change without it
+    for known in (etag, etag.removeprefix("W/"), f'"x", {etag}', "*"):
         again = http.get(location, headers={"If-None-Match": known})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
     http.post(f"{location}/cancel")

@@ -218,14 +218,14 @@ def images(**changed: object) -> list:
         ({}, ["/images"]),
         ({"images": []}, ["/images"]),
         ({"images": [[]]}, ["/images/0"]),
-        ({"images": [[0] * 783, [0] * 785]}, ["/images/0", "/images/1"]),
+        ({"images": [[0] * 783, [0] * 785]}, ["/images/0"]),
         ({"images": [[0] * 784] * 1001}, ["/images"]),
         ({"images": images(p17=1.5)}, ["/images/1/17"]),
         ({"images": images(p17=-0.1, p18="x")}, ["/images/1/17"]),
         ({"images": images(p783=True)}, ["/images/1/783"]),
         ({"images": images(p0="0.5")}, ["/images/1/0"]),
         ({"images": images(p0=None)}, ["/images/1/0"]),
-        ({"images": [0.5] * 784}, [f"/images/{place}" for place in range(784)]),
+        ({"images": [0.5] * 784}, ["/images/0"]),
         ({"images": [[0] * 784], "digits": [1]}, ["/digits"]),
     ],
 )
@@ -256,12 +256,12 @@ def test_a_thousand_images_with_every_digit_fit_and_more_bytes_do_not(client, tr
     problem(client.post(f"/{trained.network}/clone", content=b" " * (2 << 20), headers=headers), 413, "body_too_large")
 
 
-def test_of_a_thousand_bad_images_each_is_named_once(client, trained):
+def test_of_a_thousand_bad_images_the_first_is_named(client, trained):
     body = json.dumps({"images": [["x"] * 784] * 1000})
     answer = client.post(f"/{trained.network}/predict", content=body, headers={"content-type": "application/json"})
 
     errors = problem(answer, 422, "invalid_request")["errors"]
-    assert [error["pointer"] for error in errors] == [f"/images/{number}/0" for number in range(1000)]
+    assert [error["pointer"] for error in errors] == ["/images/0/0"]
 
 
 def test_extreme_outputs_neither_overflow_nor_warn():

@@ -194,3 +194,13 @@ def test_a_ready_sweep_is_listed_as_it_would_be_submitted_and_queued_by_its_name
     }
     http.post(f"/v1/sweeps/{by_name['id']}/cancel")
     problem(http.post("/v1/sweeps", json={"preset": "article"}), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', '"a\\u0000b"', "NaN", "1e999", "-5", "[[[[]]]]", '{"a": {"b": {}}}'])
+def test_a_value_that_the_grid_overrides_is_checked_and_breaks_no_list(http, value):
+    body = f'{{"spec": {{"experiment": "neuron", "loss": {value}}}, "grid": {{"loss": ["quadratic"]}}}}'
+    before = http.get("/v1/sweeps").json()
+    answer = http.post("/v1/sweeps", content=body, headers={"Content-Type": "application/json"})
+
+    assert [error["pointer"] for error in problem(answer, 422, "invalid_request")["errors"]] == ["/spec/loss"]
+    assert http.get("/v1/sweeps").json() == before

@@ -168,3 +168,32 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(tmp_path, name, value,
         assert deployment.start_workers().wait(120) == 1
 
     assert (tmp_path / "workers.log").read_text() == f"COSTCURVE_{name}: {said}\n"
+
+
+def test_what_a_client_puts_into_a_path_neither_moves_a_cursor_nor_forges_a_line(tmp_path):
+    with Deployment(tmp_path, environment={"COSTCURVE_LOG_FORMAT": "console"}) as deployment:
+        deployment.start_service()
+        for path in ("a%1b[2J%c2%9b1m%e2%80%aegpj", "b%0aforged%e2%80%a8", "x" * 20_000):
+            httpx.get(f"{deployment.url}/v1/jobs/{path}")
+        text = until(lambda: (deployment.home / "service.log").read_bytes().decode(), lambda text: "xxx" in text)
+
+    assert {character for character in text if not character.isprintable()} <= {"\n"}
+    assert r"a\x1b[2J\x9b1m\u202egpj" in text.replace("\\\\", "\\")
+    assert r"b\nforged\u2028" in text.replace("\\\\", "\\")
+    assert all(len(line) < 1_000 for line in text.splitlines())
+
+
+def test_a_traceback_in_a_log_for_people_has_its_lines_and_no_controls():
+    program = """
+import logging
+from jobs.logs import configure_logging
+configure_logging()
+try:
+    raise ValueError("a\\x1b[2Jb\\u202ec")
+except ValueError:
+    logging.getLogger("x").exception("it\\nfailed")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert r"it\nfailed" in run.stderr
+    assert r"ValueError: a\x1b[2Jb\u202ec" in run.stderr.splitlines()

@@ -12,6 +12,7 @@ from kubernetes_validate import ValidationError
 
 from jobs.settings import Settings
 from service.app import create_app
+from service.origins import PROBES
 from tests.conftest import ROOT
 from workers.supervisor import DEADLINE
 
@@ -130,3 +131,16 @@ def test_every_pod_has_the_time_to_end_in_order():
         assert pods[name]["terminationGracePeriodSeconds"] > DEADLINE
     drain_and_finish = float(variables["COSTCURVE_DRAIN_SECONDS"]) + 3
     assert pods["Deployment costcurve-service"]["terminationGracePeriodSeconds"] > drain_and_finish
+
+
+def test_the_service_answers_for_its_names_in_the_cluster_and_its_probes_go_by_ip():
+    container = next(each for each in CONTAINERS.values() if each["name"] == "service")
+    [value] = [each["value"] for each in container["env"] if each["name"] == "COSTCURVE_ALLOWED_HOSTS"]
+    hosts = Settings(allowed_hosts=value).hosts_at(is_loopback=False)
+    [service] = [each for each in documents(FOLDER / "service.yaml") if each["kind"] == "Service"]
+    [kustomization] = documents(FOLDER / "kustomization.yaml")
+    name = service["metadata"]["name"]
+
+    assert {name, f"{name}.{kustomization['namespace']}.svc.cluster.local", "localhost"} <= hosts
+    probes = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert set(probes) <= PROBES

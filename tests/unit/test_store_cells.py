@@ -166,7 +166,7 @@ def test_of_a_repeat_that_was_retried_the_newest_job_counts(store, queue_sweep, 
 def test_a_cell_whose_jobs_are_all_deleted_is_still_a_cell(store, queue_sweep, train):
     sweep = queue_sweep("neuron", {"epochs": [1, 2]})
     train(0.3)
-    store.delete(store.list(JobQuery(sweep_id=sweep.id, status=JobStatus.SUCCEEDED)).items[0].id)
+    store.delete(store.list(JobQuery(sweep_id=sweep.id, status=(JobStatus.SUCCEEDED,))).items[0].id)
     page = store.cells(sweep.id, CellQuery())
 
     assert [(cell.cell, cell.rank, len(cell.jobs), dict(cell.figures)) for cell in page.items] == [

@@ -22,8 +22,9 @@ def test_jobs_are_listed_by_what_is_asked_for(store, submit, claim):
     assert ids(tags=(("team", "blue"),)) == {blue.id}
     assert ids(tags=(("run", "1"),)) == {blue.id, red.id}
     assert ids(tags=(("run", "1"), ("team", "red"))) == {red.id}
-    assert ids(experiment="mnist") == ids(loss="quadratic") == {red.id}
-    assert ids(status=JobStatus.RUNNING) == set()
+    assert ids(experiment=("mnist",)) == ids(loss=("quadratic",)) == {red.id}
+    assert ids(experiment=("mnist", "neuron")) == ids(status=(JobStatus.RUNNING, JobStatus.QUEUED)) == ids()
+    assert ids(status=(JobStatus.RUNNING, JobStatus.PAUSED)) == set()
     assert store.list(JobQuery(tags=(("team", "blue"),))).items[0].tags == {"team": "blue", "run": "1"}
 
 

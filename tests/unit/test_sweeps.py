@@ -220,3 +220,36 @@ def test_a_sweep_has_at_most_5000_jobs_and_the_refusal_says_so():
         "/grid"
     ]
     assert process_time() - started < 0.1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("loss", "\ud800"),
+        ("loss", "hinge"),
+        ("learning_rate", float("nan")),
+        ("learning_rate", -5),
+        ("epochs", "1"),
+        ("input", float("inf")),
+        ("init", {"scheme": {"a": {"b": []}}}),
+        ("init", {"scheme": "normal", "\ud800": 1}),
+        ("target", None),
+    ],
+)
+def test_a_shared_value_that_the_grid_overrides_must_be_legal_all_the_same(field, value):
+    legal = {"loss": "quadratic", "learning_rate": 0.1, "epochs": 1, "input": 1.0, "init": "zeros", "target": 1.0}
+
+    [pointer] = refused(spec={**NEURON, field: value}, grid={field: [legal[field]]})
+    assert pointer.startswith(f"/spec/{field}")
+
+
+@pytest.mark.parametrize(
+    ("shared", "grid"),
+    [
+        ({"reduction": "mean_outputs"}, {"reduction": ["sum_outputs"], "loss": ["quadratic"]}),
+        ({"layers": [784, 10], "init": {"scheme": "normal", "std": [1.0]}}, {"init": ["normal", "zeros"]}),
+        ({"steps_per_epoch": 1, "epochs": 10_000}, {"epochs": [1], "loss": ["quadratic"]}),
+    ],
+)
+def test_a_legal_shared_value_that_the_grid_overrides_need_not_fit_the_other_fields(shared, grid):
+    assert jobs_of(spec={**MNIST, **shared}, grid=grid)
