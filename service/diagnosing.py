@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.curves import Curve, Granularity
-from jobs.diagnosis import Diagnosis, diagnose, metrics_diagnosed
+from jobs.diagnosis import NOT_RECORDED, Diagnosis, diagnose, metrics_diagnosed
 from jobs.job import Job
 from jobs.spec import MnistSpec
 from jobs.store import JobStore
@@ -22,7 +22,9 @@ class NamedStretch:
 
 
 def read_diagnosis(store: JobStore, job: Job) -> Diagnosis:
-    """Diagnose a job from what is recorded of it."""
+    """Diagnose a job from what is recorded of it; a curve of a version that recorded less has no findings."""
+    if not set(metrics_diagnosed(job.spec) or ()) <= set(store.curve(job.id, limit=1).known):
+        return Diagnosis(NOT_RECORDED, ())
     return diagnose(job, store.start(job.id), curve_runs(store, job))
 
 

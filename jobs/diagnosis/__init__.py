@@ -2,6 +2,6 @@
 
 from jobs.diagnosis.comparison import Compared, compare
 from jobs.diagnosis.findings import Diagnosis, Finding
-from jobs.diagnosis.job import course_of, diagnose, metrics_diagnosed
+from jobs.diagnosis.job import NOT_RECORDED, course_of, diagnose, metrics_diagnosed
 
-__all__ = ["Compared", "Diagnosis", "Finding", "compare", "course_of", "diagnose", "metrics_diagnosed"]
+__all__ = ["NOT_RECORDED", "Compared", "Diagnosis", "Finding", "compare", "course_of", "diagnose", "metrics_diagnosed"]

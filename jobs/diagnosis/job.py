@@ -13,7 +13,7 @@ from jobs.inits import ConstantInit
 from jobs.job import Job
 from jobs.spec import AnySpec, MnistSpec, NeuronSpec
 
-_NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
+NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
 
 
 def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
@@ -34,7 +34,7 @@ def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
     else:
         curve = Curve.joined(runs)
         if len(curve) and "slowdown_factor" not in curve.series:
-            found = Diagnosis(_NOT_RECORDED, ())
+            found = Diagnosis(NOT_RECORDED, ())
         else:
             found = diagnose_network(course_of(job, job.spec, start, curve))
     if unsound := list(_start_not_finite(job, start)):
