@@ -225,7 +225,7 @@ def test_jobs_of_a_sweep_are_listed_by_status_and_page_by_page(store, sweep, cla
     submit()
     claim_as(worker, limit=3)
 
-    assert len(store.list(JobQuery(sweep_id=sweep.id, status=JobStatus.RUNNING)).items) == 3
+    assert len(store.list(JobQuery(sweep_id=sweep.id, status=(JobStatus.RUNNING,))).items) == 3
     pages, cursor = [], None
     while not pages or cursor is not None:
         page = store.list(JobQuery(sweep_id=sweep.id, limit=3, cursor=cursor))
