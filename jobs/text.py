@@ -1,17 +1,22 @@
 """Text that every format of CostCurve can carry, and text that a terminal or a log line can show.
 
 Storable: JSON, both databases, CSV and XML 1.0 (SVG) take it as it is. Printable: no character of it moves the cursor,
-changes a colour, breaks the line, or reorders what stands around it.
+changes a colour, breaks the line, hides, or reorders what stands around it.
 """
 
 import re
+import unicodedata
 
 # Controls (C0, DEL, C1), lone surrogates, and the two characters of the basic plane that XML 1.0 excludes.
 _UNSTORABLE = re.compile("[\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff\\ufffe\\uffff]")
 # For JSON Schema, in whose strings no surrogate can stand.
 STORABLE_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$"
-# Format characters by which letters and emoji are joined: harmless, and text is wrong without them.
+# Format characters that join letters of some scripts, and emoji: their text is wrong without them.
 _JOINERS = frozenset("\u200c\u200d")
+# Letters that show nothing, and so may hide in a name: fillers of Hangul and Khmer, and selectors of Mongolian.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
+_MOST_MARKS = 4
+_SUSPECT = re.compile(r"[^\x20-\x7e]+")
 
 
 def why_unstorable(text: str) -> str | None:
@@ -33,18 +38,21 @@ def storable(text: str) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return the text with an escape (`\x1b`, `\u202e`) in place of each character that cannot be printed.
+    r"""Return the text with an escape (`\x1b`, `\u202e`) in place of each character that a terminal obeys or hides.
+
+    Those are controls, signs that turn the direction of writing, invisible ones, and combining marks that have no
+    letter or are heaped upon one.
 
     Args:
         text: any text.
         keep: characters that stay although they are not printable, such as a newline.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in _JOINERS or character in keep else _escape(character)
-        for character in text
-    )
+    return _SUSPECT.sub(lambda found: _escaped(found, keep), text)
+
+
+def shows(sign: str) -> bool:
+    """Return True if a terminal shows this character as it is."""
+    return (sign.isprintable() and sign not in _INVISIBLE) or unicodedata.category(sign) == "Zs"
 
 
 def shortened(text: str, length: int) -> str:
@@ -52,5 +60,37 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _escaped(found: re.Match[str], keep: str) -> str:
+    run, before = found.group(), found.string[found.start() - 1] if found.start() else ""
+    marks = 0 if before and before != " " else _MOST_MARKS
+    parts = []
+    for i, sign in enumerate(run):
+        if sign in keep:
+            parts.append(sign)
+            marks = _MOST_MARKS
+        elif _is_mark(sign):
+            marks += 1
+            parts.append(sign if marks <= _MOST_MARKS else _escape(sign))
+        elif shows(sign) or (sign in _JOINERS and _joins(run[max(i - 1, 0) : i], run[i + 1 : i + 2])):
+            parts.append(sign)
+            marks = 0
+        else:
+            parts.append(_escape(sign))
+            marks = 0
+    return "".join(parts)
+
+
+def _is_mark(sign: str) -> bool:
+    return sign not in _INVISIBLE and unicodedata.category(sign) in {"Mn", "Me"}
+
+
+def _joins(before: str, after: str) -> bool:
+    """Return True if both are signs that show, and none is ASCII: a joiner between Latin letters only hides."""
+    return bool(before) and bool(after) and all(shows(sign) or _is_mark(sign) for sign in before + after)
+
+
+def _escape(sign: str) -> str:
+    number = ord(sign)
+    if number <= 0xFF:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"

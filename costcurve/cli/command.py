@@ -11,10 +11,10 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from costcurve.cli.exits import ExitCode, exit_code_of
 from costcurve.cli.output import tell, tell_error
-from costcurve.cli.printable import printable
 from costcurve.cli.streams import OutputFailed
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
+from jobs.text import printable
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 

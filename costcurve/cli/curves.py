@@ -10,15 +10,16 @@ from rich.cells import cell_len
 
 from costcurve.answers import Curve
 from costcurve.cli.arguments import JobArgument, JobsArgument
+from costcurve.cli.columns import padded
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.describe import figure
 from costcurve.cli.output import tell, write, write_json
-from costcurve.cli.printable import padded, printable
 from costcurve.cli.sparkline import ASCII, BLOCKS, sparkline
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError
 from costcurve.results import Granularity
 from jobs.metrics import metric_named
+from jobs.text import printable
 
 GranularityOption = Annotated[
     Granularity, typer.Option(help="A point for each epoch, or the cost of each hundred steps.")

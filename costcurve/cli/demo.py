@@ -10,19 +10,20 @@ import typer
 from rich.cells import cell_len
 
 from costcurve.answers import Job
+from costcurve.cli.columns import padded
 from costcurve.cli.command import JsonOption
 from costcurve.cli.curves import save
 from costcurve.cli.describe import outcome
 from costcurve.cli.exits import ExitCode
 from costcurve.cli.output import tell, write, write_json, write_line, write_rich
 from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
-from costcurve.cli.printable import padded, printable
 from costcurve.cli.progress import Display, display_on, latest_figures
 from costcurve.cli.story import ONLY_WITH_ALL, PICTURES, summary
 from costcurve.clients import Client
 from costcurve.errors import CostCurveError, ServiceUnreachable
 from costcurve.interruption import Interruption
 from costcurve.local import LocalService
+from jobs.text import printable
 
 _LOOK_SECONDS = 0.3
 

@@ -9,8 +9,8 @@ from rich.text import Text
 from costcurve.cli.arguments import JobsArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.output import write_json, write_rich
-from costcurve.cli.printable import printable
 from costcurve.diagnoses import Diagnosis
+from jobs.text import printable
 
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:

@@ -11,8 +11,8 @@ from rich.table import Column
 from costcurve.answers import Job, Sweep
 from costcurve.cli.describe import duration, figure, outcome, short_result, standing
 from costcurve.cli.output import PlainConsole
-from costcurve.cli.printable import printable
 from costcurve.clients import Client
+from jobs.text import printable
 
 _LINE_SECONDS = 3.0
 _WIDTH_FOR_BARS = 96

@@ -8,13 +8,14 @@ import pytest
 from rich.cells import cell_len
 from rich.table import Table
 
+from costcurve.cli.columns import padded
 from costcurve.cli.describe import details, table_of, table_of_sweeps
 from costcurve.cli.diagnosis import described
 from costcurve.cli.output import PlainConsole, tell, tell_error, write_json, write_line, write_rich
-from costcurve.cli.printable import padded, printable
 from costcurve.cli.progress import Bars, Lines
 from costcurve.diagnoses import Diagnosis
 from costcurve.errors import ApiError, BadField
+from jobs.text import printable
 from tests.scripted_server import JOB
 from tests.unit.test_cli import a_job, a_sweep
 
