@@ -52,16 +52,16 @@ def hangs(arena: Arena, *, count: int) -> Outcome:
         until(arena.worker_pids, lambda pids: len(pids) == WORKERS, timeout=180)
         hang, recover = (_stop, _nothing) if number % 2 == 0 else _file_system(arena, job_ids)
         victim = hang(arena)
-        until(lambda victim=victim: _holds(arena, victim), lambda holds: not holds, timeout=60, every=0.01)
+        until(lambda victim=victim: _holds(arena, victim), lambda holds: not holds, timeout=200, every=0.01)
         given_up.append(monotonic() - victim.since)
-        until(lambda victim=victim: is_running(victim.pid), lambda runs: not runs, timeout=60, every=0.01)
+        until(lambda victim=victim: is_running(victim.pid), lambda runs: not runs, timeout=200, every=0.01)
         ended.append(monotonic() - victim.since)
         recover(arena)
     until(arena.worker_pids, lambda pids: len(pids) == WORKERS, timeout=180)
     arena.wait(job_ids, timeout=300)
     problems += arena.audit(job_ids)
     # By the supervisor; or by the worker itself, after somebody has looked for leases that are over and it heard of it.
-    bound = max(SILENCE, lease, 2 * lease + LAST_SECONDS) + SLACK
+    bound = max(SILENCE, lease, 2 * lease + LAST_SECONDS) + SLACK * arena.slack
     problems += [f"ended only after {seconds:.1f} s" for seconds in ended if seconds > bound]
     if supervisor.poll() is not None:
         problems.append("the supervisor has ended")

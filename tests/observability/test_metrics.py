@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parsed
 from published import DOCUMENTED, PROMETHEUS, queries
 
-from tests.processes import Deployment, until
+from tests.processes import Deployment, free_port, until
 
 NETWORK = {"experiment": "mnist", "layers": [784, 10], "epochs": 2, "steps_per_epoch": 200}
 NEURON = {"experiment": "neuron"}
@@ -157,9 +156,7 @@ def prometheus(watched, prometheus_tools: Path, tmp_path_factory: pytest.TempPat
         ],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [prometheus_tools / "prometheus", f"--config.file={folder}/prometheus.yml"]
     command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}", "--log.level=warn"]
     with (folder / "log").open("wb") as log:
