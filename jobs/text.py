@@ -90,7 +90,4 @@ def _joins(before: str, after: str) -> bool:
 
 
 def _escape(sign: str) -> str:
-    number = ord(sign)
-    if number <= 0xFF:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+    return sign.encode("unicode_escape").decode("ascii")

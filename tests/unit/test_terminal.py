@@ -21,7 +21,7 @@ from tests.unit.test_cli import a_job, a_sweep
 
 EVIL = "\x1b[31ma\x9b2Jb\u202ec\u2066d\u200be\ufefff\x00g\x7fh\u3164i\nj\rk"
 OBEYED = {"\x1b", "\x9b", "\u202e", "\u2066", "\u200b", "\ufeff", "\x00", "\x7f", "\u3164", "\r"}
-ESCAPED = r"\x1b[31ma\x9b2Jb\u202ec\u2066d\u200be\ufefff\x00g\x7fh\u3164i\x0aj\x0dk"
+ESCAPED = r"\x1b[31ma\x9b2Jb\u202ec\u2066d\u200be\ufefff\x00g\x7fh\u3164i\nj\rk"
 
 
 class Terminal(io.StringIO):
@@ -62,7 +62,7 @@ def test_no_character_but_those_that_are_seen_comes_through():
 
 
 def test_a_line_ends_only_where_it_is_meant_to():
-    assert printable("a\nb\tc", keep="\n") == "a\nb\\x09c"
+    assert printable("a\nb\tc", keep="\n") == "a\nb\\tc"
 
 
 @pytest.mark.parametrize("text", ["abc", "日本語", "e\u0301x", "❤", "a日b"])

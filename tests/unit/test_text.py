@@ -35,7 +35,7 @@ def test_printable_text_is_shown_as_it_is_and_all_else_as_an_escape():
     for text in ("MNIST ∂C/∂w", "日本 👩‍🔬", "نمی‌خواهم", ""):
         assert printable(text) == text
     assert printable("\x1b[2J\x9b1m\u202egpj.exe\u2028\ud800") == r"\x1b[2J\x9b1m\u202egpj.exe\u2028\ud800"
-    assert printable("a\nb\tc\r", keep="\n\t") == "a\nb\tc\\x0d"
+    assert printable("a\nb\tc\r", keep="\n\t") == "a\nb\tc\\r"
 
 
 @pytest.mark.parametrize("text", ["pay\u200dpal", "\u200dab", "日\u200d", "日\u200d\u200d本", "日\u200c.exe"])
