@@ -42,6 +42,22 @@ def test_each_of_many_jobs_is_claimed_by_exactly_one_of_many_workers(store, subm
     assert set(claimed) == expected
 
 
+def test_conditions_of_partial_indexes_are_written_out(submit, claim_as, hire, store):
+    """A plan that PostgreSQL keeps for any status does not use the index of one."""
+    asked: list[str] = []
+    event.listen(store._database.engine, "before_cursor_execute", lambda _c, _k, sql, *_: asked.append(sql))
+    submit()
+    worker = hire()
+    claim_as(worker, limit=2)
+    claim_as(worker, limit=2)
+
+    in_line = [sql for sql in asked if "ORDER BY jobs.queue_rank" in sql]
+    held = [sql for sql in asked if "attempts.ended_at IS NULL" in sql]
+    assert (len(in_line) > 0, len(held) > 0) == (True, True)
+    assert all("jobs.status = 'queued'" in sql for sql in in_line)
+    assert all("jobs.status = 'running'" in sql for sql in held)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_claim_finds_the_next_job_by_the_queues_index(submit, claim, opened, store):
     asked: list[tuple[str, tuple]] = []

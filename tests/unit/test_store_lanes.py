@@ -23,6 +23,16 @@ def test_a_worker_only_claims_what_it_can_train(store, submit, worker):
     assert store.get(claim.job_id).device == "cuda:1"
 
 
+def test_the_first_claim_of_a_job_says_how_long_it_waited_and_later_ones_do_not(submit, claim, clock, store):
+    submit()
+    clock.advance(seconds=2.5)
+    first = claim()
+    hand_back(store, first, reason="told to stop")
+    clock.advance(seconds=1)
+
+    assert (first.waited_seconds, claim().waited_seconds) == (2.5, None)
+
+
 def test_what_a_worker_records_can_be_read(store, submit, claim):
     job = submit()
     held = claim()

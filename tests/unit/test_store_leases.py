@@ -51,6 +51,14 @@ def test_a_worker_whose_lease_is_over_is_given_up_and_its_job_waits_again(store,
     assert list(store.reap(by="somebody")) == []
 
 
+def test_a_worker_that_was_registered_has_been_heard_from(store, hire, clock):
+    hire(engines=["autograd", "fused_cpu"])
+
+    [seen] = store.workers()
+    assert (seen.started_at, seen.heartbeat_at) == (clock.now, clock.now)
+    assert seen.engines == ("autograd", "fused_cpu")
+
+
 def test_a_lease_lasts_to_its_last_moment(store, submit, claim, clock):
     submit()
     claim()
