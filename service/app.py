@@ -26,7 +26,7 @@ from service.safety import SafeHeaders
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
 # How much of large answers may be in memory while their clients read them.
-ANSWER_BYTES = 64 << 20
+ANSWER_BYTES = 48 << 20
 # Threads that read long curves, diagnose and the like: each may hold some tens of megabytes.
 READERS = 2
 # /readyz and /metrics answer within this time, whatever the database does. Kubernetes' probes here wait 3 s, Prometheus
