@@ -21,11 +21,13 @@ def replace_tags(tx: Connection, job_pk: int, tags: Mapping[str, str]) -> dict[s
 
 
 def share_tags(tx: Connection, sweep_id: str, tags: Mapping[str, str]) -> None:
-    """Store the tags of a sweep, unless they are stored already; its jobs that inherit tags have them."""
-    if not tags:
-        return
-    # Sweeps that a program before migration 0011 has queued have them with each job only.
-    known = tx.execute(select(sweep_tags.c.key).where(sweep_tags.c.sweep_id == sweep_id).limit(1)).one_or_none()
-    if known is None:
+    """Store the tags of a sweep that has none yet; its jobs that inherit tags have them."""
+    if tags:
         rows = [{"sweep_id": sweep_id, "key": key, "value": value} for key, value in tags.items()]
         tx.execute(insert(sweep_tags), rows)
+
+
+def has_shared_tags(tx: Connection, sweep_id: str) -> bool:
+    """Return False if the sweep has no tags, or was queued by a version that stored them with each job only."""
+    known = select(sweep_tags.c.key).where(sweep_tags.c.sweep_id == sweep_id).limit(1)
+    return tx.execute(known).one_or_none() is not None

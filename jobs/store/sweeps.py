@@ -17,7 +17,7 @@ from jobs.retries import retry_values, revive, supersede
 from jobs.store.base import OnDatabase, sought
 from jobs.sweeps import PlannedJob, Sweep, SweepSubmission, planned
 from jobs.tables import jobs, sweeps
-from jobs.tags import share_tags
+from jobs.tags import has_shared_tags, share_tags
 from jobs.transitions import cancel_all
 
 _ENDED = tuple(status for status in JobStatus if status.is_terminal)
@@ -133,7 +133,8 @@ class ForSweeps(OnDatabase):
             if failed:
                 cause = self._by_client(tx, f"submitted by a retry of the sweep {sweep_id}")
                 values = [retry_values(row, submission) for row in failed]
-                share_tags(tx, sweep_id, submission.tags)
+                if not has_shared_tags(tx, sweep_id):
+                    share_tags(tx, sweep_id, submission.tags)
                 enqueue(tx, values, cause, priority=submission.priority)
                 supersede(tx, failed, [each["id"] for each in values], cause)
             return self._sweep(tx, sweep_id)
