@@ -23,9 +23,10 @@ def test_the_age_of_the_queue_is_that_of_the_first_in_line_and_of_the_engine_tha
     submit(device="cpu")
     submit(device="cuda")
     clock.advance(5)
+    submit(device="cuda")  # behind another of its kind
     fleet = store.fleet()
 
-    assert fleet.depth == {"auto": 0, "cpu": 2, "cuda": 1}
+    assert fleet.depth == {"auto": 0, "cpu": 2, "cuda": 2}
     assert fleet.age == {"auto": 0, "cpu": 15, "cuda": 5}
 
 
