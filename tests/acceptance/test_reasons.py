@@ -150,24 +150,28 @@ def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):
     assert finding["try"]["learning_rate"] == pytest.approx(1e38)
 
 
+FEW_STEPS = {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
-        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "normal", "std": 1e39}},
-        {"experiment": "mnist", "steps_per_epoch": 20, "epochs": 2, "init": {"scheme": "constant", "weight": 1e300}},
+        {**FEW_STEPS, "loss": "quadratic", "init": {"scheme": "normal", "std": 1e39}},
+        {**FEW_STEPS, "loss": "cross_entropy", "init": {"scheme": "normal", "std": 1e39}},
+        {**FEW_STEPS, "loss": "quadratic", "init": {"scheme": "constant", "weight": 1e300}},
+        # Its quadratic cost is finite: the output is exactly 1.
         {"experiment": "neuron", "epochs": 5, "input": 1e300, "init": {"scheme": "constant", "weight": 1e300}},
     ],
-    ids=["mnist-normal", "mnist-constant", "neuron"],
+    ids=["quadratic", "cross-entropy", "constant", "neuron"],
 )
-@pytest.mark.parametrize("loss", ["quadratic", "cross_entropy"])
-def test_a_start_that_is_not_finite_is_named_and_nothing_else_is_blamed(deployment, spec, loss):
-    job = deployment.ended(deployment.submit({**spec, "loss": loss}))
+def test_a_start_that_is_not_finite_is_named_and_nothing_else_is_blamed(deployment, spec):
+    job = deployment.ended(deployment.submit(spec))
     found = findings(deployment, job)
 
     assert (job["status"], job["error"]["code"]) in {("failed", "start_not_finite"), ("failed", "diverged")}
     assert list(found) == ["start_not_finite"]
     assert "nan" not in found["start_not_finite"]["statement"]
-    assert cured(deployment, found["start_not_finite"])["result"]["final_cost"] > 0
+    assert cured(deployment, found["start_not_finite"])["result"]["final_cost"] >= 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobs.spec import NeuronSpec
 from workers.engines import autograd, neuron_pack
 from workers.engines.report import Report
-from workers.experiments.losses import costs
+from workers.experiments.losses import costs, costs_of_labels
 
 CPU = torch.device("cpu")
 EXACT = 1e-12
@@ -135,6 +135,7 @@ def test_an_infinite_logit_costs_nothing_where_it_is_right_and_has_a_finite_deri
         value.backward()
 
         assert (value.item(), logit.grad.item()) == (0.0, 0.0)
+        assert math.copysign(1.0, value.item()) == 1.0
 
 
 @losses
@@ -146,3 +147,18 @@ def test_the_cost_of_a_huge_logit_is_its_size_where_it_is_wrong_and_nothing_wher
 
         assert of_right == 0.0
         assert of_wrong == pytest.approx(z if loss == "cross_entropy" else 0.5)
+
+
+@losses
+def test_the_cost_of_labels_is_the_cost_of_targets_that_are_0_or_1_and_so_is_its_derivative(loss):
+    z = torch.linspace(-60, 60, 481, dtype=torch.float64).repeat(2, 1)
+    y = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand_as(z)
+    found = []
+    for function in (costs, costs_of_labels):
+        logits = z.clone().requires_grad_()
+        each = function(logits, y, loss=loss)
+        each.sum().backward()
+        found.append((each.detach(), logits.grad))
+
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-13, atol=0.0)

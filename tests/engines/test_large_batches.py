@@ -4,12 +4,10 @@ Added to a weight one by one, samples move it by less than its last digit, and m
 """
 
 import pytest
-import torch
 
 from jobs.spec import MnistSpec
 from tests.engines.conftest import compiled, reference
 from tests.engines.test_agreement import TIMES, after_one_epoch, distance, exact
-from workers.engines import packed_gpu
 from workers.experiments.mlp import Images, ImageSets
 
 
@@ -50,17 +48,3 @@ def test_every_batch_size_is_as_exact_as_the_reference(few, batch_size, fields):
         found, curve = after_one_epoch(fast, given, few)
         assert distance(found, truth) <= TIMES * distance(expected, truth), parameter.id
         assert curve.series["cost"] == pytest.approx(its_curve.series["cost"], rel=1e-4)
-
-
-@pytest.mark.parametrize("batch_size", [100, 1000])
-def test_batched_products_are_as_exact_as_the_reference(few, batch_size):
-    pytest.importorskip("triton")
-    given = spec(batch_size, loss="cross_entropy", learning_rate=0.01, layers=[784, 40, 10])
-    truth = exact(given, few)
-    expected, _ = after_one_epoch(reference, given, few)
-
-    def packed(one: MnistSpec, images: ImageSets, **options: object):
-        [lane] = packed_gpu.train_pack([one], images, device=torch.device("cpu"), **options)
-        return lane
-
-    assert distance(after_one_epoch(packed, given, few)[0], truth) <= TIMES * distance(expected, truth)

@@ -19,7 +19,7 @@ from jobs.errors import Diverged
 from jobs.spec import MnistSpec
 from tests.conftest import ROOT
 from tests.engines.conftest import reference
-from tests.engines.test_agreement import distance, joined
+from tests.engines.test_agreement import TIMES, distance, exact, joined
 from workers.engines import packed_gpu
 from workers.engines.report import Report
 from workers.experiments.mlp import Images, ImageSets, weights_sha256
@@ -109,6 +109,15 @@ def test_every_lane_of_a_mixed_pack_agrees_with_the_reference(few, device, pack,
             counted = metric in ("correct", "accuracy", "validation_accuracy")
             tolerances = {"abs": 2.2 if metric == "correct" else 0.011} if counted else {"rel": 1e-3}
             assert values[0] == pytest.approx(its_curve.series[metric][0], **tolerances), metric
+
+
+@pytest.mark.parametrize("batch_size", [100, 1000])
+def test_products_of_large_batches_are_as_exact_as_the_reference(images, few, device, pack, batch_size):
+    given = spec(layers=[784, 40, 10], batch_size=batch_size, learning_rate=0.01)
+    truth = exact(given, images).to(device)
+    expected, _ = after_one_epoch(reference(given, few, device=device, report_interval=60.0))
+
+    assert distance(after_one_epoch(pack(given)[0])[0], truth) <= TIMES * distance(expected, truth)
 
 
 @by_kernel_and_by_products

@@ -19,7 +19,7 @@ from workers.engines.mnist import learning_rate, train_epochs
 from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite, restore
 from workers.experiments.diagnosis import diagnosis
 from workers.experiments.inits import initial_layers
-from workers.experiments.losses import cost
+from workers.experiments.losses import cost, cost_of_labels
 from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, evaluate_in_parts, initial_network, logits
 
 NAME = "autograd"
@@ -139,7 +139,7 @@ class _MnistSteps:
         rate, taken = learning_rate(self._spec), []
         for batch in batches.to(self._images.labels.device):
             z = logits(self.network, self._images.pixels[batch])
-            value = cost(z, self._images.targets[batch], loss=self._spec.loss, reduction=self._spec.reduction)
+            value = cost_of_labels(z, self._images.targets[batch], loss=self._spec.loss, reduction=self._spec.reduction)
             torch.autograd.backward(value)
             taken.append(value.detach())
             _descend(self.network, rate)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from jobs.spec import DIGITS, MnistSpec
 from workers.engines.mnist import learning_rate
-from workers.experiments import losses
 from workers.experiments.diagnosis import Stack, diagnoses
 from workers.experiments.inits import initial_layers
+from workers.experiments.losses import costs_of_labels
 from workers.experiments.mlp import Evaluation, Images, Network
 
 _WIDTH = 16
@@ -202,5 +202,5 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
 
 def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
     """The cost of each output of each sample, (lanes, samples, outputs), by its lane's loss."""
-    squares, entropies = losses.costs(z, y, loss="quadratic"), losses.costs(z, y, loss="cross_entropy")
+    squares, entropies = (costs_of_labels(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
     return torch.where(quadratic[:, None, None] == 1, squares, entropies)

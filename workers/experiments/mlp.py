@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jobs.spec import DIGITS, MnistSpec
 from workers.experiments.inits import initial_layers
-from workers.experiments.losses import cost
+from workers.experiments.losses import cost_of_labels
 
 # Rows of one forward pass of an evaluation: bounds its memory, whatever the width.
 _EVALUATED_AT_ONCE = 1000
@@ -93,7 +93,7 @@ def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iter
             z = found[part] = logits(network, images.pixels[part])
             # σ is monotonic, so the largest logit is the largest output; outputs that round to 1 would tie.
             correct += (z.argmax(dim=1) == images.labels[part]).sum()
-            total += len(z) * cost(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
+            total += len(z) * cost_of_labels(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
         behind = min(part.stop, len(images))
         yield Evaluation(int(correct), float(total) / behind, found[:behind])
 
