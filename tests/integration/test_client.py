@@ -260,7 +260,7 @@ def test_the_best_cells_of_a_sweep_are_plotted(client):
 
 
 def test_only_the_failed_jobs_of_a_sweep_are_retried(client):
-    one_diverges = {"experiment": "neuron", "init": "zeros", "epochs": 3}
+    one_diverges = {"experiment": "neuron", "init": "zeros", "learning_rate": 1e200, "epochs": 3}
     sweep = client.submit_sweep(one_diverges, grid={"input": [1.0, 1e200]}, repeats=2)
     assert client.wait_for_sweep(sweep.id, timeout=200).counts.items() >= {("succeeded", 2), ("failed", 2)}
     before = {job.id: job for job in client.iterate(sweep_id=sweep.id)}

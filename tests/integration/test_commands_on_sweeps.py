@@ -114,7 +114,7 @@ def test_waiting_shows_how_many_have_ended_and_keeps_the_standard_output_for_the
 
 
 def test_a_sweep_of_which_a_job_fails_makes_waiting_fail(run, at_work):
-    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--grid", "input=1,1e200"]
+    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--learning-rate", "1e200", "--grid", "input=1,1e200"]
     ran = run("--url", at_work.url, "sweep", "submit", *one_diverges, "--wait", "--json")
 
     assert ran.code == 1
@@ -172,7 +172,7 @@ def test_a_plot_that_cannot_be_is_a_usage_error(run, sweep, tmp_path, monkeypatc
 
 
 def test_failed_jobs_are_retried_and_say_of_which_job_they_are_a_retry(run, at_work):
-    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--grid", "input=1,1e200"]
+    one_diverges = ["--experiment", "neuron", "--init", "zeros", "--learning-rate", "1e200", "--grid", "input=1,1e200"]
     submitted = json.loads(run("--url", at_work.url, "sweep", "submit", *one_diverges, "--wait", "--json").out)
     retried = run("--url", at_work.url, "sweep", "retry", submitted["id"])
     assert (retried.code, retried.out.startswith(f"{submitted['id']} 1 of 2 ended: ")) == (0, True)

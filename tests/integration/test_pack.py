@@ -20,7 +20,7 @@ from workers.worker import Worker
 SHORT = {"experiment": "neuron", "init": "normal"}
 # Minutes of training: it is stopped by the test, never by its end.
 LONG = {**SHORT, "epochs": 1_000_000}
-DIVERGES = {**SHORT, "init": "zeros", "input": 1e200, "learning_rate": 1.0}
+DIVERGES = {**SHORT, "init": "zeros", "input": 1e200, "learning_rate": 1e200}
 
 
 class Crew:
