@@ -185,6 +185,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
     settings.load_profile("unhurried")
     reaper.begin(getattr(config, "workerinput", {}).get("workerid"))
+    # Triton reads it when it is imported, and torch may import it in any test: a fixture would be too late.
+    if not Path("/dev/nvidiactl").exists():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
     # A shell that starts us in the background has us ignore Ctrl-C, and every program that we start would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

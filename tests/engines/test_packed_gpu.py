@@ -4,6 +4,7 @@ Where there is a CUDA device they are trained on it. Elsewhere Triton's interpre
 hence few steps and few images to evaluate; the products run as they are.
 """
 
+import importlib
 import os
 import subprocess
 import sys
@@ -32,13 +33,11 @@ by_kernel_and_by_products = pytest.mark.parametrize("shape", [KERNEL, PRODUCTS],
 
 
 @pytest.fixture(scope="module")
-def device() -> Iterator[torch.device]:
-    if torch.cuda.is_available():
-        yield torch.device("cuda:0")
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")  # read when triton is imported first: no other test does that on a CPU
-        yield torch.device("cpu")
+def device() -> torch.device:
+    """A CUDA device, or the CPU, where tests/conftest.py asks for Triton's interpreter."""
+    # It imports Triton, and torch imports it in the tests of other modules: in whatever order they run, it is the same.
+    importlib.import_module("torch._dynamo")
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.fixture(scope="module")
