@@ -130,7 +130,7 @@ inline Block log_of_one_plus(const Block& u) {
 
 struct Sigmoid {
   Block a;      // 1 / (1 + e^-z)
-  Block rest;   // 1 / (1 + e^z), which is 1 - a with all its digits
+  Block slope;  // a (1 - a), with all its digits also where a rounds to 1
   Block small;  // e^-|z|
 };
 
@@ -139,17 +139,8 @@ inline Sigmoid sigmoid(const Block& z) {
   r.small = exp_of_negative(negative_abs(z));
   const Block large = all(1.0f) / (r.small + all(1.0f));
   const Block little = r.small * large;
-  FUSED_EACH {
-    r.a.part[i] = z.part[i] < 0 ? little.part[i] : large.part[i];
-    r.rest.part[i] = z.part[i] < 0 ? large.part[i] : little.part[i];
-  }
-  return r;
-}
-
-// x where y is positive, otherwise z.
-inline Block where_positive(const Block& y, const Block& x, const Block& z) {
-  Block r;
-  FUSED_EACH r.part[i] = y.part[i] > 0 ? x.part[i] : z.part[i];
+  r.slope = little * large;
+  FUSED_EACH r.a.part[i] = z.part[i] < 0 ? little.part[i] : large.part[i];
   return r;
 }
 

@@ -156,28 +156,30 @@ inline float total(const Block& x, int width) {
   return sum;
 }
 
-// The cost of the outputs' block z against y, each 0 or 1, lane by lane; and, if it is wanted, its derivative by z.
-// The output's distance from 1 is 1 / (1 + e^z), and never the difference of two numbers that are nearly equal.
+// The cost of the outputs' block z, lane by lane; and, if it is wanted, its derivative by z. `sign` is -1 where the target
+// is 1, and 1 where it is 0: by it z becomes the logit of the answer that is not the target, whose output is how far off
+// the network is, with all its digits also where it is right. No two numbers that are nearly equal are subtracted.
 template <bool kWithDelta>
-inline Block cost_of(Loss loss, const Block& z, const Block& y, Block& delta) {
-  const Sigmoid s = sigmoid(z);
-  const Block off = where_positive(y, all(0.0f) - s.rest, s.a);
+inline Block cost_of(Loss loss, const Block& z, const Block& sign, Block& delta) {
+  const Block wrong = z * sign;
+  const Sigmoid s = sigmoid(wrong);
   if (loss == Loss::kQuadratic) {
-    if (kWithDelta) delta = off * (s.a * s.rest);
-    return all(0.5f) * off * off;
+    if (kWithDelta) delta = sign * s.a * s.slope;
+    return all(0.5f) * s.a * s.a;
   }
-  if (kWithDelta) delta = off;
-  // ln(1 + e^-z) or ln(1 + e^z), as max(-z, 0) + ln(1 + e^-|z|)
-  return at_least(where_positive(y, all(0.0f) - z, z), 0.0f) + log_of_one_plus(s.small);
+  if (kWithDelta) delta = sign * s.a;
+  // ln(1 + e^wrong)
+  return at_least(wrong, 0.0f) + log_of_one_plus(s.small);
 }
 
-struct alignas(64) OneHot {
+struct alignas(64) Signs {
   float rows[kLanes][kLanes];
-  constexpr OneHot() : rows() {
-    for (int digit = 0; digit < kLanes; ++digit) rows[digit][digit] = 1.0f;
+  constexpr Signs() : rows() {
+    for (int digit = 0; digit < kLanes; ++digit)
+      for (int output = 0; output < kLanes; ++output) rows[digit][output] = output == digit ? -1.0f : 1.0f;
   }
 };
-constexpr OneHot kOneHot;
+constexpr Signs kSigns;
 
 void train(const Network& network, float* memory, const Images& images, const std::int64_t* order, std::int64_t steps,
            int batch_size, float learning_rate, double* costs, float* scratch) {
@@ -202,12 +204,13 @@ void train(const Network& network, float* memory, const Images& images, const st
 
     double batch_cost = 0.0;
     for (int first = 0; first < batch_size; first += kSummed) {
+      const int behind = batch_size - first < kSummed ? batch_size : first + kSummed;
       Block cost = all(0.0f);
-      for (int s = first; s < batch_size && s < first + kSummed; ++s) {
+      for (int s = first; s < behind; ++s) {
         const std::size_t at = static_cast<std::size_t>(s) * kLanes;
         Block delta;
         cost = cost + cost_of<true>(network.loss, load(rooms.activation[last] + at),
-                                    load(kOneHot.rows[images.labels[order[s]]]), delta);
+                                    load(kSigns.rows[images.labels[order[s]]]), delta);
         store(rooms.delta[last] + at, delta * valid_scale);
       }
       batch_cost += total(cost, outputs);
@@ -229,8 +232,9 @@ void train(const Network& network, float* memory, const Images& images, const st
       for (int i = 0; i < stride; i += kLanes) {
         Block whole = all(0.0f);
         for (int first = 0; first < batch_size; first += kSummed) {
+          const int behind = batch_size - first < kSummed ? batch_size : first + kSummed;
           Block sum = all(0.0f);
-          for (int s = first; s < batch_size && s < first + kSummed; ++s) {
+          for (int s = first; s < behind; ++s) {
             float* at = rooms.delta[l] + static_cast<std::size_t>(s) * stride + i;
             const Block move = load(at) * all(-learning_rate);
             store(at, move);
@@ -267,7 +271,7 @@ Evaluation evaluate(const Network& network, float* memory, const Images& images,
       const float* z = logits + s * kLanes;
       const int label = images.labels[start + s];
       Block unused;
-      cost = cost + cost_of<false>(network.loss, load(z), load(kOneHot.rows[label]), unused);
+      cost = cost + cost_of<false>(network.loss, load(z), load(kSigns.rows[label]), unused);
       int best = 0;
       for (int j = 1; j < outputs; ++j)
         if (z[j] > z[best]) best = j;

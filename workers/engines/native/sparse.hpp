@@ -100,7 +100,7 @@ inline void touch_forward(float* panel, const Ink& ink, const float* start, floa
 
 // W[p] += x_p move / 255 for each pixel p with ink, for the V blocks of a panel.
 template <int V>
-inline void touch_update(float* panel, const Ink& ink, const float* move) {
+__attribute__((always_inline)) inline void touch_update(float* panel, const Ink& ink, const float* move) {
   Block by[V];
   for (int v = 0; v < V; ++v) by[v] = load(move + v * kLanes) * all(kUnit);
   for (int k = 0; k < ink.count; k += kTogether) {
@@ -155,26 +155,24 @@ struct Passage {
   PanelSums sums;          // needed if a batch is updated that is larger than kOneByOne
 };
 
-// The update of `part` of `parts` of a panel, whose columns begin at `at`, by the whole batch.
 template <int V>
-inline void update_panel(const FirstLayer& layer, const Passage& passage, float* panel, int at, int part) {
-  const int stride = padded(layer.n_out), size = passage.batch_size;
-  const auto touch = [&](float* rows, int s) {
-    touch_update<V>(rows, passage.updated->samples[s].part(part, V),
-                    passage.moves + static_cast<std::size_t>(s) * stride + at);
-  };
-  if (size <= kOneByOne) {
-    for (int s = 0; s < size; ++s) touch(panel, s);
-    return;
-  }
-  // A weight is large beside what one sample moves it by: were they added to it one by one, most of each would be lost.
-  const int half = layer.n_in / 2;
+__attribute__((always_inline)) inline void touch_sample(const Passage& passage, float* panel, int s, int stride, int at, int part) {
+  touch_update<V>(panel, passage.updated->samples[s].part(part, V),
+                  passage.moves + static_cast<std::size_t>(s) * stride + at);
+}
+
+// The update of one part of a panel, whose columns begin at `at`, by a batch of more than kOneByOne. A weight is large
+// beside what one sample moves it by: were they added to it one by one, most of each would be lost.
+template <int V>
+__attribute__((noinline)) void update_in_parts(const FirstLayer& layer, const Passage& passage, float* panel, int at,
+                                               int part) {
+  const int stride = padded(layer.n_out), size = passage.batch_size, half = layer.n_in / 2;
   const std::ptrdiff_t begin = part == 0 ? 0 : half * V * kLanes;
   const std::ptrdiff_t end = (part == 0 && V == 2 ? half : layer.n_in) * V * kLanes;
   const PanelSums sums = passage.sums;
   for (int first = 0; first < size; first += kSummed) {
     const int last = size - first < kSummed ? size : first + kSummed;
-    for (int s = first; s < last; ++s) touch(sums.part, s);
+    for (int s = first; s < last; ++s) touch_sample<V>(passage, sums.part, s, stride, at, part);
     float* target = last == size ? panel : sums.whole;
     for (std::ptrdiff_t i = begin; i < end; i += kLanes) {
       Block sum = load(sums.part + i);
@@ -190,7 +188,10 @@ inline void pass_panel(const FirstLayer& layer, const Passage& passage, int bloc
   float* panel = layer.panel(block);
   const int stride = padded(layer.n_out), at = block * kLanes;
   for (int part = 0; part < V; ++part) {
-    if (passage.updated != nullptr) update_panel<V>(layer, passage, panel, at, part);
+    if (passage.updated != nullptr && passage.batch_size > kOneByOne)
+      update_in_parts<V>(layer, passage, panel, at, part);
+    else if (passage.updated != nullptr)
+      for (int s = 0; s < passage.batch_size; ++s) touch_sample<V>(passage, panel, s, stride, at, part);
     if (passage.forwarded != nullptr)
       for (int s = 0; s < passage.batch_size; ++s) {
         float* z = passage.z + static_cast<std::size_t>(s) * stride + at;
