@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 
 from jobs.errors import StoreUnavailable
 from jobs.lifecycle import JobStatus
@@ -17,6 +17,8 @@ from tests.chaos.arena import ENGINE, MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.processes import until
 
+# Seconds after which PostgreSQL ends a transaction of ours in which nothing happens (jobs/database.py).
+IDLE_SECONDS = 5
 # Hours of training.
 ENDLESS = {**MNIST, "epochs": 10_000, "steps_per_epoch": 500}
 # Seconds within which a job is back: of a worker that died, and of a host that was lost, after its lease.
@@ -59,6 +61,8 @@ def lost_hosts(arena: Arena, *, count: int) -> Outcome:
         # The server has ended the transaction, as it must.
         with suppress(StoreUnavailable), arena.database.write() if in_transaction else nullcontext() as tx:
             if tx is not None:
+                # As a program's own: pytest gives the transactions of its process minutes.
+                tx.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"))
                 tx.execute(select(workers).where(workers.c.pid == victim.pid).with_for_update())
             os.killpg(host.pid, signal.SIGKILL)
             took.append(_until_back(arena, victim, timeout=3 * lease + 120))
