@@ -97,7 +97,7 @@ def _nothing(arena: Arena) -> None:
 
 
 def _file_system(arena: Arena, job_ids: list[str]) -> tuple[Callable[[Arena], _Victim], Callable[[Arena], None]]:
-    """Pause a job, so that it lets go of its worker; whoever then reads its checkpoint hangs, until it recovers."""
+    """Pause a job, so that it lets go of its worker; the worker that then reads its checkpoint hangs, until it recovers."""
 
     def paused() -> str | None:
         job_id = arena.random.choice(job_ids)
