@@ -97,13 +97,15 @@ def _nothing(arena: Arena) -> None:
 
 
 def _file_system(arena: Arena, job_ids: list[str]) -> tuple[Callable[[Arena], _Victim], Callable[[Arena], None]]:
-    """Pause a job, so that it lets go of its worker; the worker that then reads its checkpoint hangs, until it recovers."""
+    """Pause a job, so that no worker holds it; the worker that then reads its checkpoint hangs, until it recovers."""
 
     def paused() -> str | None:
-        job_id = arena.random.choice(job_ids)
-        row = _row(arena, job_id)
-        if row.status != JobStatus.RUNNING or row.checkpoint is None:
+        # A job may end before it has a checkpoint, or before it is paused.
+        job_ids.extend(arena.submit(max(2 * WORKERS - arena.left(job_ids), 0), SPECS))
+        under_way = _with_checkpoint(arena)
+        if not under_way:
             return None
+        job_id = arena.random.choice(under_way)
         _post(arena, job_id, "pause")
         until(lambda: _row(arena, job_id).status, lambda status: status != JobStatus.RUNNING, every=0.01)
         return job_id if _row(arena, job_id).status == JobStatus.PAUSED else None
@@ -139,6 +141,13 @@ def _post(arena: Arena, job_id: str, what: str) -> None:
 def _row(arena: Arena, job_id: str) -> Row[Any]:
     with arena.database.read() as tx:
         return tx.execute(select(jobs.c.status, jobs.c.checkpoint).where(jobs.c.id == job_id)).one()
+
+
+def _with_checkpoint(arena: Arena) -> list[str]:
+    """Return the jobs that are running and have a checkpoint."""
+    with arena.database.read() as tx:
+        found = select(jobs.c.id).where(jobs.c.status == JobStatus.RUNNING, jobs.c.checkpoint.is_not(None))
+        return list(tx.scalars(found.order_by(jobs.c.pk)).all())
 
 
 def _in_hand(arena: Arena, which: Any) -> Row[Any] | None:
