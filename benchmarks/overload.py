@@ -1,4 +1,4 @@
-"""How a service holds while clients ask for more than it can do, trickle, and do not read: latencies and memory."""
+"""Latencies and memory of a service while clients ask for more than it can do, trickle, and do not read."""
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ _RUN = 2_000
 
 @dataclass
 class Seen:
-    """What one phase showed: seconds of each answer to a probe, the most memory, and the statuses of heavy requests."""
+    """Figures of one phase: seconds of each answer to a probe, peak memory, and the statuses of heavy requests."""
 
     health: list[float] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
@@ -186,7 +186,7 @@ def _request(path: str) -> bytes:
 
 
 def measured(home: Path, *, epochs: int, seconds: float, rest: float = 10.0) -> dict[str, Seen]:
-    """What was seen before the overload, while it lasted, and `rest` seconds after it."""
+    """Return the phases before the overload, during it, and `rest` seconds after it."""
     with service(home) as (process, url):
         ids = long_jobs(home, url, epochs)
         seen = {"before": watch(process, url, ids[0], 5)}

@@ -1,4 +1,4 @@
-"""How jobs get into the queue: their rows and their first events; for one job and for thousands alike."""
+"""Queueing of jobs: their rows and their first events, for one job and for thousands alike."""
 
 import secrets
 from collections.abc import Sequence
