@@ -37,7 +37,7 @@ class CurvePage:
 
     @property
     def values(self) -> int:
-        """How many values the whole range has, of the metrics that were asked for."""
+        """Values of the whole range, of the metrics that were asked for."""
         return self.total_points * len(self.curve.series)
 
     @property
