@@ -99,7 +99,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM worker-packages AS mnist-build
 COPY --from=worker-project /project /opt/costcurve
-RUN XDG_CACHE_HOME=/cache python -m workers.datasets
+RUN XDG_CACHE_HOME=/cache python -m workers.training.datasets.mnist
 
 FROM base AS mnist-use
 RUN mkdir -p /cache/costcurve/mnist

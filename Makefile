@@ -50,7 +50,7 @@ chaos: setup ## what must hold when things go wrong, in full: about two hours; C
 	$(BIN)/python -m tests.chaos $(CHAOS_OPTIONS)
 
 model: setup ## 10,000 random steps of the job store, on each database, against a model of it
-	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/test_store_model.py
+	STORE_MODEL_STEPS=10000 $(BIN)/python -m pytest -q -s --timeout 3600 tests/store/test_store_model.py
 
 bench: setup $(PEERS_INSTALLED) ## the speed of all that has to be fast, and of our engines' peers; figures go to benchmarks/records/
 	$(BIN)/python benchmarks/compare.py

@@ -18,15 +18,15 @@ from typing import Any
 import record
 from sqlalchemy import Connection, func, insert, select
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable
-from jobs.job import Choice
-from jobs.lifecycle import JobStatus
-from jobs.queue import pack_key, queue_rank
-from jobs.spec import spec_hash
-from jobs.store import JobStore
-from jobs.submission import Submission
-from jobs.tables import attempts, jobs
+from costcurve.core.errors import StoreUnavailable
+from costcurve.core.job import Choice
+from costcurve.core.spec import spec_hash
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.queue import pack_key, queue_rank
+from costcurve.store.schema import attempts, jobs
 
 ENGINES = ("auto", "autograd")
 CPU = {"auto": "cpu", "cpu": "cpu"}

@@ -20,10 +20,10 @@ from engines import compiled, load_images, mnist
 from peers.contender import PEERS_PYTHON, Contender
 from peers.task import Task, Unavailable
 
-from jobs.spec import MnistSpec
+from costcurve.core.spec import MnistSpec
 from workers.engines import fused_cpu
-from workers.experiments.inits import initial_layers
-from workers.experiments.mlp import ImageSets
+from workers.training.initializers import initial_layers
+from workers.training.network import ImageSets
 
 # Who trains: what `python -m peers TASK` is told.
 OURS, OUR_STEPS, REFERENCE = "engines fused_cpu", "engines fused_cpu steps", "engines autograd"

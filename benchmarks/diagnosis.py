@@ -10,13 +10,13 @@ import record
 import torch
 from engines import compiled, load_images, mnist
 
-from jobs.curves import Curve, diagnosis_metrics
-from jobs.diagnosis.course import NetworkCourse, is_stuck
-from jobs.diagnosis.mnist import diagnose_network
-from jobs.presets import PRESETS
-from jobs.spec import MnistSpec
+from costcurve.analysis.diagnosis.mnist import diagnose_network
+from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
+from costcurve.core.curve import Curve, diagnosis_metrics
+from costcurve.core.presets import PRESETS
+from costcurve.core.spec import MnistSpec
 from workers.engines import fused_cpu
-from workers.experiments.mlp import ImageSets
+from workers.training.network import ImageSets
 
 SHOWN = ("slowdown_factor", "output_delta.cross_entropy", "mean_sigmoid_prime.1", "update_ratio.1", "update_ratio.2")
 
@@ -40,7 +40,7 @@ def cost(images: ImageSets, repeats: int) -> list[str]:
     whole, without = [], []
     for _ in range(repeats):
         whole.append(seconds(spec, images))
-        with patch("workers.engines.fused_cpu.diagnosis", lambda *_, **__: at_once):
+        with patch.object(fused_cpu, "diagnosis", lambda *_, **__: at_once):
             without.append(seconds(spec, images))
     share = 1 - median(without) / median(whole)
     return [

@@ -10,11 +10,11 @@ from time import perf_counter
 import record
 import torch
 
-from jobs.spec import AnySpec, MnistSpec, NeuronSpec
-from workers.datasets import default_cache_dir, load_mnist
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 from workers.engines import autograd, fused_cpu, neuron_pack
-from workers.engines.report import Report
-from workers.experiments.mlp import Images, ImageSets
+from workers.engines.base import Report
+from workers.training.datasets.mnist import default_cache_dir, load_mnist
+from workers.training.network import Images, ImageSets
 
 CPU = torch.device("cpu")
 

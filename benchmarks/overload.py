@@ -21,10 +21,10 @@ from typing import Any
 
 import httpx
 
-from jobs.curve_runs import run_of, write_runs
-from jobs.curves import NEURON_METRICS, Curve
-from jobs.database import Database
-from jobs.tables import jobs
+from costcurve.core.curve import NEURON_METRICS, Curve
+from costcurve.store.curve_chunks import run_of, write_runs
+from costcurve.store.database import Database
+from costcurve.store.schema import jobs
 
 PLOTS, COMPARISONS, TRICKLING, NOT_READING = 60, 60, 200, 20
 JOBS = 16

@@ -9,10 +9,11 @@ import record
 import torch
 from engines import compiled, load_images, mnist
 
-from jobs.spec import MnistSpec
-from workers.engines import fused_cpu, packed_gpu
-from workers.engines.report import Report
-from workers.experiments.mlp import Images, ImageSets
+from costcurve.core.spec import MnistSpec
+from workers.engines import fused_cpu
+from workers.engines.base import Report
+from workers.engines.packed_gpu import engine as packed_gpu
+from workers.training.network import Images, ImageSets
 
 # As many as an H100 has multiprocessors, and multiples of that.
 LANES = [1, 132, 264, 1056]

@@ -8,8 +8,8 @@ from statistics import mean, median
 import record
 
 from costcurve import Client, Job
-from costcurve.interruption import Interruption
-from costcurve.local import LocalService
+from costcurve.cli.interrupt import Interruption
+from costcurve.cli.local_service import LocalService
 
 LONG = {"experiment": "mnist", "epochs": 1000}
 WIDE = {"experiment": "mnist", "epochs": 1000, "layers": [784, 5000, 10], "batch_size": 500, "steps_per_epoch": 50}

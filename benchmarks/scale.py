@@ -17,15 +17,15 @@ import record
 from sqlalchemy import func, select
 from turnaround import database_url, ensure
 
-from jobs.curves import Curve
-from jobs.database import Database
-from jobs.job import Choice, NeuronResult, Progress
-from jobs.lifecycle import JobStatus
-from jobs.store import JobStore
-from jobs.sweeps import SweepSubmission
-from jobs.tables import attempts, jobs, workers
-from jobs.writes import Write
-from tests.processes import Deployment, until
+from costcurve.core.curve import Curve
+from costcurve.core.job import Choice, NeuronResult, Progress
+from costcurve.core.status import JobStatus
+from costcurve.core.sweep import SweepSubmission
+from costcurve.core.writes import Write
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.schema import attempts, jobs, workers
+from tests.helpers.processes import Deployment, until
 
 NEURON = {"experiment": "neuron", "loss": "quadratic", "init": "normal"}
 NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 1000}

@@ -10,10 +10,10 @@ import engines
 import record
 import torch
 
-from jobs.spec import TEST_IMAGES, MnistSpec
+from costcurve.core.spec import TEST_IMAGES, MnistSpec
 from workers.engines import autograd, fused_cpu
-from workers.engines.report import Report
-from workers.experiments.mlp import ImageSets
+from workers.engines.base import Report
+from workers.training.network import ImageSets
 
 EPOCHS = 30
 LOSSES = ("quadratic", "cross_entropy")

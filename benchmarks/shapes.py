@@ -8,10 +8,10 @@ import record
 import torch
 from engines import CPU, compiled, first, load_images, mnist
 
-from jobs.spec import MnistSpec
+from costcurve.core.spec import MnistSpec
 from workers.engines import autograd, fused_cpu
-from workers.engines.report import Report
-from workers.experiments.mlp import ImageSets
+from workers.engines.base import Report
+from workers.training.network import ImageSets
 
 LAYERS = (
     [784, 10],

@@ -7,7 +7,7 @@ import torch
 from engines import CPU, load_images, mnist
 
 from workers.engines.autograd import train_mnist
-from workers.experiments.mlp import ImageSets, initial_network, logits
+from workers.training.network import ImageSets, initial_network, logits
 
 WRONG = {"scheme": "normal", "output_bias": 10.0}
 

@@ -16,11 +16,11 @@ import uvicorn
 from claims import database, postgresql, sqlite
 from sqlalchemy import bindparam, select, update
 
-from jobs.database import Database
-from jobs.job import MnistResult
-from jobs.lifecycle import JobStatus
-from jobs.sweeps import MAX_SWEEP_JOBS
-from jobs.tables import jobs
+from costcurve.core.job import MnistResult
+from costcurve.core.status import JobStatus
+from costcurve.core.sweep import MAX_SWEEP_JOBS
+from costcurve.store.database import Database
+from costcurve.store.schema import jobs
 from service.app import create_app
 
 SWEEP = {

@@ -16,13 +16,13 @@ import record
 import torch
 
 from costcurve import Client
-from costcurve.interruption import Interruption
-from costcurve.local import LocalService
-from jobs.database import Database
-from jobs.lifecycle import JobStatus
-from jobs.listing import JobQuery
-from jobs.spec import MnistSpec
-from jobs.store import JobStore
+from costcurve.cli.interrupt import Interruption
+from costcurve.cli.local_service import LocalService
+from costcurve.core.spec import MnistSpec
+from costcurve.core.status import JobStatus
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.pagination import JobQuery
 
 NETWORK = {"experiment": "mnist"}
 NEURON = {"experiment": "neuron", "loss": "quadratic", "init": "normal"}

@@ -9,7 +9,18 @@
 `AsyncClient` has the same methods, to be awaited.
 """
 
-from costcurve.answers import (
+from costcurve.client.client import AsyncClient, Client
+from costcurve.client.errors import (
+    ApiError,
+    BadField,
+    CostCurveError,
+    Moved,
+    ServiceUnreachable,
+    SweepWaitTimeout,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
+from costcurve.client.types import (
     Cell,
     CellPage,
     Comparison,
@@ -27,17 +38,6 @@ from costcurve.answers import (
     SweepPreset,
     Validation,
     Worker,
-)
-from costcurve.clients import AsyncClient, Client
-from costcurve.errors import (
-    ApiError,
-    BadField,
-    CostCurveError,
-    Moved,
-    ServiceUnreachable,
-    SweepWaitTimeout,
-    UnexpectedAnswer,
-    WaitTimeout,
 )
 
 __all__ = [

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from jobs.lifecycle import diagram
+from costcurve.core.status import diagram
 
 ARCHITECTURE = Path(__file__).parent / "architecture.md"
 

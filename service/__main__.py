@@ -7,16 +7,16 @@ import sys
 
 from pydantic import ValidationError
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable
-from jobs.lifeline import end_with_parent
-from jobs.logs import configure_logging
-from jobs.private_files import set_private_umask
-from jobs.settings import Settings, explain
-from jobs.store import JobStore
-from jobs.upkeep import Upkeep
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.parent_process import end_with_parent
+from costcurve.runtime.private_files import set_private_umask
+from costcurve.runtime.settings import Settings, explain
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.janitor import Upkeep
 from service.app import create_app
-from service.server import Server, configured, limits_of
+from service.http.graceful_server import Server, configured, limits_of
 
 
 def main() -> int:

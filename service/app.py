@@ -7,21 +7,21 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from jobs.database import Database
-from jobs.store import JobStore
-from service.body_memory import BodyMemory
-from service.caching import Pictures
-from service.documentation import router as documentation
-from service.heavy import Gate, Room
-from service.limits import BodyLimit, WithoutZeros
-from service.methods import HeadAsGet
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from service.documentation_page import router as documentation
+from service.heavy_work import Gate, Room
+from service.http.body_memory import BodyMemory
+from service.http.methods import HeadAsGet
+from service.http.origins import Origins
+from service.http.request_limits import BodyLimit, WithoutZeros
+from service.http.security_headers import SafeHeaders
+from service.http_cache import Pictures
 from service.metrics import Metrics
-from service.observing import VERSION_PREFIX, Observed
-from service.origins import Origins
-from service.probing import Probe
+from service.observability import VERSION_PREFIX, Observed
+from service.probes import Probe
 from service.problems import describe_problems, handle_errors
-from service.routes import comparisons, curves, diagnosis, jobs, models, plots, service, sweep_plots, sweeps
-from service.safety import SafeHeaders
+from service.routes import comparisons, curves, diagnosis, jobs, models, plots, sweep_plots, sweeps, system
 
 # How much of what was drawn is kept: some hundred plots.
 PICTURE_BYTES = 16 << 20
@@ -35,7 +35,7 @@ PROBE_SECONDS = 2.5
 SCRAPE_SECONDS = 8.0
 
 _ROUTERS = (
-    service.router,
+    system.router,
     jobs.router,
     sweeps.router,
     sweep_plots.router,
@@ -84,7 +84,7 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
     app.add_middleware(HeadAsGet)
     app.add_middleware(Origins, hosts=allowed_hosts)
     handle_errors(app)
-    app.include_router(service.health)
+    app.include_router(system.health)
     for router in _ROUTERS:
         app.include_router(router, prefix=VERSION_PREFIX)
     app.include_router(documentation)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from jobs.store import JobStore
-from service.caching import Pictures
-from service.heavy import Gate
-from service.probing import Probe
+from costcurve.store import JobStore
+from service.heavy_work import Gate
+from service.http_cache import Pictures
+from service.probes import Probe
 
 
 async def _store(request: Request) -> JobStore:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from jobs.errors import (
+from costcurve.core.errors import (
     ApiError,
     BodyTooLarge,
     CrossSiteRequest,
@@ -26,9 +26,9 @@ from jobs.errors import (
     StoreUnavailable,
     invalid_fields,
 )
-from jobs.text import shortened, storable
-from jobs.validation import field_errors
-from service.methods import allowed_methods, method_of
+from costcurve.core.text import shortened, storable
+from costcurve.core.validation import field_errors
+from service.http.methods import allowed_methods, method_of
 
 log = logging.getLogger(__name__)
 

@@ -14,17 +14,18 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 from xdist.scheduler import LoadScopeScheduling
 
-from jobs import database
-from jobs.database import Database
-from jobs.store import JobStore
-from jobs.submission import Submission
-from tests import reaper
-from tests.postgresql import UNSAFE, postgresql_database, postgresql_server
-from tests.processes import until
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore, database
+from costcurve.store.database import Database
+from tests.helpers import reaper
+from tests.helpers.postgresql import UNSAFE, postgresql_database, postgresql_server
+from tests.helpers.processes import until
 
 if TYPE_CHECKING:
-    from workers.datasets import Mnist
-    from workers.experiments.mlp import ImageSets
+    from workers.training.datasets.mnist import Mnist
+    from workers.training.network import ImageSets
+
+pytest_plugins = ["tests.helpers.store_fixtures"]
 
 ROOT = Path(__file__).parent.parent
 # A developer's copy beside the checkout, used where it exists; elsewhere the real sources are asked.
@@ -147,7 +148,7 @@ def mnist_dir() -> Path | None:
 @pytest.fixture(scope="session")
 def mnist(mnist_dir: Path | None) -> "Mnist":
     # Most tests need no torch, which takes seconds to import.
-    from workers.datasets import default_cache_dir, load_mnist
+    from workers.training.datasets.mnist import default_cache_dir, load_mnist
 
     return load_mnist(data_dir=mnist_dir, cache_dir=default_cache_dir())
 
@@ -157,7 +158,7 @@ def images(mnist: "Mnist") -> "ImageSets":
     """MNIST as a network takes it, on the CPU, as one thread computes."""
     import torch
 
-    from workers.experiments.mlp import Images, ImageSets
+    from workers.training.network import Images, ImageSets
 
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
@@ -198,12 +199,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # Modules whose tests share a program that runs.
 _SHARING = (
-    "tests/acceptance/test_article",
-    "tests/acceptance/test_reasons",
-    "tests/acceptance/test_trainings",
-    "tests/integration/",
+    "tests/cli/process/",
+    "tests/client/process/",
+    "tests/end_to_end/test_article",
+    "tests/end_to_end/test_reasons",
+    "tests/end_to_end/test_results",
+    "tests/end_to_end/test_trainings",
     "tests/observability/test_metrics",
     "tests/ray/",
+    "tests/service/process/",
 )
 
 

@@ -8,17 +8,17 @@ import sys
 
 from pydantic import ValidationError
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable
-from jobs.lifeline import end_with_parent
-from jobs.logs import configure_logging
-from jobs.private_files import set_private_umask
-from jobs.settings import Settings, explain
-from jobs.store import JobStore
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.parent_process import end_with_parent
+from costcurve.runtime.private_files import set_private_umask
+from costcurve.runtime.settings import Settings, explain
+from costcurve.store import JobStore
+from costcurve.store.database import Database
 from workers.devices import available_devices
-from workers.fleet.keeper import Keeper
-from workers.fleet.options import add_options, fleet_options
-from workers.metrics_files import MetricsServer
+from workers.metrics_server import MetricsServer
+from workers.ray.driver_supervisor import Keeper
+from workers.ray.options import add_options, fleet_options
 from workers.supervisor import Supervisor
 
 # Seconds that the supervisor waits for a busy database: it has signals to answer, and tries again later instead.

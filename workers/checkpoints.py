@@ -14,8 +14,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from jobs.job import Claim
-from workers.engines.report import Snapshot
+from costcurve.core.job import Claim
+from workers.engines.base import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Checkpoints:
 
     def remove_all(self, job_id: str) -> None:
         """Remove what is left of a job that has ended."""
-        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # what stays is swept up later: workers/sweeping.py
+        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # what stays is removed later: checkpoint_sweep.py
 
 
 def _checksum(digest: "hashlib._Hash") -> str:

@@ -10,10 +10,10 @@ from contextlib import closing
 
 from pydantic import ValidationError
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable
-from jobs.settings import Settings, explain
-from jobs.store import JobStore
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.settings import Settings, explain
+from costcurve.store import JobStore
+from costcurve.store.database import Database
 
 # Seconds to wait for the store: what asks us does not wait long either.
 PATIENCE = 2.0

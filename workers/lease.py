@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from jobs.errors import WorkerRetired
-from jobs.outages import Outage
-from jobs.store import JobStore
+from costcurve.core.errors import WorkerRetired
+from costcurve.runtime.outages import Outage
+from costcurve.store import JobStore
 from workers import metrics
 
 log = logging.getLogger(__name__)

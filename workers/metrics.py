@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry
 
-from jobs.job import Claim
-from workers.lane import Lane
+from costcurve.core.job import Claim
+from workers.job_run import Lane
 
 # Fractions of a second for a neuron, hours for a large network.
 _TRAINING_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)

@@ -9,15 +9,15 @@ from contextlib import closing
 from ctypes import c_bool
 from functools import partial
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable, WorkerRetired
-from jobs.lifeline import stop_with_parent
-from jobs.logs import configure_logging
-from jobs.outages import Outage
-from jobs.settings import Settings
-from jobs.store import JobStore
-from jobs.upkeep import Upkeep
-from workers.metrics_files import MetricsFile
+from costcurve.core.errors import StoreUnavailable, WorkerRetired
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.outages import Outage
+from costcurve.runtime.parent_process import stop_with_parent
+from costcurve.runtime.settings import Settings
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.janitor import Upkeep
+from workers.metrics_server import MetricsFile
 from workers.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -107,13 +107,13 @@ def _work(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
+    from workers.checkpoint_sweep import CheckpointSweep
     from workers.checkpoints import Checkpoints
-    from workers.datasets import default_cache_dir, load_mnist
     from workers.engines import choice, fused_cpu
-    from workers.experiments.mlp import Images, ImageSets
     from workers.lease import Lease
-    from workers.sweeping import CheckpointSweep
-    from workers.worker import Worker
+    from workers.loop import Worker
+    from workers.training.datasets.mnist import default_cache_dir, load_mnist
+    from workers.training.network import Images, ImageSets
 
     # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
     torch.set_num_threads(1)

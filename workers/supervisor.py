@@ -12,13 +12,13 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawValue
 from time import monotonic, sleep
 
-from jobs.outages import Outage
-from jobs.settings import Settings
-from jobs.store import JobStore
+from costcurve.runtime.outages import Outage
+from costcurve.runtime.settings import Settings
+from costcurve.store import JobStore
 from workers import process
-from workers.metrics_files import MetricsServer
+from workers.metrics_server import MetricsServer
 from workers.pulse import Pulse, Silence
-from workers.stopping import StopRequest
+from workers.stop_signal import StopRequest
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from numpy.typing import NDArray
 
-from jobs.spec import DIGITS, MnistSpec
+from costcurve.core.spec import DIGITS, MnistSpec
 from workers.engines import autograd, fused_cpu
-from workers.experiments.mlp import Images, ImageSets
+from workers.training.network import Images, ImageSets
 
 from .task import Array, Layers, Task, Unavailable
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from costcurve.answers import Job, Sweep
 from costcurve.article.claims import Claim, Plot
 from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.page import Picture
-from costcurve.clients import Client
+from costcurve.client.client import Client
+from costcurve.client.types import Job, Sweep
 
 _NEURON = "article-neuron"
 _NETWORKS = ("article-mnist", "article-equal-rates")

@@ -7,8 +7,8 @@ from itertools import pairwise
 from math import inf
 from typing import Any, Literal
 
-from costcurve.answers import Curve, Job
-from costcurve.diagnoses import Diagnosis
+from costcurve.client.diagnosis import Diagnosis
+from costcurve.client.types import Curve, Job
 
 Loss = Literal["quadratic", "cross_entropy"]
 LOSSES: tuple[Loss, ...] = ("quadratic", "cross_entropy")

@@ -7,10 +7,10 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from costcurve.answers import Job
 from costcurve.article.claims import Judgement, Measured, Verdict
 from costcurve.article.evidence import start_of
 from costcurve.article.svg import inlined
+from costcurve.client.types import Job
 
 _SIGNS = {Verdict.HOLDS: "✓", Verdict.IN_PART: "≈", Verdict.FAILS: "✗"}
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.IN_PART: "in-part", Verdict.FAILS: "fails"}

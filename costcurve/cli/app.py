@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from costcurve.address import DEFAULT_URL
-from costcurve.cli import database, sweeps
-from costcurve.cli.article import article
-from costcurve.cli.changing import cancel, delete, pause, resume, update
 from costcurve.cli.command import OneValue, OneValueGroup, command
-from costcurve.cli.comparing import compare
-from costcurve.cli.curves import curve, transcript
-from costcurve.cli.demo import demo
-from costcurve.cli.diagnosis import diagnose
-from costcurve.cli.exits import MEANINGS
-from costcurve.cli.looking import events, list_jobs, presets, show, workers
-from costcurve.cli.machine import serve, up, work
-from costcurve.cli.models import confusion, mistakes, model, predict
-from costcurve.cli.submitting import clone, submit, validate
-from costcurve.cli.watching import watch
+from costcurve.cli.commands import database, sweeps
+from costcurve.cli.commands.article import article
+from costcurve.cli.commands.changes import cancel, delete, pause, resume, update
+from costcurve.cli.commands.compare import compare
+from costcurve.cli.commands.curves import curve, transcript
+from costcurve.cli.commands.demo import demo
+from costcurve.cli.commands.diagnose import diagnose
+from costcurve.cli.commands.jobs import events, list_jobs, presets, show, workers
+from costcurve.cli.commands.models import confusion, mistakes, model, predict
+from costcurve.cli.commands.server import serve, up, work
+from costcurve.cli.commands.submit import clone, submit, validate
+from costcurve.cli.commands.watch import watch
+from costcurve.cli.exit_codes import MEANINGS
+from costcurve.client.address import DEFAULT_URL
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code:d} {meaning}" for code, meaning in MEANINGS.items()) + "."
 

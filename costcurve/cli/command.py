@@ -9,12 +9,12 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from costcurve.cli.exits import ExitCode, exit_code_of
+from costcurve.cli.exit_codes import ExitCode, exit_code_of
 from costcurve.cli.output import tell, tell_error
 from costcurve.cli.streams import OutputFailed
-from costcurve.clients import Client
-from costcurve.errors import CostCurveError
-from jobs.text import printable
+from costcurve.client.client import Client
+from costcurve.client.errors import CostCurveError
+from costcurve.core.text import printable
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from costcurve.cli.local_service import require
 from costcurve.cli.output import tell
-from costcurve.errors import CostCurveError
-from costcurve.images import SIDE
-from costcurve.local import require
+from costcurve.client.errors import CostCurveError
+from costcurve.client.images import SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from costcurve.errors import CostCurveError
+from costcurve.client.errors import CostCurveError
 
 _LARGEST_MIB = 64
 

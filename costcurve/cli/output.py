@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from costcurve.errors import ApiError, CostCurveError, ServiceUnreachable
-from jobs.text import printable, shows
+from costcurve.client.errors import ApiError, CostCurveError, ServiceUnreachable
+from costcurve.core.text import printable, shows
 
 # A reader that is no terminal wants whole lines.
 _UNLIMITED = 1000

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from costcurve.errors import CostCurveError
-from costcurve.local import LocalService, home_folder
+from costcurve.cli.local_service import LocalService, home_folder
+from costcurve.client.errors import CostCurveError
 
 
 def make_folder(output: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Protocol, Self, TextIO
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from costcurve.answers import Job, Sweep
-from costcurve.cli.describe import duration, figure, outcome, short_result, standing
+from costcurve.cli.formatting import duration, figure, outcome, short_result, standing
 from costcurve.cli.output import PlainConsole
-from costcurve.clients import Client
-from jobs.text import printable
+from costcurve.client.client import Client
+from costcurve.client.types import Job, Sweep
+from costcurve.core.text import printable
 
 _LINE_SECONDS = 3.0
 _WIDTH_FOR_BARS = 96

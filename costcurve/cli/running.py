@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from costcurve.cli.app import app
-from costcurve.cli.exits import ExitCode
+from costcurve.cli.exit_codes import ExitCode
 from costcurve.cli.output import tell
 from costcurve.cli.streams import OutputClosed, OutputFailed, prepare
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from costcurve.cli.exits import ExitCode
+from costcurve.cli.exit_codes import ExitCode
 from costcurve.cli.output import tell
 
 

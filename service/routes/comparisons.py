@@ -6,18 +6,18 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field, field_validator
 
-from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
-from jobs.job import Job
-from jobs.store import JobStore
-from jobs.validation import FieldError, bad_value
-from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
-from service.csv import Csv
+from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from costcurve.core.job import Job
+from costcurve.core.validation import FieldError, bad_value
+from costcurve.store import JobStore
 from service.dependencies import ReadingGate, Store
-from service.heavy import Later, json_of
+from service.export.csv_export import Csv
+from service.heavy_work import Later, json_of
+from service.http.strict_routes import StrictRoute, Whole
+from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.problems import documents
-from service.results_schemas import ComparisonOut, compared_curves
 from service.routes.curves import TAGGED, CurveParameters, csv_answer, reading_of
-from service.strict import StrictRoute, Whole
+from service.schemas.curves import ComparisonOut, compared_curves
 
 router = APIRouter(
     route_class=StrictRoute,

@@ -6,19 +6,19 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.curves import Granularity
-from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
-from jobs.spec import NeuronSpec
-from jobs.store import JobStore
-from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
-from service.csv import Csv, csv_of_pieces, csv_of_sample
+from costcurve.core.curve import Granularity
+from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from costcurve.core.spec import NeuronSpec
+from costcurve.store import JobStore
+from service.curve_reader import MAX_POINTS, Reading
 from service.dependencies import ReadingGate, Store
-from service.heavy import Gate, Later, Streamed, json_of
+from service.export.csv_export import Csv, csv_of_pieces, csv_of_sample
+from service.export.transcript import transcript
+from service.heavy_work import Gate, Later, Streamed, json_of
+from service.http.strict_routes import StrictRoute, Whole
+from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
 from service.problems import documents
-from service.reading import MAX_POINTS, Reading
-from service.results_schemas import CurveOut
-from service.strict import StrictRoute, Whole
-from service.transcript import transcript
+from service.schemas.curves import CurveOut
 
 router = APIRouter(
     route_class=StrictRoute,

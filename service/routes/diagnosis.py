@@ -6,17 +6,17 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.curves import Curve
-from jobs.diagnosis import Compared, compare, course_of
-from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable
-from jobs.spec import MnistSpec
-from jobs.store import JobStore
+from costcurve.analysis.diagnosis import Compared, compare, course_of
+from costcurve.core.curve import Curve
+from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable
+from costcurve.core.spec import MnistSpec
+from costcurve.store import JobStore
 from service.dependencies import ReadingGate, Store
-from service.diagnosing import curve_runs, read_diagnosis
-from service.diagnosis_schemas import ComparisonDiagnosisOut, DiagnosisOut
-from service.heavy import Later, json_of
+from service.diagnosis_reader import curve_runs, read_diagnosis
+from service.heavy_work import Later, json_of
+from service.http.strict_routes import StrictRoute
 from service.problems import documents
-from service.strict import StrictRoute
+from service.schemas.diagnosis import ComparisonDiagnosisOut, DiagnosisOut
 
 router = APIRouter(
     route_class=StrictRoute, tags=["results"], responses=documents(JobNotFound, InvalidRequest, StoreUnavailable)

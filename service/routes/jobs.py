@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.errors import (
+from costcurve.core.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
     InvalidTransition,
@@ -14,20 +14,20 @@ from jobs.errors import (
     PreconditionFailed,
     StoreUnavailable,
 )
-from jobs.job import Job
-from jobs.lifecycle import JobStatus
-from jobs.listing import JobQuery, Order, Page
-from jobs.spec import Loss
-from jobs.store import Submitted
-from jobs.submission import MAX_TAGS, Clone, JobChanges, Submission
-from jobs.validation import bad_value
-from service.caching import IfNoneMatch, is_known, unchanged
-from service.conditions import IfMatch, tag_of, while_it_matches
-from service.creation import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, tell_created
+from costcurve.core.job import Job
+from costcurve.core.spec import Loss
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import MAX_TAGS, Clone, JobChanges, Submission
+from costcurve.core.validation import bad_value
+from costcurve.store import Submitted
+from costcurve.store.pagination import JobQuery, Order, Page
 from service.dependencies import Store
+from service.http.conditions import IfMatch, tag_of, while_it_matches
+from service.http.strict_routes import StrictRoute, Whole
+from service.http_cache import IfNoneMatch, is_known, unchanged
 from service.problems import documents
-from service.schemas import EventList, JobList, JobOut, ValidationOut
-from service.strict import StrictRoute, Whole
+from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, tell_created
+from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
 

@@ -9,24 +9,31 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
-from jobs.errors import InvalidRequest, JobNotFound, ModelNotFound, ModelNotReady, NoTestImages, StoreUnavailable
-from jobs.job import Job
-from jobs.spec import NeuronSpec
-from jobs.store import JobStore
-from service import confusions, mistakes
-from service.caching import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
-from service.conditions import tag_of
-from service.creation import BODY_ERRORS
+from costcurve.core.errors import (
+    InvalidRequest,
+    JobNotFound,
+    ModelNotFound,
+    ModelNotReady,
+    NoTestImages,
+    StoreUnavailable,
+)
+from costcurve.core.job import Job
+from costcurve.core.spec import NeuronSpec
+from costcurve.store import JobStore
 from service.dependencies import DrawingGate, DrawnPictures, ReadingGate, Store
-from service.drawing import MEDIA_TYPES, Format
-from service.heavy import Later
-from service.images import Images, read_images
-from service.model_schemas import ConfusionOut, MistakeList, PredictionIn, PredictionOut
-from service.networks import Layers, layers_of, logits, neuron_file, sigmoid
+from service.export.model_file import Layers, layers_of, logits, neuron_file, sigmoid
+from service.heavy_work import Later
+from service.http.conditions import tag_of
+from service.http.image_bodies import Images, read_images
+from service.http.strict_routes import StrictRoute
+from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.plotting import confusion, mistakes
+from service.plotting.figure import MEDIA_TYPES, Format
 from service.problems import documents
+from service.responses import BODY_ERRORS
 from service.routes.curves import TAGGED
 from service.routes.plots import picture_answer
-from service.strict import StrictRoute
+from service.schemas.models import ConfusionOut, MistakeList, PredictionIn, PredictionOut
 
 _NO_MODEL = (JobNotFound, ModelNotFound, ModelNotReady)
 
@@ -75,7 +82,7 @@ def get_model(
 def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_match: Sequence[str] | None) -> Response:
     file = _file(store, job_id)
     if parameters.format == "onnx":
-        from service.onnx_models import onnx_of  # takes a moment, which only who asks for it should wait
+        from service.export.onnx import onnx_of  # takes a moment, which only who asks for it should wait
 
         file = onnx_of(file)
     etag = f'"{sha256(file).hexdigest()}"'
@@ -125,7 +132,7 @@ def get_confusion_picture(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The same as a picture."""
-    draw = partial(confusions.draw, confusion=store.confusion(job_id))
+    draw = partial(confusion.draw, confusion=store.confusion(job_id))
     return _picture("confusion", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
 
 

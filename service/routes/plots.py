@@ -7,21 +7,21 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field, field_validator
 
-from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
-from jobs.job import Job
-from jobs.store import JobStore
-from jobs.validation import FieldError, Text
-from service.caching import CACHE_CONTROL, IfNoneMatch, Pictures, etag_of, is_known, unchanged
+from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable, UnknownMetric
+from costcurve.core.job import Job
+from costcurve.core.validation import FieldError, Text
+from costcurve.store import JobStore
+from service.curve_reader import Reading
 from service.dependencies import DrawingGate, DrawnPictures, Store
-from service.diagnosing import NamedStretch, named_stretches, read_diagnosis
-from service.drawing import MEDIA_TYPES, Format
-from service.heavy import Gate, Later
-from service.plots import Line, draw, with_bands
+from service.diagnosis_reader import NamedStretch, named_stretches, read_diagnosis
+from service.heavy_work import Gate, Later
+from service.http.strict_routes import StrictRoute
+from service.http_cache import CACHE_CONTROL, IfNoneMatch, Pictures, etag_of, is_known, unchanged
+from service.plotting.curves import Line, draw, with_bands
+from service.plotting.figure import MEDIA_TYPES, Format
 from service.problems import documents
-from service.reading import Reading
 from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
 from service.routes.curves import TAGGED, MetricsParameter
-from service.strict import StrictRoute
 
 # What a picture's answer says.
 PICTURES: dict[int | str, dict[str, Any]] = TAGGED | {

@@ -8,20 +8,20 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field, model_validator
 
-from jobs.cells import Cell
-from jobs.errors import InvalidRequest, JobNotFound, StoreUnavailable, SweepNotFound, UnknownMetric
-from jobs.listing import CellQuery
-from jobs.store import JobStore
-from jobs.sweeps import Sweep
-from jobs.validation import FieldError, bad_value
-from service.band_plots import draw_bands, title_of
-from service.band_reading import considered, read_bands
-from service.caching import IfNoneMatch, etag_of, is_known, unchanged
+from costcurve.analysis.sweep_ranking import Cell
+from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable, SweepNotFound, UnknownMetric
+from costcurve.core.sweep import Sweep
+from costcurve.core.validation import FieldError, bad_value
+from costcurve.store import JobStore
+from costcurve.store.pagination import CellQuery
 from service.dependencies import DrawingGate, DrawnPictures, Store
-from service.drawing import Format
+from service.http.strict_routes import StrictRoute, Whole
+from service.http_cache import IfNoneMatch, etag_of, is_known, unchanged
+from service.plotting.figure import Format
+from service.plotting.sweep_bands import draw_bands, title_of
 from service.problems import documents
 from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
-from service.strict import StrictRoute, Whole
+from service.sweep_curves import considered, read_bands
 
 router = APIRouter(
     route_class=StrictRoute,

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.errors import IdempotencyKeyReused, InvalidRequest, StoreUnavailable, SweepNotFound
-from jobs.listing import CellOrder, CellQuery
-from jobs.sweeps import SweepSubmission
-from service.creation import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
+from costcurve.core.errors import IdempotencyKeyReused, InvalidRequest, StoreUnavailable, SweepNotFound
+from costcurve.core.sweep import SweepSubmission
+from costcurve.store.pagination import CellOrder, CellQuery
 from service.dependencies import Store
+from service.http.strict_routes import StrictRoute, Whole
 from service.problems import documents
-from service.strict import StrictRoute, Whole
-from service.sweep_schemas import CellList, SweepList, SweepOut, SweepWithLeaders
+from service.responses import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
+from service.schemas.sweeps import CellList, SweepList, SweepOut, SweepWithLeaders
 
 router = APIRouter(route_class=StrictRoute, tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
 

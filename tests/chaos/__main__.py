@@ -9,10 +9,10 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import record
-from tests import reaper
 from tests.chaos.arena import arena
 from tests.chaos.scenarios import SCENARIOS
 from tests.conftest import ROOT, local_mnist
+from tests.helpers import reaper
 
 RECORDED = record.RECORDS / "chaos.json"
 # Where the programs' logs stay of a scenario that did not hold.

@@ -15,18 +15,18 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from jobs.database import Database
-from jobs.lifecycle import JobStatus
-from jobs.spec import spec_hash
-from jobs.store import JobStore
-from jobs.submission import Submission
-from jobs.tables import attempts, jobs
-from tests import reaper
+from costcurve.core.spec import spec_hash
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.schema import attempts, jobs
 from tests.chaos.auditor import Auditor
 from tests.chaos.outcome import Outcome
-from tests.lost_answers import Losses, proxied
-from tests.postgresql import PostgresServer, postgresql_server
-from tests.processes import Deployment, is_running, until
+from tests.helpers import reaper
+from tests.helpers.lost_answers import Losses, proxied
+from tests.helpers.postgresql import PostgresServer, postgresql_server
+from tests.helpers.processes import Deployment, is_running, until
 
 # By name, and not the fastest: trainings must last long enough for something to happen to them.
 ENGINE = "autograd"

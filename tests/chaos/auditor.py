@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.curves import Curve
-from jobs.database import Database
-from jobs.job import Job
-from jobs.lifecycle import JobStatus
-from jobs.store import JobStore
-from jobs.tables import attempts, events, jobs
-from tests.processes import until
+from costcurve.core.curve import Curve
+from costcurve.core.job import Job
+from costcurve.core.status import JobStatus
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.schema import attempts, events, jobs
+from tests.helpers.processes import until
 
 # Points of a curve.
 _ALL = 1 << 30

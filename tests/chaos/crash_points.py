@@ -15,13 +15,13 @@ from time import monotonic
 import psycopg
 from sqlalchemy import make_url
 
-from jobs.database import Database
-from jobs.job import Job
-from jobs.lifecycle import JobStatus
-from jobs.listing import JobQuery
-from jobs.store import JobStore
-from jobs.submission import Submission
-from jobs.tables import metadata
+from costcurve.core.job import Job
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from costcurve.store.pagination import JobQuery
+from costcurve.store.schema import metadata
 from tests.chaos.arena import ENGINE, MNIST, NEURON, Arena, held
 from tests.chaos.hatchery import (
     AFTER,

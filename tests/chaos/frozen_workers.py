@@ -14,13 +14,13 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from jobs.database import Database
-from jobs.errors import StoreUnavailable
-from jobs.tables import attempts, events, jobs, workers
-from jobs.transitions import MAX_CRASHES
+from costcurve.core.errors import StoreUnavailable
+from costcurve.store.database import Database
+from costcurve.store.schema import attempts, events, jobs, workers
+from costcurve.store.transitions import MAX_CRASHES
 from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
-from tests.processes import until
+from tests.helpers.processes import until
 
 LEASE = "COSTCURVE_LEASE_SECONDS"
 # Half a second of training each.

@@ -6,7 +6,7 @@ import httpx
 
 from tests.chaos.arena import ENGINE, MNIST, NEURON, Arena, held
 from tests.chaos.outcome import Outcome
-from tests.processes import until
+from tests.helpers.processes import until
 
 MOST_SUBMISSIONS = 20_000
 # Short ones, since a disk takes hundreds before it is full; with short curves, since those stay.

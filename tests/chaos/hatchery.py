@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection as Transaction
 from sqlalchemy import event
 
-from jobs.database import Database
-from jobs.job import MnistResult, NeuronResult, Request
-from jobs.logs import configure_logging
-from jobs.settings import LEASE_SECONDS
-from jobs.store import JobStore
-from jobs.writes import HandBack, Write
+from costcurve.core.job import MnistResult, NeuronResult, Request
+from costcurve.core.writes import HandBack, Write
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.settings import LEASE_SECONDS
+from costcurve.store import JobStore
+from costcurve.store.database import Database
 
 if TYPE_CHECKING:
-    from workers.experiments.mlp import ImageSets
+    from workers.training.network import ImageSets
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +109,13 @@ def _hatch(lanes: Sequence[Connection], database_url: str, data_dir: Path | None
     configure_logging()
     images = _images(data_dir)
     # Whatever is imported, and made ready, before the fork need not be so in each child.
-    importlib.import_module("workers.worker")
+    importlib.import_module("workers.loop")
     Database(database_url).close()
     gc.collect()
     gc.freeze()
-    for lane in lanes:
+    for job_run in lanes:
         if os.fork() == 0:
-            _serve(lane, images)
+            _serve(job_run, images)
             os._exit(0)
     for _ in lanes:
         os.wait()
@@ -125,8 +125,8 @@ def _images(data_dir: Path | None) -> "ImageSets":
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
-    from workers.datasets import default_cache_dir, load_mnist
-    from workers.experiments.mlp import Images, ImageSets
+    from workers.training.datasets.mnist import default_cache_dir, load_mnist
+    from workers.training.network import Images, ImageSets
 
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
@@ -182,16 +182,16 @@ def _be(life: Life, images: "ImageSets") -> None:
 
 def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event) -> None:
     """What workers/process.py does."""
-    from workers import lane, lease, sweeping, worker
+    from workers import checkpoint_sweep, job_run, lease, loop
     from workers.checkpoints import Checkpoints
 
-    worker.REPORT_INTERVAL = _REPORT_INTERVAL * life.pack
-    lane.RECORD_INTERVAL = 0.0
-    lane._RECORD_SHARE = 0
-    lane.CHECKPOINT_INTERVAL = _CHECKPOINT_INTERVAL
-    lane._CHECKPOINT_SHARE = 0
+    loop.REPORT_INTERVAL = _REPORT_INTERVAL * life.pack
+    job_run.RECORD_INTERVAL = 0.0
+    job_run._RECORD_SHARE = 0
+    job_run.CHECKPOINT_INTERVAL = _CHECKPOINT_INTERVAL
+    job_run._CHECKPOINT_SHARE = 0
     lease._BEATS_PER_LEASE = LEASE_SECONDS / _BEAT_INTERVAL
-    sweeping.INTERVAL = _SWEEP_INTERVAL
+    checkpoint_sweep.INTERVAL = _SWEEP_INTERVAL
 
     store = trap.set_in_store(Database(life.database_url))
     if life.ask is not None:
@@ -199,9 +199,9 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
     store.register_worker(life.worker_id, host="hatchery", pid=os.getpid(), device="cpu", engines=["autograd"])
     held = lease.Lease(store, life.worker_id, seconds=LEASE_SECONDS)
     held.start()
-    sweeping.CheckpointSweep(life.checkpoints, store).start()
+    checkpoint_sweep.CheckpointSweep(life.checkpoints, store).start()
     log.info("worker %s: %s, %s", life.worker_id, life.crash, life.ask)
-    worker.Worker(
+    loop.Worker(
         store,
         worker_id=life.worker_id,
         device="cpu",

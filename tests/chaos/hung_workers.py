@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 from sqlalchemy import Row, select
 
-from jobs.lifecycle import JobStatus
-from jobs.tables import attempts, jobs, workers
-from jobs.transitions import MAX_CRASHES
+from costcurve.core.status import JobStatus
+from costcurve.store.schema import attempts, jobs, workers
+from costcurve.store.transitions import MAX_CRASHES
 from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
-from tests.processes import is_running, until
+from tests.helpers.processes import is_running, until
 from workers.lease import LAST_SECONDS
 from workers.supervisor import SILENCE
 

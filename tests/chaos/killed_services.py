@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from sqlalchemy import select
 
 from costcurve import ApiError, Client
-from jobs.tables import idempotency_keys, jobs
+from costcurve.store.schema import idempotency_keys, jobs
 from tests.chaos.arena import ENGINE, Arena, held
 from tests.chaos.outcome import Outcome
-from tests.processes import until
+from tests.helpers.processes import until
 
 CLIENTS = 8
 # Seconds that a new service is left alone.

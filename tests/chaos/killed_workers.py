@@ -7,11 +7,11 @@ from time import monotonic
 
 from sqlalchemy import select
 
-from jobs.tables import attempts, jobs, workers
-from jobs.transitions import MAX_CRASHES
+from costcurve.store.schema import attempts, jobs, workers
+from costcurve.store.transitions import MAX_CRASHES
 from tests.chaos.arena import Arena, held
 from tests.chaos.outcome import Outcome
-from tests.processes import until
+from tests.helpers.processes import until
 
 INTERVAL = 2.0
 # Starting one takes longer than the interval: of so many, one or two are always at work.

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from costcurve import Client
-from jobs.lifecycle import JobStatus
-from jobs.tables import attempts, jobs, sweeps
+from costcurve.core.status import JobStatus
+from costcurve.store.schema import attempts, jobs, sweeps
 from tests.chaos.arena import ENGINE, MNIST, Arena, held
 from tests.chaos.outcome import Outcome
-from tests.lost_answers import KINDS
-from tests.processes import until
+from tests.helpers.lost_answers import KINDS
+from tests.helpers.processes import until
 
 # Hours of training: ended by a request.
 ENDLESS = {**MNIST, "epochs": 10_000, "steps_per_epoch": 500, "seed": 99}

@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import Row, select, text
 
-from jobs.errors import StoreUnavailable
-from jobs.lifecycle import JobStatus
-from jobs.settings import LEASE_SECONDS
-from jobs.tables import attempts, jobs, workers
+from costcurve.core.errors import StoreUnavailable
+from costcurve.core.status import JobStatus
+from costcurve.runtime.settings import LEASE_SECONDS
+from costcurve.store.schema import attempts, jobs, workers
 from tests.chaos.arena import ENGINE, MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
-from tests.processes import until
+from tests.helpers.processes import until
 
-# Seconds after which PostgreSQL ends a transaction of ours in which nothing happens (jobs/database.py).
+# Seconds after which PostgreSQL ends a transaction of ours in which nothing happens (costcurve/store/database.py).
 IDLE_SECONDS = 5
 # Hours of training.
 ENDLESS = {**MNIST, "epochs": 10_000, "steps_per_epoch": 500}

@@ -5,11 +5,11 @@ from time import monotonic
 
 import httpx
 
-from jobs.lifecycle import JobStatus
-from jobs.listing import JobQuery
+from costcurve.core.status import JobStatus
+from costcurve.store.pagination import JobQuery
 from tests.chaos.arena import ENGINE, MNIST, SMALL, Arena, held
 from tests.chaos.outcome import Outcome, spread
-from tests.processes import until
+from tests.helpers.processes import until
 
 # Hours of training, of the same shape as their neighbours.
 ENDLESS = {**MNIST, "epochs": 10_000, "steps_per_epoch": 500, "seed": 99}

@@ -6,11 +6,11 @@ from time import monotonic
 import httpx
 from sqlalchemy import func, select
 
-from jobs.tables import jobs
+from costcurve.store.schema import jobs
 from tests.chaos.arena import Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.chaos.requests import training
-from tests.processes import until
+from tests.helpers.processes import until
 
 INTERVAL = 10.0
 # Seconds within which everybody is at work again.

@@ -4,12 +4,12 @@ import threading
 
 from sqlalchemy import func, select
 
-from jobs.lifecycle import JobStatus
-from jobs.tables import jobs
+from costcurve.core.status import JobStatus
+from costcurve.store.schema import jobs
 from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.chaos.requests import training
-from tests.processes import until
+from tests.helpers.processes import until
 
 SPECS = [{**MNIST, "epochs": 15, "steps_per_epoch": 1000, "seed": seed} for seed in range(4)]
 WORKERS = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.engine import Compose, docker, why_missing
-from tests.processes import free_port
+from tests.helpers.processes import free_port
 
 _HERE = Path(__file__).parent
 # Building both images from nothing waits for a gigabyte from the net.

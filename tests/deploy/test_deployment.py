@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from costcurve import Client
-from costcurve.answers import Job
+from costcurve.client.types import Job
 from tests.deploy.engine import Compose, docker, inspect
-from tests.processes import until
+from tests.helpers.processes import until
 
 JOBS = 20
 # A few seconds of training with the plain engine: long enough for something to happen meanwhile.
@@ -104,7 +104,9 @@ def test_taken_down_and_put_up_again_it_has_every_job(compose, client):
 
 def test_a_password_that_is_not_the_databases_stops_the_start_with_a_line_that_says_so(compose):
     other = Compose(compose.project, compose.settings | {"POSTGRES_PASSWORD": "another"})
-    refused = other("run", "--rm", "--no-deps", "migrate", "python", "-m", "jobs", "--wait=0", "migrate", check=False)
+    refused = other(
+        "run", "--rm", "--no-deps", "migrate", "python", "-m", "costcurve.store", "--wait=0", "migrate", check=False
+    )
 
     assert refused.returncode == 1
     assert "password authentication failed" in refused.stderr

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workers.engines import autograd, fused_cpu
-from workers.engines.report import Report
+from workers.engines.base import Report
 
 Train = Callable[..., Iterator[Report]]
 

@@ -5,10 +5,10 @@ Added to a weight one by one, samples move it by less than its last digit, and m
 
 import pytest
 
-from jobs.spec import MnistSpec
+from costcurve.core.spec import MnistSpec
 from tests.engines.conftest import compiled, reference
 from tests.engines.test_agreement import TIMES, after_one_epoch, distance, exact
-from workers.experiments.mlp import Images, ImageSets
+from workers.training.network import Images, ImageSets
 
 
 @pytest.fixture(scope="module")

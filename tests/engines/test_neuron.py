@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.curves import NEURON_METRICS, Curve
-from jobs.errors import Diverged, StartNotFinite
-from jobs.presets import PRESETS
-from jobs.spec import NeuronSpec
+from costcurve.core.curve import NEURON_METRICS, Curve
+from costcurve.core.errors import Diverged, StartNotFinite
+from costcurve.core.presets import PRESETS
+from costcurve.core.spec import NeuronSpec
 from workers.engines import autograd, neuron_pack
-from workers.engines.report import Report
+from workers.engines.base import Report
 
 CPU = torch.device("cpu")
 

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.curves import NEURON_METRICS, Curve
-from jobs.errors import Diverged
-from jobs.presets import PRESETS
-from jobs.spec import NeuronSpec
+from costcurve.core.curve import NEURON_METRICS, Curve
+from costcurve.core.errors import Diverged
+from costcurve.core.presets import PRESETS
+from costcurve.core.spec import NeuronSpec
 from workers.engines import neuron_pack
 from workers.engines.autograd import train_neuron
+from workers.engines.base import Report
 from workers.engines.neuron_pack import train_pack
-from workers.engines.report import Report
 
 CPU = torch.device("cpu")
 

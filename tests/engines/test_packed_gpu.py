@@ -15,15 +15,15 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from jobs.curves import Curve
-from jobs.errors import Diverged
-from jobs.spec import MnistSpec
+from costcurve.core.curve import Curve
+from costcurve.core.errors import Diverged
+from costcurve.core.spec import MnistSpec
 from tests.conftest import ROOT
 from tests.engines.conftest import reference
 from tests.engines.test_agreement import TIMES, distance, exact, joined
-from workers.engines import packed_gpu
-from workers.engines.report import Report
-from workers.experiments.mlp import Images, ImageSets, weights_sha256
+from workers.engines.base import Report
+from workers.engines.packed_gpu import engine as packed_gpu
+from workers.training.network import Images, ImageSets, weights_sha256
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs.curves import STEPS_A_POINT, Curve
-from jobs.job import Claim
-from jobs.spec import MnistSpec, NeuronSpec, spec_hash
+from costcurve.core.curve import STEPS_A_POINT, Curve
+from costcurve.core.job import Claim
+from costcurve.core.spec import MnistSpec, NeuronSpec, spec_hash
 from tests.engines.conftest import compiled, reference
 from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.autograd import train_neuron
+from workers.engines.base import UnusableSnapshot
 from workers.engines.neuron_pack import train_pack
 from workers.engines.profile import exec_profile
-from workers.engines.report import UnusableSnapshot
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(

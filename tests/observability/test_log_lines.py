@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jobs.logs import bound, configure_logging
+from costcurve.runtime.logging import bound, configure_logging
 from tests.conftest import ROOT
-from tests.processes import Deployment, until
+from tests.helpers.processes import Deployment, until
 
 _FIELDS = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "logs.md").read_text(), re.MULTILINE)
 DOCUMENTED = {field for fields in _FIELDS for field in re.findall(r"`(\w+)`", fields)}
@@ -121,7 +121,7 @@ def test_the_password_of_the_database_is_in_no_log(tmp_path):
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_a_password_in_a_message_or_a_traceback_is_not_shown(log_format, given, shown):
     script = (
-        "import logging; from jobs.logs import configure_logging; "
+        "import logging; from costcurve.runtime.logging import configure_logging; "
         f"configure_logging(log_format={log_format!r}); "
         f"url = {given!r}.format('s3' + 'cret')\n"
         "try: raise ValueError(url)\n"
@@ -186,7 +186,7 @@ def test_what_a_client_puts_into_a_path_neither_moves_a_cursor_nor_forges_a_line
 def test_a_traceback_in_a_log_for_people_has_its_lines_and_no_controls():
     program = """
 import logging
-from jobs.logs import configure_logging
+from costcurve.runtime.logging import configure_logging
 configure_logging()
 try:
     raise ValueError("a\\x1b[2Jb\\u202ec")

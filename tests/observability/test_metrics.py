@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parsed
 from published import DOCUMENTED, PROMETHEUS, queries
 
-from tests.processes import Deployment, free_port, until
+from tests.helpers.processes import Deployment, free_port, until
 
 NETWORK = {"experiment": "mnist", "layers": [784, 10], "epochs": 2, "steps_per_epoch": 200}
 NEURON = {"experiment": "neuron"}

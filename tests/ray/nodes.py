@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from tests import reaper
-from tests.processes import free_port, until
+from tests.helpers import reaper
+from tests.helpers.processes import free_port, until
 
 TOKEN = "9f1c7b52e1d84b6c9a3e0d5f72b8c641"  # noqa: S105 - of clusters that live as long as a test
 # Carried by every process of a node, and inherited by whatever Ray starts there.

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.database import Database
-from jobs.lifecycle import JobStatus
-from jobs.store import JobStore
-from jobs.submission import Submission
-from tests.processes import until
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from tests.helpers.processes import until
 from tests.ray.nodes import Cluster
 
 pytestmark = pytest.mark.slow

@@ -4,11 +4,11 @@ import signal
 
 import pytest
 
-from jobs.database import Database
-from jobs.store import JobStore
-from jobs.submission import Submission
+from costcurve.core.submission import Submission
+from costcurve.store import JobStore
+from costcurve.store.database import Database
 from tests.chaos.auditor import Auditor
-from tests.processes import until
+from tests.helpers.processes import until
 from tests.ray.nodes import Cluster
 
 pytestmark = pytest.mark.slow

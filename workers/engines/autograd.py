@@ -11,16 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curves import Curve
-from jobs.errors import Diverged
-from jobs.job import NeuronResult
-from jobs.spec import MnistSpec, NeuronSpec
-from workers.engines.mnist import learning_rate, train_epochs
-from workers.engines.report import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite, restore
-from workers.experiments.diagnosis import diagnosis
-from workers.experiments.inits import initial_layers
-from workers.experiments.losses import cost, cost_of_labels
-from workers.experiments.mlp import Evaluation, Images, ImageSets, Network, evaluate_in_parts, initial_network, logits
+from costcurve.core.curve import Curve
+from costcurve.core.errors import Diverged
+from costcurve.core.job import NeuronResult
+from costcurve.core.spec import MnistSpec, NeuronSpec
+from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite, restore
+from workers.engines.epoch_loop import learning_rate, train_epochs
+from workers.training.diagnostics import diagnosis
+from workers.training.initializers import initial_layers
+from workers.training.losses import cost, cost_of_labels
+from workers.training.network import (
+    Evaluation,
+    Images,
+    ImageSets,
+    Network,
+    evaluate_in_parts,
+    initial_network,
+    logits,
+)
 
 NAME = "autograd"
 

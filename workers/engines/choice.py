@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import torch
 
-from jobs.job import Choice
-from jobs.spec import AnySpec, MnistSpec, NeuronSpec
-from workers.engines import autograd, fused_cpu, neuron_pack, packed_gpu
+from costcurve.core.job import Choice
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.engines import autograd, fused_cpu, neuron_pack
+from workers.engines.packed_gpu import engine as packed_gpu
 from workers.engines.profile import exec_profile
 
 # Jobs that one worker takes at once, at most, for an engine that trains them together. It could take more; but what it

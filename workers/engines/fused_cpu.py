@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from jobs.spec import PIXELS, MnistSpec
-from workers.engines.mnist import learning_rate, train_epochs
-from workers.engines.report import REPORT_INTERVAL, Report, Snapshot
-from workers.experiments.diagnosis import diagnosis
-from workers.experiments.inits import initial_layers
-from workers.experiments.mlp import Evaluation, Images, ImageSets, Network
+from costcurve.core.spec import PIXELS, MnistSpec
+from workers.engines.base import REPORT_INTERVAL, Report, Snapshot
+from workers.engines.epoch_loop import learning_rate, train_epochs
+from workers.training.diagnostics import diagnosis
+from workers.training.initializers import initial_layers
+from workers.training.network import Evaluation, Images, ImageSets, Network
 
 try:
     from workers.engines import _fused

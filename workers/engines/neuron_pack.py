@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.curves import NEURON_METRICS, Curve, may_be_infinite
-from jobs.errors import Diverged
-from jobs.job import NeuronResult
-from jobs.spec import NeuronSpec
-from workers.engines.report import (
+from costcurve.core.curve import NEURON_METRICS, Curve, may_be_infinite
+from costcurve.core.errors import Diverged
+from costcurve.core.job import NeuronResult
+from costcurve.core.spec import NeuronSpec
+from workers.engines.base import (
     REPORT_INTERVAL,
     Report,
     Snapshot,
@@ -31,8 +31,8 @@ from workers.engines.report import (
     ensure_finite,
     kept_tensor,
 )
-from workers.experiments.inits import initial_layers
-from workers.experiments.losses import costs, difference
+from workers.training.initializers import initial_layers
+from workers.training.losses import costs, difference
 
 NAME = "neuron_pack"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jobs.job import ExecProfile
-from workers.engines import fused_cpu, packed_gpu
+from costcurve.core.job import ExecProfile
+from workers.engines import fused_cpu
+from workers.engines.packed_gpu import engine as packed_gpu
 
 
 def exec_profile(engine: str, device: str) -> ExecProfile:
@@ -42,8 +43,8 @@ def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
 
 # What computes the start, the batches, the costs and the figures of every engine.
 _COMMON = (
-    *("engines/mnist.py", "engines/step_costs.py"),
-    *(f"experiments/{name}.py" for name in ("diagnosis", "inits", "losses", "mlp", "randomness")),
+    *("engines/epoch_loop.py", "engines/step_metrics.py"),
+    *(f"training/{name}.py" for name in ("diagnostics", "initializers", "losses", "network", "randomness")),
 )
 
 
@@ -51,13 +52,19 @@ _COMMON = (
 def _source(engine: str) -> str:
     """Return a digest of the Python code that decides the bits: other code may round otherwise.
 
-    Comments, docstrings and layout are left out, so that a checkpoint outlives them.
+    Comments, docstrings, layout and the places that names are imported from are left out, so that a checkpoint outlives
+    them.
     """
     digest = hashlib.sha256()
-    for name in (f"engines/{engine}.py", *_COMMON):
-        tree = ast.parse((Path(__file__).parent.parent / name).read_bytes())
+    root = Path(__file__).parent.parent
+    package = root / "engines" / engine
+    own = sorted(package.glob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
+    for path in (*own, *(root / name for name in _COMMON)):
+        tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
                 del node.body[0]
+            if isinstance(node, ast.ImportFrom):
+                node.module = None
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:12]

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from jobs.spec import AnySpec, MnistSpec, NeuronSpec
-from workers.engines import autograd, fused_cpu, neuron_pack, packed_gpu
-from workers.engines.report import Report, Snapshot
-from workers.experiments.mlp import ImageSets
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.engines import autograd, fused_cpu, neuron_pack
+from workers.engines.base import Report, Snapshot
+from workers.engines.packed_gpu import engine as packed_gpu
+from workers.training.network import ImageSets
 
 
 def reports(

@@ -1,0 +1,1 @@
+"""Pure functions on recorded figures: sampling, bands, rankings, diagnosis. No database, no HTTP."""

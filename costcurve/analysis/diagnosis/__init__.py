@@ -1,0 +1,7 @@
+"""From figures to reasons: why a training is slow, and which spec would test the cure; from what is recorded alone."""
+
+from costcurve.analysis.diagnosis.comparison import Compared, compare
+from costcurve.analysis.diagnosis.diagnose import NOT_RECORDED, course_of, diagnose, metrics_diagnosed
+from costcurve.analysis.diagnosis.findings import Diagnosis, Finding
+
+__all__ = ["NOT_RECORDED", "Compared", "Diagnosis", "Finding", "compare", "course_of", "diagnose", "metrics_diagnosed"]

@@ -1,0 +1,112 @@
+"""Why several trainings went differently, or did not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, figure
+from costcurve.analysis.diagnosis.thresholds import ACCURACY_DIFFERENCE, MARK, MARK_EPOCHS
+from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
+from costcurve.core.alterations import altered
+from costcurve.core.spec import AnySpec
+
+# What follows from the loss unless a client says otherwise.
+_FOLLOWS_LOSS = {"loss", "reduction", "effective_learning_rate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One of the jobs; `course` is that of its network, None for a neuron and where nothing is known."""
+
+    id: str
+    spec: AnySpec
+    course: NetworkCourse | None
+
+
+def compare(jobs: Sequence[Compared]) -> Diagnosis:
+    """What the differences between the specs come to, pair by pair."""
+    pairs = list(combinations(jobs, 2))
+    findings = [finding for pair in pairs for finding in (*_loss(*pair), *_rates(*pair))]
+    said = " ".join(dict.fromkeys(finding.headline for finding in findings))
+    return Diagnosis(said or "Nothing stands out between them.", findings)
+
+
+def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
+    """The same learning rate, which is not the same: averaging over the outputs divides it by their number."""
+    rates = one.spec.effective_learning_rate, other.spec.effective_learning_rate
+    if one.spec.learning_rate != other.spec.learning_rate or rates[0] == rates[1]:
+        return
+    faster, slower = (one, other) if rates[0] > rates[1] else (other, one)
+    matched = altered(faster.spec, learning_rate=slower.spec.effective_learning_rate)
+    yield Finding(
+        "learning_rate_not_comparable",
+        "warning",
+        f"Their learning rate of {one.spec.learning_rate:g} is not the same rate in both.",
+        f"{slower.id} averages the cost over its outputs, and {faster.id} sums it: under one convention they learn "
+        f"with {slower.spec.effective_learning_rate:g} and {faster.spec.effective_learning_rate:g}. What differs "
+        "between them need not come from the loss.",
+        {
+            "jobs": [one.id, other.id],
+            "learning_rate": one.spec.learning_rate,
+            "reduction": [one.spec.reduction, other.spec.reduction],
+            "effective_learning_rate": list(rates),
+        },
+        matched,
+    )
+
+
+def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
+    """Two networks that differ in their loss alone."""
+    if one.course is None or other.course is None or not _differ_in_loss_alone(one.spec, other.spec):
+        return
+    quadratic, cross_entropy = (one, other) if one.spec.loss == "quadratic" else (other, one)
+    courses = [each.course for each in (quadratic, cross_entropy) if each.course is not None]
+    if not all(course.points for course in courses):
+        return
+    best = [max(course.accuracies) for course in courses]
+    marks = [_reaches_mark(course) for course in courses]
+    stuck = courses[0].longest(is_stuck)
+    evidence = {
+        "jobs": [quadratic.id, cross_entropy.id],
+        "best_accuracy": dict(zip(("quadratic", "cross_entropy"), best, strict=True)),
+        "epoch_of_90_percent": dict(zip(("quadratic", "cross_entropy"), marks, strict=True)),
+        "slowdown_factor_at_start": courses[0].start and courses[0].start["slowdown_factor"],
+        "epochs_stuck": None if stuck is None else [stuck.first, stuck.last],
+    }
+    said = " and ".join(f"{accuracy:.2%}" for accuracy in best)
+    if stuck is not None and _is_sooner(marks[1], marks[0]):
+        yield Finding(
+            "loss_makes_the_difference",
+            "info",
+            f"Cross-entropy reads {MARK:.0%} of the test images after epoch {marks[1]}, the quadratic loss "
+            + (f"only after epoch {marks[0]}." if marks[0] is not None else "never."),
+            f"They start badly wrong: from epoch {stuck.first} to epoch {stuck.last} the quadratic loss multiplied the "
+            "errors of saturated outputs by a tiny σ′(z). Cross-entropy does not.",
+            evidence,
+        )
+    elif stuck is None and courses[0].starts_stuck is False and abs(best[0] - best[1]) < ACCURACY_DIFFERENCE:
+        factor = courses[0].start["slowdown_factor"] if courses[0].start is not None else float("nan")
+        yield Finding(
+            "loss_makes_no_difference",
+            "info",
+            f"The loss makes no difference here: at their best they read {said} of the test images.",
+            "The start is not badly wrong. Cross-entropy helps where outputs are saturated and wrong; here its mean "
+            f"|δ| is {figure(factor)} times the quadratic loss's at the start, as in any network that learns well, and "
+            "no epoch was lost to saturation with either.",
+            evidence,
+            altered(quadratic.spec, init={"scheme": "normal", "output_bias": 10.0}),
+        )
+
+
+def _differ_in_loss_alone(one: AnySpec, other: AnySpec) -> bool:
+    fields, others = one.model_dump(), other.model_dump()
+    differing = {name for name in fields.keys() | others.keys() if fields.get(name) != others.get(name)}
+    return "loss" in differing and differing <= _FOLLOWS_LOSS
+
+
+def _reaches_mark(course: NetworkCourse) -> int | None:
+    return next((epoch for epoch, accuracy in enumerate(course.accuracies) if accuracy >= MARK), None)
+
+
+def _is_sooner(one: int | None, other: int | None) -> bool:
+    return one is not None and (other is None or other - one >= MARK_EPOCHS)

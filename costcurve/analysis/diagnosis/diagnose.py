@@ -1,0 +1,96 @@
+"""The diagnosis of one job, from what is recorded of it."""
+
+from collections.abc import Iterable, Iterator
+
+from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of
+from costcurve.analysis.diagnosis.mnist import diagnose_network
+from costcurve.analysis.diagnosis.neuron import NEURON_DIAGNOSED, diagnose_neuron
+from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point
+from costcurve.core.alterations import altered, own_fields
+from costcurve.core.curve import Curve, is_sound
+from costcurve.core.errors import Diverged, StartNotFinite
+from costcurve.core.initializers import ConstantInit
+from costcurve.core.job import Job
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+
+NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
+
+
+def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
+    """The metrics of the curve that its diagnosis reads; None for all that are recorded."""
+    return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else None
+
+
+def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
+    """Why a job's training goes, or went, as it does.
+
+    Args:
+        job: the job, in whatever state it is.
+        start: the figures of its network before the first update; None for a neuron, and if they are not recorded.
+        runs: its whole curve, with `metrics_diagnosed`; a neuron's in as many runs as one likes, an epoch's in any.
+    """
+    if isinstance(job.spec, NeuronSpec):
+        found = diagnose_neuron(job.spec, runs)
+    else:
+        curve = Curve.joined(runs)
+        if len(curve) and "slowdown_factor" not in curve.series:
+            found = Diagnosis(NOT_RECORDED, ())
+        else:
+            found = diagnose_network(course_of(job, job.spec, start, curve))
+    if unsound := list(_start_not_finite(job, start)):
+        return diagnosis_of(unsound, otherwise=found.summary)
+    diverged = list(_diverged(job))
+    return diagnosis_of([*diverged, *found.findings], otherwise=found.summary) if diverged else found
+
+
+def course_of(job: Job, spec: MnistSpec, start: Point | None, curve: Curve) -> NetworkCourse:
+    """How the training of a network went."""
+    return NetworkCourse.of(spec, start, curve, is_over=job.is_terminal)
+
+
+def _start_not_finite(job: Job, start: Point | None) -> Iterator[Finding]:
+    """The training had no start: no learning rate is to blame, and no other figure says anything."""
+    metrics = [name for name, value in (start or {}).items() if not is_sound(name, value)]
+    has_failed_at_once = job.error is not None and job.error.code == StartNotFinite.code
+    if not metrics and not has_failed_at_once:
+        return
+    is_neuron = isinstance(job.spec, NeuronSpec)
+    number, largest = ("float64", "1.8e308") if is_neuron else ("float32", "3.4e38")
+    named = f" ({', '.join(metrics[:3])}{', …' if len(metrics) > 3 else ''})" if metrics else ""
+    yield Finding(
+        "start_not_finite",
+        "error",
+        f"The start is not finite: weights, or what they make of the input, are beyond the range of {number}{named}.",
+        f"No update was made, or none that means anything, so the learning rate is not to blame. {number} ends at "
+        f"{largest}; the init is {own_fields(job.spec).get('init', 'the default')}. "
+        + (
+            "A smaller init, or a smaller input, starts within it." if is_neuron else "A smaller init starts within it."
+        ),
+        {
+            "message": job.error.message if job.error is not None else None,
+            "metrics": metrics,
+            "init": job.spec.init.model_dump(mode="json"),
+        },
+        altered(job.spec, init=ConstantInit().model_dump(mode="json") if is_neuron else "scaled_normal"),
+    )
+
+
+def _diverged(job: Job) -> Iterator[Finding]:
+    if job.error is None or job.error.code != Diverged.code:
+        return
+    rate = job.spec.learning_rate
+    yield Finding(
+        "diverged",
+        "error",
+        f"The training diverged: {job.error.message}.",
+        f"Updates were too large for it to come back from them. The learning rate is {rate:g} (effectively "
+        f"{job.spec.effective_learning_rate:g}); a tenth of it is the first thing to try.",
+        {
+            "message": job.error.message,
+            "step": job.progress.step,
+            "epoch": job.progress.epoch,
+            "learning_rate": rate,
+            "effective_learning_rate": job.spec.effective_learning_rate,
+        },
+        altered(job.spec, learning_rate=rate / 10),
+    )

@@ -1,0 +1,212 @@
+"""Why a network learns MNIST as it does."""
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from math import inf
+from typing import Any
+
+from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of, figure
+from costcurve.analysis.diagnosis.thresholds import (
+    LINEAR_CLASSIFIER,
+    MOSTLY_SATURATED,
+    PASSED_ON,
+    PLATEAU_EPOCHS,
+    STANDING_STILL,
+    UPDATE_SHARE,
+)
+from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point, Stretch, is_stuck, longest
+from costcurve.core.alterations import altered
+from costcurve.core.spec import TEST_IMAGES, Loss
+
+
+def diagnose_network(course: NetworkCourse) -> Diagnosis:
+    """The diagnosis of a network's training, as far as it has come."""
+    findings = [
+        *_output_saturated(course),
+        *_hidden_layer_slow(course),
+        *_plateau(course),
+        *_symmetric_init(course),
+        *_saturated_but_learning(course),
+        *_loss_makes_no_difference(course),
+    ]
+    if not course.points:
+        return diagnosis_of(findings, otherwise="Nothing is recorded yet: no epoch has ended.")
+    best = max(course.accuracies)
+    return diagnosis_of(findings, otherwise=f"Nothing stands out: it reads {best:.2%} of the test images at its best.")
+
+
+def _output_saturated(course: NetworkCourse) -> Iterator[Finding]:
+    stretch = course.longest(is_stuck)
+    if course.spec.loss != "quadratic" or stretch is None:
+        return
+    first, last = (course.points[epoch]["correct"] for epoch in (stretch.first, stretch.last))
+    deltas, gradients = (
+        {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ("quadratic", "cross_entropy")}
+        for figures in ("output_delta", "output_gradient_norm")
+    )
+    factor = deltas["cross_entropy"] / deltas["quadratic"] if deltas["quadratic"] else inf
+    yield Finding(
+        "output_saturated_quadratic",
+        "warning",
+        f"{course.span(stretch)} learning stood still at the output: units are saturated where they are badly wrong.",
+        f"It read {first:,.0f} images of {TEST_IMAGES:,} after the first of these epochs and {last:,.0f} after the "
+        "last. The quadratic loss multiplies each error by σ′(z), which is tiny there: the mean |δ| at the output was "
+        f"{figure(deltas['quadratic'])}, and cross-entropy's would have been {figure(deltas['cross_entropy'])} at the "
+        f"same weights, {figure(factor)} times as much. The output layer's gradient had the norm "
+        f"{figure(gradients['quadratic'])}, and cross-entropy's would have had {figure(gradients['cross_entropy'])}. "
+        "Cross-entropy cures that.",
+        {
+            **_epochs(course, stretch),
+            "correct": {"first": first, "last": last},
+            "slowdown_factor": factor,
+            "slowdown_factor_at_start": None if course.start is None else course.start["slowdown_factor"],
+            "output_delta": deltas,
+            "output_gradient_norm": gradients,
+        },
+        altered(course.spec, loss="cross_entropy"),
+    )
+
+
+def _hidden_layer_slow(course: NetworkCourse) -> Iterator[Finding]:
+    output = len(course.spec.layers) - 1
+    for layer in range(1, output):
+
+        def is_slow(point: Point, layer: int = layer) -> bool:
+            share = point[f"update_ratio.{layer}"] / (point[f"update_ratio.{output}"] or 1.0)
+            return point[f"mean_sigmoid_prime.{layer}"] < PASSED_ON and share < UPDATE_SHARE
+
+        stretch = course.longest(is_slow)
+        if stretch is None:
+            continue
+        saturated, slope = (
+            course.mean(f"{name}.{layer}", stretch) for name in ("saturated_fraction", "mean_sigmoid_prime")
+        )
+        ratios = {number: course.mean(f"update_ratio.{number}", stretch) for number in (layer, output)}
+        yield Finding(
+            "hidden_layer_slow",
+            "warning",
+            f"{course.span(stretch)} hidden layer {layer} hardly learned: its units are saturated.",
+            f"{saturated:.0%} of its outputs are saturated, at 0 or 1. σ′(z), which is 0.25 at the most, is "
+            f"{figure(slope)} in the mean, and lets next to nothing through. A step moves its weights by "
+            f"{ratios[layer]:.1e} of their norm, and the output layer's by {ratios[output]:.1e}. Cross-entropy cures "
+            "slow outputs, and not slow hidden layers, as each of them has a σ′ of its own in its gradient with either "
+            "loss. Smaller initial weights do: they keep the units where they can learn.",
+            {
+                "layer": layer,
+                **_epochs(course, stretch),
+                "saturated_fraction": saturated,
+                "mean_sigmoid_prime": slope,
+                "update_ratio": ratios[layer],
+                "output_update_ratio": ratios[output],
+                "loss": course.spec.loss,
+            },
+            altered(course.spec, init=_smaller(course)),
+        )
+
+
+def _smaller(course: NetworkCourse) -> dict[str, Any]:
+    """Weights from N(0, 1/n_in): a unit's z then stays near 0 … 1, however many inputs it has."""
+    return {"scheme": "scaled_normal", "output_bias": course.spec.init.output_bias}
+
+
+def _plateau(course: NetworkCourse) -> Iterator[Finding]:
+    best = list(accumulate(course.accuracies, max))
+    is_still = [after - before < STANDING_STILL and after < LINEAR_CLASSIFIER for before, after in pairwise(best)]
+    found = longest(is_still)
+    if found is None or len(found) + 1 < PLATEAU_EPOCHS:
+        return
+    stretch = Stretch(found.first, found.last + 1)  # the epoch before it is where it stands
+    first, last = best[stretch.first], best[stretch.last]
+    yield Finding(
+        "plateau",
+        "warning",
+        f"{course.span(stretch)} no epoch added {STANDING_STILL:.0%} to the best accuracy so far.",
+        f"It was {first:.2%} there, and {last:.2%} in the end, less than the {LINEAR_CLASSIFIER:.0%} of a linear "
+        "classifier: the network can still learn, and does not.",
+        {**_epochs(course, stretch), "best_accuracy": {"first": first, "last": last}},
+    )
+
+
+def _symmetric_init(course: NetworkCourse) -> Iterator[Finding]:
+    latest = course.points[-1] if course.points else course.start
+    for layer, width in enumerate(course.spec.layers[1:-1], start=1):
+        if latest is None or width == 1 or (units := int(latest[f"distinct_units.{layer}"])) > 1:
+            continue
+        yield Finding(
+            "symmetric_init",
+            "warning",
+            f"The {width} units of hidden layer {layer} work as {units}: they started alike, and stay alike.",
+            "All of them get the same input and the same gradient, whatever the loss, so that no step can tell them "
+            "apart. A random init can.",
+            {"layer": layer, "units": width, "effective_units": units},
+            altered(course.spec, init="scaled_normal"),
+        )
+
+
+def _saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:
+    """The article's third remark: cross-entropy does not prevent saturation, it keeps a saturated output learning."""
+    if course.spec.loss != "cross_entropy" or not course.points:
+        return
+    metric = f"saturated_fraction.{len(course.spec.layers) - 1}"
+    accuracies = course.accuracies
+    if course.starts_stuck and course.start is not None and accuracies[-1] >= LINEAR_CLASSIFIER:
+        yield Finding(
+            "saturated_but_learning",
+            "info",
+            "The outputs start saturated where they are badly wrong, and the network learns all the same.",
+            f"{course.start[metric]:.0%} of them are saturated before the first update, and {accuracies[0]:.2%} of the "
+            "test images are read after epoch 0. Cross-entropy's δ, a − y, does not contain σ′(z). The quadratic loss "
+            f"would have had {figure(course.start['slowdown_factor'])} times less to learn from, and stood still.",
+            {
+                "saturated_fraction": {"start": course.start[metric], "end": course.points[-1][metric]},
+                "slowdown_factor_at_start": course.start["slowdown_factor"],
+                "accuracy": {"first": accuracies[0], "last": accuracies[-1]},
+            },
+            altered(course.spec, loss="quadratic"),
+        )
+        return
+    stretch = course.longest(lambda point: point[metric] >= MOSTLY_SATURATED)
+    if stretch is None or (gained := max(accuracies) - accuracies[stretch.first]) < STANDING_STILL:
+        return
+    yield Finding(
+        "saturated_but_learning",
+        "info",
+        f"{course.span(stretch)} most outputs were saturated, and the network went on learning.",
+        f"{course.mean(metric, stretch):.0%} of them had σ′(z) < 0.01 in the mean, and {gained:.2%} more of the test "
+        "images came to be read. Cross-entropy does not prevent saturation; an output that is saturated where it is "
+        "right has nothing more to learn, and one that is wrong there goes on learning, as δ = a − y has no σ′(z).",
+        {
+            **_epochs(course, stretch),
+            "saturated_fraction": course.mean(metric, stretch),
+            "accuracy": {"first": accuracies[stretch.first], "best": max(accuracies)},
+        },
+    )
+
+
+def _loss_makes_no_difference(course: NetworkCourse) -> Iterator[Finding]:
+    if course.starts_stuck is not False or course.start is None or course.longest(is_stuck) is not None:
+        return
+    factor, other = course.start["slowdown_factor"], _other(course.spec.loss)
+    yield Finding(
+        "loss_makes_no_difference",
+        "info",
+        "The start is not badly wrong, so that the other loss should make no difference.",
+        f"At the start cross-entropy's mean |δ| at the output is {figure(factor)} times the quadratic loss's, as in "
+        "any network that learns well, and the outputs are nowhere saturated where they are wrong. Only there does "
+        "the loss matter; otherwise a factor like this is one in the learning rate.",
+        {
+            "slowdown_factor_at_start": factor,
+            "output_error_at_start": course.start["output_delta.cross_entropy"],
+            "largest_slowdown_factor": max([factor, *(point["slowdown_factor"] for point in course.points)]),
+        },
+        altered(course.spec, loss=other),
+    )
+
+
+def _other(loss: Loss) -> Loss:
+    return "cross_entropy" if loss == "quadratic" else "quadratic"
+
+
+def _epochs(course: NetworkCourse, stretch: Stretch) -> dict[str, Any]:
+    has_ended = not course.reaches_now(stretch)
+    return {"from_epoch": stretch.first, "to_epoch": stretch.last, "has_ended": has_ended}

@@ -1,0 +1,88 @@
+"""How a network's training went: its figures epoch by epoch, and the stretches of epochs in which something held."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from costcurve.analysis.diagnosis.thresholds import SLOWDOWN, WRONG_OUTPUTS
+from costcurve.core.curve import Curve
+from costcurve.core.spec import MnistSpec
+
+Point = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Epochs first … last, both of them included."""
+
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last + 1 - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCourse:
+    """A network's figures before the first update (None: not recorded) and after each epoch, as far as it has come."""
+
+    spec: MnistSpec
+    start: Point | None
+    points: Sequence[Point]
+    is_over: bool
+
+    @classmethod
+    def of(cls, spec: MnistSpec, start: Point | None, curve: Curve, *, is_over: bool) -> "NetworkCourse":
+        """The course of a whole curve, from epoch 0 on."""
+        rows = zip(*curve.series.values(), strict=True)
+        return cls(spec, start, [dict(zip(curve.series, row, strict=True)) for row in rows], is_over)
+
+    @property
+    def accuracies(self) -> list[float]:
+        """On the test images, after each epoch."""
+        return [point["accuracy"] for point in self.points]
+
+    @property
+    def starts_stuck(self) -> bool | None:
+        """Whether the outputs start saturated where they are wrong; None if that is not recorded."""
+        return None if self.start is None else is_stuck(self.start)
+
+    def longest(self, holds: Callable[[Point], bool]) -> Stretch | None:
+        """The longest stretch of epochs after all of which it holds, the first of such; None if there is none."""
+        return longest([holds(point) for point in self.points])
+
+    def mean(self, metric: str, stretch: Stretch) -> float:
+        """Of the metric over these epochs."""
+        return fmean(point[metric] for point in self.points[stretch.first : stretch.last + 1])
+
+    def reaches_now(self, stretch: Stretch) -> bool:
+        """Whether it holds after the last epoch so far."""
+        return stretch.last == len(self.points) - 1
+
+    def span(self, stretch: Stretch) -> str:
+        """The stretch in words."""
+        if not self.reaches_now(stretch):
+            return f"From epoch {stretch.first} to epoch {stretch.last}"
+        if self.is_over:
+            return f"From epoch {stretch.first} to the end"
+        return f"From epoch {stretch.first} up to now, epoch {stretch.last},"
+
+
+def is_stuck(point: Point) -> bool:
+    """Whether the outputs are badly wrong, and saturated where they are: the quadratic loss would stand still there."""
+    return point["slowdown_factor"] >= SLOWDOWN and point["output_delta.cross_entropy"] >= WRONG_OUTPUTS
+
+
+def longest(flags: Sequence[bool]) -> Stretch | None:
+    """The longest stretch of places at which it is true, the first of such; None if there is none."""
+    return max(_stretches(flags), key=len, default=None)
+
+
+def _stretches(flags: Sequence[bool]) -> Iterator[Stretch]:
+    place = 0
+    for flag, group in groupby(flags):
+        count = len(list(group))
+        if flag:
+            yield Stretch(place, place + count - 1)
+        place += count

@@ -1,0 +1,134 @@
+"""`demo`: the article's experiments, from nothing to pictures, on a service of its own."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.cells import cell_len
+
+from costcurve.cli.columns import padded
+from costcurve.cli.command import JsonOption
+from costcurve.cli.commands.curves import save
+from costcurve.cli.commands.story import ONLY_WITH_ALL, PICTURES, summary
+from costcurve.cli.exit_codes import ExitCode
+from costcurve.cli.formatting import outcome
+from costcurve.cli.interrupt import Interruption
+from costcurve.cli.local_service import LocalService
+from costcurve.cli.output import tell, write, write_json, write_line, write_rich
+from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
+from costcurve.cli.progress import Display, display_on, latest_figures
+from costcurve.client.client import Client
+from costcurve.client.errors import CostCurveError, ServiceUnreachable
+from costcurve.client.types import Job
+from costcurve.core.text import printable
+
+_LOOK_SECONDS = 0.3
+
+
+def demo(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the scaled init and the slow hidden layer: all presets.")
+    ] = False,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for pictures and jobs.")] = Path("demo"),
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the article's experiments: why a network learns slowly, and what cures it. Takes a few minutes.
+
+    Starts a service and workers of its own, trains the presets, prints what came of them, and draws their curves.
+    """
+    make_folder(output)
+    log = output / "demo.log"
+    with (
+        Interruption() as interruption,
+        own_service(output, log, workers) as local,
+        Client(local.url) as client,
+    ):
+        tell(f"starting a service and {workers} worker{'s' if workers > 1 else ''}; their log is {log}")
+        if local.wait_until_ready(interruption):
+            jobs = _train(client, local, interruption, everything=everything)
+        if interruption.happened:
+            tell("interrupted; everything is ended")
+            raise typer.Exit(ExitCode.INTERRUPTED)
+        files = _draw(client, jobs, output)
+        if as_json:
+            write_json({"jobs": {name: job.model_dump(mode="json") for name, job in jobs.items()}, "files": files})
+        else:
+            _report(client, jobs)
+    if not as_json:
+        _point_to(files, output)
+    _end(jobs)
+
+
+def _train(client: Client, local: LocalService, interruption: Interruption, *, everything: bool) -> dict[str, Job]:
+    """Submit the presets and follow them until all have ended; when interrupted, cancel what has not."""
+    names = [preset.name for preset in client.presets() if everything or preset.name not in ONLY_WITH_ALL]
+    jobs = {name: client.submit(preset=name, name=name) for name in names}
+    with display_on(sys.stderr) as display:
+        while not interruption.happened and not all(job.is_terminal for job in jobs.values()):
+            local.check()
+            try:
+                _look(client, jobs, display)
+            except ServiceUnreachable:
+                local.check()  # the better explanation
+                raise
+            interruption.pause(_LOOK_SECONDS)
+    for job in jobs.values():
+        if not job.is_terminal:
+            # Else the next demo would begin with what this one left in the queue.
+            with suppress(CostCurveError):
+                client.cancel(job.id)
+    return jobs
+
+
+def _look(client: Client, jobs: dict[str, Job], display: Display) -> None:
+    width = max(map(cell_len, jobs))
+    for name, known in jobs.items():
+        if not known.is_terminal:
+            jobs[name] = client.get(known.id)
+            display.show(padded(name, width), jobs[name], latest_figures(client, jobs[name]))
+
+
+def _draw(client: Client, jobs: Mapping[str, Job], output: Path) -> list[str]:
+    files = []
+    for picture in PICTURES:
+        shown = [jobs[name].id for name in picture.presets if name in jobs and jobs[name].succeeded]
+        if len(shown) < len(picture.presets):
+            continue
+        for file_format in ("svg", "png"):
+            file = output / f"{picture.name}.{file_format}"
+            save(client.plot(shown, format=file_format, metrics=picture.metrics, title=picture.title), file)
+            files.append(str(file))
+    return files
+
+
+def _report(client: Client, jobs: Mapping[str, Job]) -> None:
+    for name, job in jobs.items():
+        if job.spec["experiment"] == "mnist" and job.succeeded:
+            write_line(f"\n{name}")
+            write(printable(client.transcript(job.id), keep="\n"))
+    write_line("")
+    write_rich(summary(client, jobs))
+    for name, job in jobs.items():
+        if job.succeeded:
+            write_line(f"\n{name}: {client.diagnosis(job.id).summary}")
+
+
+def _point_to(files: list[str], output: Path) -> None:
+    write_line("")
+    if files:
+        write_line("cost curves and results:")
+        for file in files:
+            write_line(f"  {file}")
+    write_line(f"\n{how_to_look_further(output)}")
+
+
+def _end(jobs: Mapping[str, Job]) -> None:
+    failed = {name: job for name, job in jobs.items() if not job.succeeded}
+    for name, job in failed.items():
+        tell(f"{name} did not succeed: {job.id} {outcome(job)}")
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,41 @@
+"""`diagnose`."""
+
+import json
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from costcurve.cli.arguments import JobsArgument
+from costcurve.cli.command import ServiceOptions
+from costcurve.cli.output import write_json, write_rich
+from costcurve.client.diagnosis import Diagnosis
+from costcurve.core.text import printable
+
+
+def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
+    """Why a job learns slowly, and what would cure it; of several jobs, what their differences come to."""
+    with service.client() as client:
+        found = client.diagnosis(job_ids[0]) if len(job_ids) == 1 else client.compare_diagnosis(job_ids)
+    if service.as_json:
+        write_json(found)
+    else:
+        write_rich(described(found))
+
+
+def described(diagnosis: Diagnosis) -> RenderableType:
+    """A diagnosis for people."""
+    parts: list[RenderableType] = [_text(diagnosis.summary)]
+    for finding in diagnosis.findings:
+        parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
+        if finding.cure is not None:
+            parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
+    return Group(*parts)
+
+
+def _indented(text: str) -> RenderableType:
+    return Padding(_text(text), (0, 0, 0, 2), expand=False)
+
+
+def _text(text: str) -> Text:
+    return Text(printable(text, keep="\n"))

@@ -1,0 +1,102 @@
+"""`submit`, `clone` and `validate`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from costcurve.cli.arguments import JobArgument
+from costcurve.cli.command import ServiceOptions
+from costcurve.cli.commands.watch import end_as, follow, submitting
+from costcurve.cli.formatting import duration, init_text, outcome
+from costcurve.cli.job_options import JobOptions, KeyOptions, SourceOptions, overrides, submission
+from costcurve.cli.output import tell, write_json, write_line
+from costcurve.client.client import Client
+from costcurve.client.types import Job, Validation
+
+WatchOption = Annotated[bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")]
+
+
+def submit(
+    source: SourceOptions, job: JobOptions, again: KeyOptions, service: ServiceOptions, watch: WatchOption = False
+) -> None:
+    """Queue a training job and print its id.
+
+    Options override what the file says, and the file overrides the preset.
+
+    costcurve submit --preset neuron-slow-quadratic
+
+    costcurve submit --experiment mnist --loss quadratic --epochs 5 --watch
+
+    costcurve submit --experiment neuron --init '{"scheme": "constant", "weight": 2, "bias": 2}'
+    """
+    arguments, key = submission(source, job), again.key()
+    with service.client() as client:
+        with submitting(key):
+            submitted = client.submit(**arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
+
+
+def clone(
+    job_id: JobArgument, job: JobOptions, again: KeyOptions, service: ServiceOptions, watch: WatchOption = False
+) -> None:
+    """Queue a job again, but for what the options say otherwise, and print the new job's id.
+
+    costcurve clone job_... --loss cross_entropy --watch
+    """
+    arguments, key = overrides(job), again.key()
+    with service.client() as client:
+        with submitting(key):
+            submitted = client.clone(job_id, **arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
+
+
+def _print_id(submitted: Job, service: ServiceOptions) -> None:
+    if not service.as_json:
+        write_line(submitted.id)
+        sys.stdout.flush()
+
+
+def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
+    """Watch the new job if asked to; as JSON, print all of it as it was last seen."""
+    if not watch:
+        if service.as_json:
+            write_json(submitted)
+        tell(f"`costcurve watch {submitted.id}` shows how it goes")
+        return
+    ended = follow(client, submitted.id, None if service.as_json else sys.stderr)
+    if service.as_json:
+        write_json(ended)
+    else:
+        tell(f"{ended.id} {outcome(ended)}")
+    end_as(ended)
+
+
+def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) -> None:
+    """Check a job without queueing it: every default filled in, what it will cost, and warnings.
+
+    Takes the options of `submit`.
+    """
+    arguments = submission(source, job)
+    with service.client() as client:
+        validation = client.validate(**arguments)
+    if service.as_json:
+        write_json(validation)
+    else:
+        write_line(_text(validation))
+
+
+def _text(validation: Validation) -> str:
+    lines = [
+        f"{key}: {init_text(value) if key == 'init' else value}"
+        for key, value in validation.spec.items()
+        if value is not None
+    ]
+    lines.append(
+        f"{validation.total_steps:,} steps; about {duration(validation.estimated_seconds)} on one CPU core, "
+        f"{validation.estimated_memory_bytes >> 20:,} MiB"
+    )
+    lines += [f"warning ({warning.code}): {warning.message}" for warning in validation.warnings]
+    return "\n".join(lines)

@@ -1,0 +1,274 @@
+"""`costcurve sweep` and its commands: `submit`, `show`, `list`, `watch`, `cancel`, `retry`, `plot` and `presets`."""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from costcurve.cli.arguments import SweepArgument
+from costcurve.cli.command import ServiceOptions
+from costcurve.cli.commands.curves import GranularityOption, plot_format, save, wrote
+from costcurve.cli.commands.leaderboard import leaderboard_of
+from costcurve.cli.commands.watch import changing, leaving, submitting
+from costcurve.cli.exit_codes import ExitCode
+from costcurve.cli.formatting import standing, sweep_details, table_of_presets, table_of_sweeps
+from costcurve.cli.job_options import JobOptions, KeyOptions, SourceOptions, parsed_json, submission
+from costcurve.cli.output import tell, write_json, write_line, write_rich
+from costcurve.cli.progress import display_on
+from costcurve.client.client import Client
+from costcurve.client.types import Sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """What a sweep sweeps."""
+
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="FIELD=A,B,…",
+            help="Values of a field of the spec, or a JSON array of them; repeatable: every value with every other.",
+            rich_help_panel="The grid",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Jobs for each cell, with the seeds seed, seed + 1, …; if not given, as the preset says, or 1.",
+            rich_help_panel="The grid",
+            show_default=False,
+        ),
+    ] = None
+
+
+def submit(
+    source: SourceOptions,
+    grid: GridOptions,
+    job: JobOptions,
+    again: KeyOptions,
+    service: ServiceOptions,
+    wait: Annotated[
+        bool, typer.Option("--wait", "--watch", help="Stay, and show its progress until all jobs have ended.")
+    ] = False,
+) -> None:
+    """Queue one job for each cell of a grid and each repeat, and print the sweep's id.
+
+    Takes the options of `costcurve submit`; they hold for all cells, but for what the grid says.
+
+    costcurve sweep submit --preset mnist-slow-quadratic --grid loss=quadratic,cross_entropy --repeats 3 --wait
+
+    costcurve sweep submit --preset article-mnist --repeats 5
+
+    costcurve sweep submit --experiment neuron --grid learning_rate=0.05,0.15,0.5 --grid epochs=100,300
+
+    costcurve sweep submit --experiment mnist --grid 'layers=[[784,30,10],[784,100,10]]' --grid init=normal,xavier
+    """
+    arguments = submission(source, job)
+    arguments["grid"] = {**(arguments.get("grid") or {}), **grid_of(grid.grid)}
+    if grid.repeats is not None:
+        arguments["repeats"] = grid.repeats
+    key = again.key()
+    with service.client() as client:
+        with submitting(key):
+            sweep = client.submit_sweep(**arguments, idempotency_key=key)
+            if not service.as_json:
+                write_line(sweep.id)
+                sys.stdout.flush()
+        if service.as_json and not wait:
+            write_json(sweep)
+        if not wait:
+            tell(f"{sweep.total:,} jobs; `costcurve sweep watch {sweep.id}` shows how they go")
+            return
+        ended = follow(client, sweep.id, None if service.as_json else sys.stderr)
+    if service.as_json:
+        write_json(ended)
+    else:
+        tell(f"{ended.id} {standing(ended)}")
+    end_as(ended)
+
+
+def show(
+    sweep_id: SweepArgument,
+    service: ServiceOptions,
+    best: Annotated[int, typer.Option(min=0, max=200, help="How many of the best cells.")] = 10,
+) -> None:
+    """What a sweep sweeps, how its jobs stand, and its best cells: mean ± standard deviation over the repeats.
+
+    `costcurve list --sweep SWEEP` shows its jobs one by one.
+    """
+    with service.client() as client:
+        sweep = client.get_sweep(sweep_id, leaderboard=best)
+    if service.as_json:
+        write_json(sweep)
+        return
+    write_rich(sweep_details(sweep))
+    if sweep.leaderboard:
+        write_line("")
+        write_rich(leaderboard_of(sweep))
+    if len(sweep.leaderboard) == best < sweep.cells:
+        tell(f"the best {best:,} of {sweep.cells:,} cells; --best shows more")
+
+
+def list_sweeps(
+    service: ServiceOptions,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many sweeps at most.")] = 50,
+) -> None:
+    """The sweeps, the newest first."""
+    with service.client() as client:
+        page = client.list_sweeps(limit=limit)
+    if service.as_json:
+        write_json({"items": [sweep.model_dump(mode="json") for sweep in page.items]})
+    elif page.items:
+        write_rich(table_of_sweeps(page.items))
+    if page.next_cursor is not None:
+        tell(f"there are more than {limit}; --limit shows more")
+    elif not page.items:
+        tell("no sweeps")
+
+
+def watch(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """Follow a sweep until all of its jobs have ended: exit code 0 if all succeeded, 1 if not.
+
+    Ctrl-C ends the watching, not the sweep.
+    """
+    with service.client() as client:
+        sweep = follow(client, sweep_id, None if service.as_json else sys.stdout)
+    _tell_state(sweep, service)
+    end_as(sweep)
+
+
+def cancel(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """End all jobs of a sweep: waiting ones at once, running ones as soon as their workers hear of it."""
+    with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
+        _tell_state(client.cancel_sweep(sweep_id), service)
+
+
+def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
+    """Queue a new job in place of each that failed, with the same seed; where none has failed, do nothing."""
+    with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
+        _tell_state(client.retry_sweep(sweep_id), service)
+
+
+def plot(
+    sweep_id: SweepArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .svg or .png to write.")],
+    service: ServiceOptions,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Which metrics, a diagram for each. Default: the cost.")
+    ] = None,
+    granularity: GranularityOption = "epoch",
+    best: Annotated[int | None, typer.Option(min=1, max=16, help="How many of the best cells. Default: 8.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(metavar="I,J,…", help="Instead of the best the cells with these numbers.")
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
+    title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
+) -> None:
+    """Plot the best cells of a sweep: of each the mean curve, with a band that shows how far its repeats spread."""
+    file_format = plot_format(file)
+    numbers = None if cells is None else _numbers(cells)
+    if numbers is not None and best is not None:
+        raise typer.BadParameter("goes without --cells", param_hint="--best")
+    with service.client() as client:
+        picture = client.plot_sweep(
+            sweep_id,
+            format=file_format,
+            metrics=metrics,
+            granularity=granularity,
+            best=best,
+            cells=numbers,
+            log=log,
+            title=title,
+        )
+    save(picture, file)
+    wrote(file, service)
+
+
+def presets(service: ServiceOptions) -> None:
+    """The ready sweeps; `costcurve sweep submit --preset NAME` queues one."""
+    with service.client() as client:
+        found = client.sweep_presets()
+    if service.as_json:
+        write_json({"items": [preset.model_dump(mode="json") for preset in found]})
+    else:
+        write_rich(table_of_presets(found))
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "submit": submit,
+    "show": show,
+    "list": list_sweeps,
+    "watch": watch,
+    "cancel": cancel,
+    "retry": retry,
+    "plot": plot,
+    "presets": presets,
+}
+
+
+def follow(client: Client, sweep_id: str, stream: TextIO | None) -> Sweep:
+    """The sweep once it has ended; until then its progress goes to the stream, if there is one."""
+    with leaving(sweep_id, "costcurve sweep"):
+        if stream is None:
+            return client.wait_for_sweep(sweep_id)
+        with display_on(stream, transient=True) as display:
+            return client.wait_for_sweep(
+                sweep_id, on_update=lambda sweep: None if sweep.is_terminal else display.show_sweep(sweep.id, sweep)
+            )
+
+
+def end_as(sweep: Sweep) -> None:
+    """End the command as the sweep has ended."""
+    if not sweep.succeeded:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def grid_of(given: Sequence[str]) -> dict[str, list[Any]]:
+    """The grid that was given as FIELD=A,B,… Raises typer.BadParameter."""
+    grid: dict[str, list[Any]] = {}
+    for each in given:
+        name, separator, text = each.partition("=")
+        name = name.strip().replace("-", "_")
+        if not separator or not name:
+            raise typer.BadParameter(f"{each!r} is not FIELD=A,B,…", param_hint="--grid")
+        if name in grid:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--grid")
+        grid[name] = _values(text.strip())
+    return grid
+
+
+def _values(text: str) -> list[Any]:
+    if text.startswith("["):
+        values: list[Any] = parsed_json(text, option="--grid")
+        return values
+    return [_value(part.strip()) for part in text.split(",")]
+
+
+def _value(text: str) -> int | float | str:
+    """A number if it is one; otherwise the name of something, which the service knows or refuses."""
+    for number in (int, float):
+        try:
+            if math.isfinite(value := number(text)):
+                return value
+        except (ValueError, OverflowError):
+            continue
+    return text
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        return [int(number) for number in given.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{given!r} is not a list of numbers, such as 0,3", param_hint="--cells") from error
+
+
+def _tell_state(sweep: Sweep, service: ServiceOptions) -> None:
+    if service.as_json:
+        write_json(sweep)
+    else:
+        write_line(f"{sweep.id} {standing(sweep)}")

@@ -1,0 +1,43 @@
+"""What a command's exit code says, and which error gives which."""
+
+from enum import IntEnum
+
+from costcurve.client.errors import ApiError, CostCurveError, ServiceUnreachable
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+MEANINGS = {
+    ExitCode.OK: "all is well",
+    ExitCode.FAILED: "the job (or one of a sweep's) failed or was cancelled, the service refused, or output failed",
+    ExitCode.USAGE: "wrong usage, or the service found the request not valid",
+    ExitCode.NOT_FOUND: "there is no such job or sweep, or the job has no model",
+    ExitCode.UNREACHABLE: "no service answers",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.BROKEN_PIPE: "whoever read the output has stopped reading",
+}
+
+_NOT_VALID = frozenset({400, 413, 415, 422})
+
+
+def exit_code_of(error: CostCurveError) -> ExitCode:
+    """The exit code of a command that ends with this error."""
+    match error:
+        case ServiceUnreachable():
+            return ExitCode.UNREACHABLE
+        case ApiError(status=404):
+            return ExitCode.NOT_FOUND
+        case ApiError() if error.status in _NOT_VALID:
+            return ExitCode.USAGE
+        case _:
+            return ExitCode.FAILED

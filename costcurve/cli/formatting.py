@@ -1,0 +1,235 @@
+"""Jobs and sweeps in words and rows, for people."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from costcurve.client.types import Job, Preset, Sweep, SweepPreset
+
+_WIDE = 130
+_LONGEST_LOSS = len("cross_entropy")
+_PERCENT = frozenset({"accuracy", "validation_accuracy", "final_accuracy", "best_accuracy"})
+
+
+def figure(name: str, value: object, *, digits: int = 6) -> str:
+    """A figure as people read it: accuracies in percent, so many digits of the others."""
+    if isinstance(value, float):
+        return f"{100 * value:.2f} %" if name in _PERCENT else f"{value:.{digits}g}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes and hours, as short as they can be said."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def outcome(job: Job) -> str:
+    """One line on how a job stands, or how it ended."""
+    match job:
+        case Job(error=error) if error is not None:
+            return f"{job.status} ({error.code}): {error.message}"
+        case Job(result=result) if result is not None:
+            return f"{job.status}: {_result_line(result)}"
+    return job.status if job.status_reason is None else f"{job.status}: {job.status_reason}"
+
+
+def _result_line(result: Mapping[str, Any]) -> str:
+    parts = []
+    if "final_correct" in result:
+        size = result.get("test_size", "?")
+        parts.append(f"{result['final_correct']} / {size} right at the end")
+        if "best_correct" in result:
+            parts.append(f"best {result['best_correct']} / {size} after epoch {result.get('best_epoch', '?')}")
+    parts += [
+        f"{label} {figure(key, result[key])}"
+        for label, key in (("output", "final_output"), ("cost", "final_cost"))
+        if key in result
+    ]
+    if isinstance(result.get("train_seconds"), int | float):
+        parts.append(f"in {duration(result['train_seconds'])}")
+    return ", ".join(parts)
+
+
+def standing(sweep: Sweep) -> str:
+    """One line on how a sweep stands, or how it ended."""
+    counted = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items() if count)
+    return f"{sweep.ended:,} of {sweep.total:,} ended: {counted}"
+
+
+def grid_text(sweep: Sweep) -> str:
+    """What a sweep sweeps, in a few characters: how many values of which field, and how many repeats."""
+    factors = [f"{len(values):,} {name}" for name, values in sweep.grid.items()]
+    if sweep.repeats > 1 or not factors:
+        factors.append(f"{sweep.repeats:,} repeats")
+    return " × ".join(factors)
+
+
+def init_text(init: Any) -> str:
+    """An init in a few characters: its scheme, and the figures that are not zero."""
+    if not isinstance(init, Mapping):
+        return str(init)
+    figures = ", ".join(f"{key} {_compact(value)}" for key, value in init.items() if key != "scheme" and value != 0)
+    return f"{init.get('scheme')} ({figures})" if figures else f"{init.get('scheme')}"
+
+
+def details(job: Job) -> Table:
+    """Everything a person may want to know about a job."""
+    return _labelled(_rows(job))
+
+
+def sweep_details(sweep: Sweep) -> Table:
+    """Everything a person may want to know about a sweep."""
+    return _labelled(_sweep_rows(sweep))
+
+
+def _labelled(rows: Iterator[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(label, text)
+    return table
+
+
+def _sweep_rows(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    yield "id", sweep.id
+    yield "jobs", standing(sweep)
+    if sweep.name is not None:
+        yield "name", sweep.name
+    if sweep.tags:
+        yield "tags", _pairs(sweep.tags)
+    if sweep.preset is not None:
+        yield "preset", sweep.preset
+    for key, value in sweep.spec.items():
+        yield key, value_text(key, value)
+    for key, values in sweep.grid.items():
+        yield f"{key} (swept)", "; ".join(value_text(key, value) for value in values)
+    yield "cells", f"{sweep.cells:,}, each {sweep.repeats:,} times" if sweep.repeats > 1 else f"{sweep.cells:,}"
+    yield "created", local_time(sweep.created_at)
+
+
+def value_text(key: str, value: object) -> str:
+    """The value of a field of a spec, in a few characters; nothing for None."""
+    if value is None:
+        return ""
+    return init_text(value) if key == "init" else _compact(value, key)
+
+
+def _pairs(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
+
+
+def _rows(job: Job) -> Iterator[tuple[str, str]]:
+    yield "id", job.id
+    yield "status", outcome(job)
+    if job.name is not None:
+        yield "name", job.name
+    if job.tags:
+        yield "tags", _pairs(job.tags)
+    if job.parent_id is not None:
+        yield "clone of" if job.sweep_id is None else "retry of", job.parent_id
+    if job.sweep_id is not None:
+        yield "sweep", f"{job.sweep_id}, cell {job.cell}, repeat {job.repeat}"
+    if job.pinned:
+        yield "pinned", "kept, however old it becomes"
+    for key, value in job.spec.items():
+        if value is not None:
+            yield key, value_text(key, value)
+    if job.queue_position is not None:
+        yield "place in the queue", f"{job.queue_position:,}"
+    progress = job.progress
+    yield "progress", f"epoch {progress.epoch} of {progress.epochs}, step {progress.step:,} of {progress.steps:,}"
+    if progress.eta_seconds is not None and not job.is_terminal:
+        yield "still to go", duration(progress.eta_seconds)
+    yield "runs on", f"{job.device}, engine {job.engine}, attempt {job.attempt}, priority {job.priority}"
+    if job.exec_profile is not None:
+        yield "computed by", computed_by(job.exec_profile)
+    for label, moment in (("created", job.created_at), ("started", job.started_at), ("finished", job.finished_at)):
+        if moment is not None:
+            yield label, local_time(moment)
+    for key, value in (job.result or {}).items():
+        if key not in job.spec:
+            yield key, figure(key, value)
+
+
+def computed_by(profile: Mapping[str, Any]) -> str:
+    """Return what decides the last bits of a training; what a newer service says is shown as it stands."""
+    try:
+        threads = "one thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+        versions = ", ".join(f"{name} {version}" for name, version in profile["versions"].items())
+        return f"{profile['device']} with {profile['instruction_set']}, {threads}; {versions}"
+    except (KeyError, AttributeError):
+        return _compact(profile)
+
+
+def table_of(jobs: Sequence[Job], *, width: int) -> Table:
+    """A row for each job, with as many columns as fit."""
+    columns: list[tuple[str, bool, Callable[[Job], str]]] = [
+        ("ID", True, lambda job: job.id),
+        ("STATUS", True, lambda job: job.status),
+        ("TRAINS", False, lambda job: f"{job.spec.get('experiment')} {job.spec.get('loss')}"),
+        ("DONE", True, lambda job: f"{100 * job.progress.fraction:.0f} %"),
+        ("RESULT", True, short_result),
+    ]
+    if any(job.name for job in jobs):
+        columns.append(("NAME", False, lambda job: job.name or ""))
+    if width >= _WIDE:
+        columns.append(("INIT", False, lambda job: init_text(job.spec.get("init"))))
+        columns.append(("CREATED", True, lambda job: local_time(job.created_at)))
+    table = Table(box=None, pad_edge=False)
+    for header, no_wrap, _ in columns:
+        table.add_column(header, no_wrap=no_wrap, min_width=_LONGEST_LOSS if header == "TRAINS" else None)
+    for job in jobs:
+        table.add_row(*(text(job) for _, _, text in columns))
+    return table
+
+
+def table_of_sweeps(sweeps: Sequence[Sweep]) -> Table:
+    """A row for each sweep."""
+    table = Table("ID", "CREATED", "SWEEPS", "JOBS", "NAME", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for sweep in sweeps:
+        cells = (sweep.id, local_time(sweep.created_at), grid_text(sweep), standing(sweep), sweep.name or "")
+        table.add_row(*cells)
+    return table
+
+
+def short_result(job: Job) -> str:
+    """The one figure that tells how a job ended, or the code of its error; empty before."""
+    if job.error is not None:
+        return job.error.code
+    for key in ("final_accuracy", "final_output"):
+        if job.result is not None and key in job.result:
+            return f"{key.removeprefix('final_')} {figure(key, job.result[key], digits=4)}"
+    return ""
+
+
+def _compact(value: object, key: str = "") -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_compact(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        # The sizes of layers, 784-30-10, are written so everywhere; of other numbers it would look like a range.
+        return ("-" if key == "layers" else ", ").join(_compact(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def local_time(moment: datetime) -> str:
+    """A moment by this machine's clock on the wall."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def table_of_presets(presets: Sequence[Preset] | Sequence[SweepPreset]) -> Table:
+    """A row for each ready spec or sweep: its name, and what it shows."""
+    table = Table("NAME", "WHAT IT SHOWS", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for preset in presets:
+        table.add_row(preset.name, preset.description)
+    return table

@@ -1,0 +1,216 @@
+"""A service and its workers on this machine, as child processes that start and end together."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from errno import EADDRINUSE
+from pathlib import Path
+from typing import Self
+
+from costcurve.cli.interrupt import Interruption
+from costcurve.client.client import Client
+from costcurve.client.errors import CostCurveError
+from costcurve.runtime.paths import default_home
+
+# Both end by themselves in about four seconds, handing back what they were at; then they are made to.
+_GRACE_SECONDS = 8.0
+_STARTUP_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
+
+# -P: a folder of the same name where the user happens to stand must not be taken for ours.
+_PYTHON = (sys.executable, "-P", "-m")
+SERVICE = (*_PYTHON, "service")
+WORKERS = (*_PYTHON, "workers")
+STORE = (*_PYTHON, "costcurve.store")
+
+
+class CannotStart(CostCurveError):
+    """The service or its workers cannot be started here."""
+
+
+class ChildEnded(CostCurveError):
+    """The service, or its workers, ended although nobody had told them to."""
+
+
+def require(extras: str, *modules: str) -> None:
+    """Raise CannotStart, with what to install, if one of the extras' modules is missing."""
+    if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+        raise CannotStart(f"not installed here: {', '.join(missing)}; run: pip install 'costcurve[{extras}]'")
+
+
+def require_all() -> None:
+    """Raise CannotStart unless both the service and the workers are installed."""
+    require("service,worker", "fastapi", "torch")
+
+
+def home_folder() -> Path:
+    """Where the service and the workers keep their database: COSTCURVE_HOME, or the platform's place for data."""
+    given = os.environ.get("COSTCURVE_HOME")
+    return Path(given).expanduser().absolute() if given else default_home()
+
+
+class LocalService:
+    """A service and workers. Enter to start them; on leaving, both have ended, and so has all that they started."""
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        workers: int | None = None,
+        log: Path | None = None,
+        own_database: bool = False,
+    ) -> None:
+        """Claim the address, so that it is known, and known to be free, before anything runs.
+
+        Args:
+            home: folder of the database.
+            host: address to listen on.
+            port: port to listen on; 0 for any free one.
+            workers: worker processes; one for each device if None.
+            log: file for what the processes have to say; standard error if None.
+            own_database: whether the database is the one in `home`, whatever COSTCURVE_DATABASE_URL says.
+
+        Raises:
+            CannotStart: something that it needs is not installed, or the address cannot be listened on.
+        """
+        require_all()
+        self.home = home
+        self.log = log
+        self._environment = {**os.environ, "COSTCURVE_HOME": str(home)}
+        if own_database:
+            self._environment.pop("COSTCURVE_DATABASE_URL", None)
+        self._listener = _listen(host, port)
+        self._workers = [] if workers is None else ["--processes", str(workers)]
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self.url = _url(self._listener)
+
+    def __enter__(self) -> Self:
+        with self._listener, ExitStack() as undo:
+            undo.callback(self._stop)
+            fd = self._listener.fileno()
+            self._start("service", [*SERVICE, "--lifeline", "--fd", str(fd)], pass_fds=[fd])
+            self._start("workers", [*WORKERS, "--lifeline", *self._workers])
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop()
+
+    def wait_until_ready(self, interruption: Interruption) -> bool:
+        """True once the service answers; False if told to end before.
+
+        Raises:
+            ChildEnded: it never will.
+        """
+        deadline = time.monotonic() + _STARTUP_SECONDS
+        with Client(self.url) as client:
+            while not interruption.happened:
+                if client.ready(timeout=1):
+                    return True
+                self.check()
+                if time.monotonic() > deadline:
+                    raise ChildEnded(f"the service did not get ready in {_STARTUP_SECONDS:g} seconds{self._see_log()}")
+                interruption.pause(_LOOK_SECONDS)
+        return False
+
+    def check(self) -> None:
+        """Raise ChildEnded if one of the processes has ended."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise ChildEnded(f"the {name} ended unexpectedly ({_how(child.returncode)}){self._see_log()}")
+
+    def run(self, interruption: Interruption) -> None:
+        """Return when told to end. Raises ChildEnded."""
+        while not interruption.happened:
+            self.check()
+            interruption.pause(_LOOK_SECONDS)
+
+    def _start(self, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = ()) -> None:
+        log = 2 if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules
+                command,
+                stdin=subprocess.PIPE,  # its lifeline: even if we are killed, the system closes it
+                stdout=log,  # standard output belongs to whoever started us
+                stderr=log,
+                env=self._environment,
+                pass_fds=pass_fds,
+                start_new_session=True,  # the terminal's Ctrl-C is ours alone: we end them in order
+            )
+        finally:
+            if log != 2:
+                os.close(log)
+
+    def _stop(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.terminate()
+            else:
+                _signal_session(child.pid, signal.SIGTERM)  # whom it left behind
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for child in self._children.values():
+            if child.returncode is None:
+                _wait_or_kill(child, deadline)
+            else:
+                while time.monotonic() < deadline and _signal_session(child.pid, 0):
+                    time.sleep(_LOOK_SECONDS)
+            _signal_session(child.pid, signal.SIGKILL)
+            if child.stdin is not None:
+                child.stdin.close()
+
+    def _see_log(self) -> str:
+        return "" if self.log is None else f"; see {self.log}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name may have both; most clients try 127.0.0.1.
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == EADDRINUSE:
+            raise CannotStart(
+                f"port {port} on {host} is already taken; choose another with --port (0: any free one)"
+            ) from error
+        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    # Connections inherit it. A server that is handed a descriptor does not always set it, and then every answer waits
+    # 40 ms for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    # The wildcard is an address to listen on, none to go to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound to here
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _wait_or_kill(child: subprocess.Popen[bytes], deadline: float) -> None:
+    try:
+        child.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _signal_session(leader: int, number: int) -> bool:
+    """Signal all processes of a child's session; False if there are none. 0 only asks."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):  # macOS refuses a session in which all have ended
+        return False
+    return True
+
+
+def _how(exit_code: int) -> str:
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"

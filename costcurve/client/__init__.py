@@ -1,0 +1,1 @@
+"""The client: its methods, its requests and its types."""

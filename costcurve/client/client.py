@@ -1,0 +1,289 @@
+"""The client, synchronous and asynchronous: the same operations, whose steps each takes in its own way."""
+
+import asyncio
+import ipaddress
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import update_wrapper
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+
+import httpx
+
+from costcurve.client import curves, jobs, models, sweeps
+from costcurve.client import diagnosis as diagnoses
+from costcurve.client.errors import CostCurveError
+from costcurve.client.transport import Outcome, Remote, Steps
+from costcurve.client.types import Job
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Shorter than the five seconds after which a server closes an idle connection, so that none breaks under a request.
+_LIMITS = httpx.Limits(keepalive_expiry=2)
+
+
+class Operation(Generic[P, T]):
+    """A method of both clients, written once: on Client it returns T, on AsyncClient it is awaited for T."""
+
+    def __init__(self, steps: Callable[Concatenate[Remote, P], Steps[T]]) -> None:
+        self._steps = steps
+        self.__doc__ = steps.__doc__
+
+        def method(client: "Client | AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
+            return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method
+
+        self._method = update_wrapper(method, steps)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._method.__name__ = name  # by which a pickled method is found again
+        self._method.__qualname__ = f"{owner.__name__}.{name}"
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Remote, P], Steps[T]]: ...
+    @overload
+    def __get__(self, client: "Client", owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: "AsyncClient", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+
+    def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Callable[..., Any]:
+        if client is None:
+            return self._steps
+        return MethodType(self._method, client)
+
+
+class _Operations:
+    """All operations, and the configuration of a client, which is what a pickle of it holds."""
+
+    def __init__(self, url: str | None) -> None:
+        self.remote = Remote(url)
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.remote.address.given,)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.remote.url!r})"
+
+    def _is_forked(self) -> bool:
+        """Return True, once, in a process that was forked from the client's: the connections belong to its parent."""
+        if self._process == os.getpid():
+            return False
+        self._process = os.getpid()
+        return True
+
+    submit = Operation(jobs.submit)
+    validate = Operation(jobs.validate)
+    get = Operation(jobs.get)
+    list = Operation(jobs.list_jobs)
+    wait = Operation(jobs.wait)
+    curve = Operation(curves.curve)
+    curve_csv = Operation(curves.curve_csv)
+    compare = Operation(curves.compare)
+    compare_csv = Operation(curves.compare_csv)
+    plot = Operation(curves.plot)
+    transcript = Operation(curves.transcript)
+    diagnosis = Operation(diagnoses.diagnosis)
+    compare_diagnosis = Operation(diagnoses.compare_diagnosis)
+    model = Operation(models.model)
+    predict = Operation(models.predict)
+    confusion = Operation(models.confusion)
+    mistakes = Operation(models.mistakes)
+    model_plot = Operation(models.model_plot)
+    pause = Operation(jobs.pause)
+    resume = Operation(jobs.resume)
+    cancel = Operation(jobs.cancel)
+    clone = Operation(jobs.clone)
+    update = Operation(jobs.update)
+    delete = Operation(jobs.delete)
+    events = Operation(jobs.events)
+    submit_sweep = Operation(sweeps.submit_sweep)
+    sweep_presets = Operation(sweeps.sweep_presets)
+    get_sweep = Operation(sweeps.get_sweep)
+    list_sweeps = Operation(sweeps.list_sweeps)
+    cancel_sweep = Operation(sweeps.cancel_sweep)
+    retry_sweep = Operation(sweeps.retry_sweep)
+    sweep_cells = Operation(sweeps.sweep_cells)
+    plot_sweep = Operation(sweeps.plot_sweep)
+    wait_for_sweep = Operation(sweeps.wait_for_sweep)
+    workers = Operation(jobs.workers)
+    presets = Operation(jobs.presets)
+    version = Operation(jobs.version)
+    ready = Operation(jobs.ready)
+
+
+class Client(_Operations):
+    """A CostCurve service, spoken to synchronously. Usable from one thread at a time; close it, or use `with`.
+
+    It may be pickled, and used after a fork: the other process then has connections of its own.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
+
+        Raises:
+            TypeError: the address is not text.
+            ValueError: the address is not an HTTP URL.
+            CostCurveError: the environment's certificates or proxies cannot be used.
+        """
+        super().__init__(url)
+        self._http = self._connections()
+
+    def iterate(self, **filters: Unpack[jobs.Filters]) -> Iterator[Job]:
+        """All jobs that pass the filters (those of `list`), page after page."""
+        page = self.list(**filters)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.list(cursor=page.next_cursor, **filters)
+            yield from page.items
+
+    def _take(self, steps: Steps[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            try:
+                if isinstance(step, httpx.Request):
+                    outcome = self._sent(step)
+                else:
+                    time.sleep(step.seconds)
+                    outcome = None
+            except httpx.RequestError as error:
+                outcome = error
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        if self._is_forked():
+            self._http = self._connections()
+        deadline = time.monotonic() + request.extensions["timeout"]["read"]
+        response = self._http.send(request, stream=True)
+        try:
+            response.stream = Timely(response.stream, deadline, request)
+            response.read()
+        finally:
+            response.close()
+        return response
+
+    def _connections(self) -> httpx.Client:
+        with _environment_told():
+            return httpx.Client(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class AsyncClient(_Operations):
+    """A CostCurve service, spoken to asynchronously: the methods of Client, awaited. Close it, or use `async with`."""
+
+    def __init__(self, url: str | None = None) -> None:
+        """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
+
+        Raises:
+            TypeError: the address is not text.
+            ValueError: the address is not an HTTP URL.
+            CostCurveError: the environment's certificates or proxies cannot be used.
+        """
+        super().__init__(url)
+        self._http = self._connections()
+
+    async def iterate(self, **filters: Unpack[jobs.Filters]) -> AsyncIterator[Job]:
+        """All jobs that pass the filters (those of `list`), page after page."""
+        page = await self.list(**filters)
+        while True:
+            for job in page.items:
+                yield job
+            if page.next_cursor is None:
+                return
+            page = await self.list(cursor=page.next_cursor, **filters)
+
+    async def _take(self, steps: Steps[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            try:
+                if isinstance(step, httpx.Request):
+                    outcome = await self._sent(step)
+                else:
+                    await asyncio.sleep(step.seconds)
+                    outcome = None
+            except httpx.RequestError as error:
+                outcome = error
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        if self._is_forked():
+            self._http = self._connections()
+        try:
+            async with asyncio.timeout(request.extensions["timeout"]["read"]):
+                return await self._http.send(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the answer took too long", request=request) from error
+
+    def _connections(self) -> httpx.AsyncClient:
+        with _environment_told():
+            return httpx.AsyncClient(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+
+class Timely(httpx.SyncByteStream):
+    """The body of an answer, which must have come whole by a deadline."""
+
+    def __init__(
+        self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, deadline: float, request: httpx.Request
+    ) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces. Raises httpx.ReadTimeout."""
+        for piece in cast(httpx.SyncByteStream, self._stream):
+            if time.monotonic() > self._deadline:
+                raise httpx.ReadTimeout("the answer took too long", request=self._request)
+            yield piece
+
+    def close(self) -> None:
+        """Close the stream."""
+        cast(httpx.SyncByteStream, self._stream).close()
+
+
+@contextmanager
+def _environment_told() -> Iterator[None]:
+    """Make errors of what the environment says about proxies and certificates errors of the client."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        where = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
+        raise CostCurveError(f"cannot use what the environment says in {where}: {error}") from error
+
+
+def _may_need_a_proxy(url: str) -> bool:
+    """False for this machine itself: the environment's proxy would look for the service on its own."""
+    host = httpx.URL(url).host
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"

@@ -1,0 +1,155 @@
+"""Requests to one service as steps: what to send, how often, and when to give up. Nothing here waits or opens a socket.
+
+Every operation of the client is a generator of steps. It yields a request to send or a pause to make, and is given what
+came of it; the synchronous and the asynchronous client differ only in how they take these steps (clients.py).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TypeAlias, TypeVar
+
+import httpx
+
+from costcurve.client.address import Address
+from costcurve.client.errors import CostCurveError, ServiceUnreachable, UnexpectedAnswer
+from costcurve.client.request import Call, refusal
+from costcurve.client.retry import (
+    NEVER_SENT,
+    NOT_BEGUN,
+    PATIENCE_WITH_A_KNOWN_SERVICE,
+    PATIENCE_WITH_A_STRANGER,
+    TEMPORARY,
+    Patience,
+    retry_after,
+)
+
+T = TypeVar("T")
+
+_CONNECT_TIMEOUT = 5.0
+# An answer is given so long even if less is left until a deadline.
+_SHORTEST_TIMEOUT = 5.0
+# Shorter troubles are over before a person would wonder.
+_TELL_AFTER_SECONDS = 2.0
+_USER_AGENT = f"costcurve/{version('costcurve')}"
+
+_log = logging.getLogger("costcurve")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Do nothing for some seconds."""
+
+    seconds: float
+
+
+Outcome: TypeAlias = httpx.Response | httpx.RequestError | None
+Steps: TypeAlias = Generator[httpx.Request | Pause, Outcome, T]
+
+
+class Remote:
+    """The service at one address, and whether it has ever answered. `url` is its address without credentials."""
+
+    def __init__(self, url: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """The service at `url`; else at COSTCURVE_URL; else on this machine.
+
+        Raises:
+            TypeError: the address is not text.
+            ValueError: the address is not an HTTP URL.
+        """
+        self.address = Address.found(url)
+        self.url = self.address.shown
+        self.clock = clock
+        self._has_answered = False
+
+    def answer(self, call: Call[T], *, patience: float | None = None, deadline: float | None = None) -> Steps[T]:
+        """Send the call until it is answered, or until patience is over.
+
+        A call that is repeatable is sent again after a transport error and after an answer that passes, such as 502,
+        503, 504 and 429; another one only while it was certainly not begun.
+
+        Args:
+            call: the request.
+            patience: seconds in which it may be sent again; if None, few for a stranger, more for a service that is
+                there.
+            deadline: moment of the clock after which it is not sent again.
+
+        Raises:
+            ServiceUnreachable: no answer came.
+            ApiError: the service refused.
+            UnexpectedAnswer: this is not CostCurve's answer.
+        """
+        start = self.clock()
+        seconds = PATIENCE_WITH_A_KNOWN_SERVICE if self._has_answered else PATIENCE_WITH_A_STRANGER
+        left = Patience(start, seconds if patience is None else patience, deadline=deadline)
+        content = call.content
+        may_be_done = is_told = False
+        while True:
+            outcome = yield self._request(call, content, deadline)
+            begun, asked, trouble = True, None, ""
+            match outcome:
+                case httpx.Response(status_code=status) if status in TEMPORARY:
+                    begun, asked = status not in NOT_BEGUN, retry_after(outcome.headers)
+                    trouble = f"answers {status} {outcome.reason_phrase}"
+                    if patience is None:
+                        left.extend(PATIENCE_WITH_A_KNOWN_SERVICE)  # something is there
+                case httpx.Response():
+                    self._has_answered = True
+                    return self._read(call, outcome, may_be_done=may_be_done)
+                case httpx.TransportError():
+                    begun = not isinstance(outcome, NEVER_SENT)
+                    trouble = f"does not answer ({_reason(outcome)})"
+                case httpx.RequestError():
+                    raise self._in_doubt(call, UnexpectedAnswer(self.url, f"{outcome}"), may_be_done=True) from outcome
+            may_be_done |= begun
+            pause = left.pause(self.clock(), asked) if call.repeatable or not begun else None
+            if pause is None:
+                raise self._given_up(call, outcome, may_be_done=may_be_done)
+            if not is_told and self.clock() + pause - start > _TELL_AFTER_SECONDS:
+                is_told = True
+                _log.warning("%s %s; trying again", self.url, trouble)
+            yield Pause(pause)
+
+    def _read(self, call: Call[T], response: httpx.Response, *, may_be_done: bool) -> T:
+        try:
+            return call.read(response, may_be_done=may_be_done)
+        except UnexpectedAnswer as error:
+            raise self._in_doubt(call, error, may_be_done=may_be_done or response.is_success) from error.__cause__
+
+    def _given_up(self, call: Call[T], outcome: Outcome, *, may_be_done: bool) -> CostCurveError:
+        error: CostCurveError
+        if isinstance(outcome, httpx.Response):
+            error = refusal(outcome)
+        else:
+            error = ServiceUnreachable(self.url, _reason(outcome))
+            error.__cause__ = outcome
+        return self._in_doubt(call, error, may_be_done=may_be_done)
+
+    def _in_doubt(self, call: Call[T], error: CostCurveError, *, may_be_done: bool) -> CostCurveError:
+        if may_be_done and call.leaves_doubt:
+            error.doubt(call.key)
+        return error
+
+    def _request(self, call: Call[T], content: bytes | None, deadline: float | None) -> httpx.Request:
+        headers = {"User-Agent": _USER_AGENT, **self.address.headers, **call.headers}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if call.key is not None:
+            headers["Idempotency-Key"] = call.key
+        seconds = call.timeout
+        if deadline is not None:
+            seconds = min(seconds, max(deadline - self.clock(), _SHORTEST_TIMEOUT))
+        return httpx.Request(
+            call.method,
+            self.address.url + call.target,
+            headers=headers,
+            content=content,
+            extensions={"timeout": httpx.Timeout(seconds, connect=min(seconds, _CONNECT_TIMEOUT)).as_dict()},
+        )
+
+
+def _reason(error: Outcome) -> str:
+    late = isinstance(error, httpx.TimeoutException)
+    return "it took too long" if late else str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""The contract: specs, submissions, jobs, curves and errors. Needs nothing but pydantic."""

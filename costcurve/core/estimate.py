@@ -1,0 +1,75 @@
+"""What a spec will cost, and what is odd about it, before it is queued."""
+
+from dataclasses import dataclass
+
+from costcurve.core.initializers import ConstantInit, NormalInit, ZerosInit
+from costcurve.core.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
+
+# Of the engines that `auto` takes on a CPU where the compiled one is installed, on one core, from
+# benchmarks/records/engines.md. A step on MNIST pays a fixed overhead and its multiply-adds: forward, and as much again
+# (or twice that, behind the first layer) backward; in the first layer only for the pixels that are not zero. An epoch
+# ends in a forward pass over 15,000 images, and in the diagnosis, both passes over 1,000. Without the compiled engine
+# it takes ten to forty times as long.
+_NEURON_STEP_SECONDS = 30e-6
+_MNIST_STEP_SECONDS = 0.5e-6
+_SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
+_DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
+_INK = 150  # pixels of an image
+_EVALUATED_IMAGES = 15_000
+_DIAGNOSED_IMAGES = 1_000
+
+_DATASET_BYTES = 4 * 70_000 * PIXELS
+_NEURON_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SpecWarning:
+    """Something a client should know before submitting; `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of one job on one CPU core: seconds of training, and bytes of memory including the data set."""
+
+    total_steps: int
+    seconds: float
+    memory_bytes: int
+
+
+def estimate(spec: AnySpec) -> Estimate:
+    """What training this spec alone should cost on one core, with the engine that `auto` takes on a CPU."""
+    steps = spec.total_steps
+    if isinstance(spec, NeuronSpec):
+        return Estimate(steps, steps * _NEURON_STEP_SECONDS, _NEURON_BYTES)
+    sparse = _INK * spec.layers[1] / _SPARSE_MULTIPLY_ADDS_PER_SECOND
+    dense = parameter_count(spec.layers[1:]) / _DENSE_MULTIPLY_ADDS_PER_SECOND
+    step_seconds = _MNIST_STEP_SECONDS + spec.batch_size * (2 * sparse + 3 * dense)
+    diagnosed = 2 * parameter_count(spec.layers) / _DENSE_MULTIPLY_ADDS_PER_SECOND
+    epoch_seconds = _EVALUATED_IMAGES * (sparse + dense) + _DIAGNOSED_IMAGES * diagnosed
+    memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
+    return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
+
+
+def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
+    """What is legal but rarely meant."""
+    found = []
+    # A hidden layer of one unit has no other unit to stay alike with.
+    if not isinstance(spec, NeuronSpec) and max(spec.layers[1:-1], default=1) > 1 and _is_symmetric(spec.init):
+        found.append(
+            SpecWarning(
+                "symmetric_init",
+                "All units of a hidden layer start alike and receive the same gradient, so they stay alike: "
+                "the layer works as a single unit (effective hidden units: 1). Take a random init.",
+            )
+        )
+    return tuple(found)
+
+
+def _is_symmetric(init: object) -> bool:
+    if isinstance(init, NormalInit):
+        stds = init.std if isinstance(init.std, tuple) else (init.std,)
+        return all(std == 0 for std in stds)
+    return isinstance(init, ConstantInit | ZerosInit)

@@ -1,0 +1,74 @@
+"""Ready specs by name: the article's own experiments first, then what MNIST itself has to say to them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named spec, with one sentence on what it shows."""
+
+    name: str
+    description: str
+    spec: AnySpec
+
+    @property
+    def own_fields(self) -> dict[str, Any]:
+        """The spec's fields that the preset sets; all others keep following the defaults when it is overridden."""
+        return {name: self.spec.model_dump(mode="json", include={name})[name] for name in self.spec.model_fields_set}
+
+
+def _neuron(**fields: Any) -> AnySpec:
+    return NeuronSpec.model_validate({"experiment": "neuron", **fields})
+
+
+def _mnist(**fields: Any) -> AnySpec:
+    return MnistSpec.model_validate({"experiment": "mnist", **fields})
+
+
+_BADLY_WRONG = {"scheme": "constant", "weight": 2.0, "bias": 2.0}
+_WRONG_OUTPUTS = {"scheme": "normal", "output_bias": 10.0}
+
+_ALL = (
+    Preset(
+        "neuron-good-start",
+        "One neuron from (0.6, 0.9), quadratic loss: it learns at once.",
+        _neuron(loss="quadratic", init={"scheme": "constant", "weight": 0.6, "bias": 0.9}),
+    ),
+    Preset(
+        "neuron-slow-quadratic",
+        "One neuron from (2, 2), quadratic loss: badly wrong, and it crawls, because σ′(z) is tiny there.",
+        _neuron(loss="quadratic", init=_BADLY_WRONG),
+    ),
+    Preset(
+        "neuron-slow-cross-entropy",
+        "The same start with cross-entropy: the slowdown is gone.",
+        _neuron(loss="cross_entropy", init=_BADLY_WRONG),
+    ),
+    Preset("mnist-quadratic", "The article's network on MNIST with the quadratic loss.", _mnist(loss="quadratic")),
+    Preset("mnist-cross-entropy", "The same network with cross-entropy.", _mnist(loss="cross_entropy")),
+    Preset(
+        "mnist-scaled-init",
+        "Cross-entropy from weights scaled by 1/√n_in, so that no hidden unit starts saturated.",
+        _mnist(loss="cross_entropy", init="scaled_normal"),
+    ),
+    Preset(
+        "mnist-slow-quadratic",
+        "MNIST started badly wrong (every output near 1) with the quadratic loss: epochs of standing still.",
+        _mnist(loss="quadratic", init=_WRONG_OUTPUTS),
+    ),
+    Preset(
+        "mnist-slow-cross-entropy",
+        "The same bad start with cross-entropy: the cure.",
+        _mnist(loss="cross_entropy", init=_WRONG_OUTPUTS),
+    ),
+    Preset(
+        "mnist-slow-hidden",
+        "A saturated hidden layer (std 10): slow with cross-entropy too, which only cures slow outputs.",
+        _mnist(loss="cross_entropy", init={"scheme": "normal", "std": [10.0, 1.0]}),
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}

@@ -1,0 +1,216 @@
+"""What may be trained: the two experiments, every field's default and limit. A spec alone decides the numbers."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from costcurve.core.initializers import ConstantInit, Init, NormalInit, restored_init
+from costcurve.core.validation import Number, StrictModel, bad_value
+
+Loss = Literal["quadratic", "cross_entropy"]
+Reduction = Literal["sum_outputs", "mean_outputs"]
+
+PIXELS = 784
+DIGITS = 10
+TRAINING_IMAGES = 55_000
+TEST_IMAGES = 10_000
+
+# Some minutes on the fastest engine, most of a day on the slowest.
+MAX_STEPS = 100_000_000
+MAX_PARAMETERS = 5_000_000
+# Multiply-adds of one forward pass: half a second of one core for a step, and only between steps can a job be stopped.
+MAX_STEP_WORK = 5_000_000_000
+MAX_MEMORY_BYTES = 1 << 30
+MAX_SEED = 2**63 - 1
+
+LearningRate = Annotated[Number, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class _Experiment(StrictModel):
+    """What both experiments share. Fields stand in an order that lets a later one be checked against an earlier."""
+
+    experiment: Literal["neuron", "mnist"]
+    loss: Loss = "cross_entropy"
+    reduction: Reduction = Field(
+        default_factory=lambda fields: _default_reduction(fields["experiment"], fields["loss"]),
+        description="How samples and outputs become one cost. Default: `mean_outputs` for cross-entropy on MNIST, "
+        "otherwise `sum_outputs`, the only one for `quadratic`.",
+    )
+    learning_rate: LearningRate
+    effective_learning_rate: Number = Field(
+        default_factory=lambda fields: _effective_learning_rate(fields),
+        description="The rate under the 'sum over outputs, mean over samples' convention. Computed: leave it out.",
+    )
+    seed: Seed = 0
+
+    @field_validator("reduction")
+    @classmethod
+    def _quadratic_sums_outputs(cls, reduction: Reduction, info: ValidationInfo) -> Reduction:
+        if reduction == "mean_outputs" and info.data.get("loss") == "quadratic":
+            raise bad_value("quadratic is only defined with sum_outputs")
+        return reduction
+
+    @field_validator("effective_learning_rate")
+    @classmethod
+    def _follows_from_the_rest(cls, given: float, info: ValidationInfo) -> float:
+        if not {"experiment", "reduction", "learning_rate"} <= info.data.keys():
+            return given
+        computed = _effective_learning_rate(info.data)
+        if not math.isclose(given, computed, rel_tol=1e-9):
+            raise bad_value(f"follows from learning_rate and reduction, and is {computed!r}; leave it out")
+        return computed
+
+
+def _default_reduction(experiment: str, loss: Loss) -> Reduction:
+    return "mean_outputs" if (experiment, loss) == ("mnist", "cross_entropy") else "sum_outputs"
+
+
+def _effective_learning_rate(fields: Mapping[str, Any]) -> float:
+    outputs = DIGITS if fields["experiment"] == "mnist" else 1
+    rate: float = fields["learning_rate"]
+    return rate / outputs if fields["reduction"] == "mean_outputs" else rate
+
+
+class NeuronSpec(_Experiment):
+    """One sigmoid neuron, one sample, plain gradient descent: one update an epoch, in float64."""
+
+    experiment: Literal["neuron"]
+    init: Init = ConstantInit()
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    learning_rate: LearningRate = 0.15
+    input: Number = 1.0
+    target: Annotated[Number, Field(ge=0, le=1)] = 0.0
+
+    @field_validator("init")
+    @classmethod
+    def _one_std_for_one_layer(cls, init: Init) -> Init:
+        return _std_fits(init, layers=1)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole job."""
+        return self.epochs
+
+
+class EarlyStopping(StrictModel):
+    """End the training when the metric has not improved for `patience` epochs."""
+
+    metric: Literal["validation_accuracy"] = "validation_accuracy"
+    patience: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class MnistSpec(_Experiment):
+    """A fully connected sigmoid network on MNIST, plain SGD on minibatches, in float32."""
+
+    experiment: Literal["mnist"]
+    layers: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(
+            strict=False,
+            fail_fast=True,
+            min_length=2,
+            max_length=16,
+            description="Units of every layer, from 784 to 10.",
+        ),
+    ] = (PIXELS, 30, DIGITS)
+    init: Init = NormalInit()
+    batch_size: Annotated[int, Field(ge=1, le=TRAINING_IMAGES)] = 10
+    steps_per_epoch: Annotated[int, Field(ge=1, le=1_000_000)] = 5000
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
+    learning_rate: LearningRate = 3.0
+    early_stopping: EarlyStopping | None = None
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _an_array(cls, layers: Any) -> Any:
+        if not isinstance(layers, list | tuple):
+            raise bad_value("must be an array of whole numbers")
+        return layers
+
+    @field_validator("layers")
+    @classmethod
+    def _from_pixels_to_digits(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if layers[0] != PIXELS:
+            raise bad_value(f"must start at {PIXELS}, the pixels of an image", at="0")
+        if layers[-1] != DIGITS:
+            raise bad_value(f"must end at {DIGITS}, one output for each digit", at=str(len(layers) - 1))
+        if (count := parameter_count(layers)) > MAX_PARAMETERS:
+            raise bad_value(f"{count:,} parameters are more than the {MAX_PARAMETERS:,} that one job may have")
+        return layers
+
+    @field_validator("init")
+    @classmethod
+    def _a_std_for_each_layer(cls, init: Init, info: ValidationInfo) -> Init:
+        return _std_fits(init, layers=len(info.data["layers"]) - 1) if "layers" in info.data else init
+
+    @field_validator("batch_size")
+    @classmethod
+    def _steps_stay_short(cls, batch_size: int, info: ValidationInfo) -> int:
+        if "layers" in info.data:
+            layers = info.data["layers"]
+            if (work := parameter_count(layers) * batch_size) > MAX_STEP_WORK:
+                raise bad_value(
+                    f"a step of {work:,} multiply-adds is more than {MAX_STEP_WORK:,}; take smaller batches"
+                )
+            if (size := training_memory_bytes(layers, batch_size)) > MAX_MEMORY_BYTES:
+                raise bad_value(f"needs {size >> 20:,} MiB, more than {MAX_MEMORY_BYTES >> 20:,}; take smaller batches")
+        return batch_size
+
+    @field_validator("epochs")
+    @classmethod
+    def _training_ends_some_day(cls, epochs: int, info: ValidationInfo) -> int:
+        if (steps := epochs * info.data.get("steps_per_epoch", 1)) > MAX_STEPS:
+            raise bad_value(f"{steps:,} steps in all (epochs × steps_per_epoch) are more than {MAX_STEPS:,}")
+        return epochs
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole job, if it is not stopped early."""
+        return self.epochs * self.steps_per_epoch
+
+
+AnySpec = NeuronSpec | MnistSpec
+Spec = Annotated[AnySpec, Field(discriminator="experiment")]
+
+
+def restored(stored: Mapping[str, Any]) -> AnySpec:
+    """A resolved spec from its JSON as it was stored. It was valid when it came in; today's limits are not asked."""
+    experiment = NeuronSpec if stored["experiment"] == "neuron" else MnistSpec
+    fields = {**stored, "init": restored_init(stored["init"])}
+    if "layers" in stored:
+        fields["layers"] = tuple(stored["layers"])
+    if stored.get("early_stopping") is not None:
+        fields["early_stopping"] = EarlyStopping.model_construct(**stored["early_stopping"])
+    return experiment.model_construct(**fields)
+
+
+def parameter_count(layers: tuple[int, ...]) -> int:
+    """Weights and biases of a fully connected network with these layer sizes."""
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(layers))
+
+
+def training_memory_bytes(layers: tuple[int, ...], batch_size: int) -> int:
+    """Bytes that training needs beside the data set: weights, gradients, and each layer's z, a and δ, in float32."""
+    return 4 * (3 * parameter_count(layers) + 3 * batch_size * sum(layers))
+
+
+def canonical_json(spec: AnySpec) -> str:
+    """The one JSON text of a resolved spec: every default filled in, keys sorted, shortest floats."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+def spec_hash(spec: AnySpec) -> str:
+    """Equal for specs that resolve to the same, however they were written; `sha256:` and 64 hex digits."""
+    return "sha256:" + hashlib.sha256(canonical_json(spec).encode()).hexdigest()
+
+
+def _std_fits(init: Init, *, layers: int) -> Init:
+    if isinstance(init, NormalInit) and isinstance(init.std, tuple) and len(init.std) != layers:
+        raise bad_value(f"must be one number, or {layers}: one for each layer of weights", at="std")
+    return init

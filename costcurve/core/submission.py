@@ -1,0 +1,125 @@
+"""What a client submits: a spec, or a preset with overrides, and where and when it should run."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from costcurve.core.presets import PRESETS
+from costcurve.core.spec import Spec
+from costcurve.core.validation import StrictModel, Text, bad_value
+
+Device = Literal["auto", "cpu", "cuda"]
+Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack", "packed_gpu"]
+# The experiment that an engine trains, and where, if it does not train everything everywhere.
+_ENGINE_TRAINS = {"fused_cpu": "mnist", "neuron_pack": "neuron", "packed_gpu": "mnist"}
+_ENGINE_RUNS_ON = {"fused_cpu": "cpu", "packed_gpu": "cuda"}
+MAX_TAGS = 16
+
+
+def _without_colon(key: str) -> str:
+    if ":" in key:
+        raise bad_value("must not contain a colon: it parts key and value in a filter")
+    return key
+
+
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
+TagValue = Annotated[Text, Field(max_length=256)]
+Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
+Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)]
+MaxRuntimeSeconds = Annotated[
+    float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
+]
+
+
+def _spec_or_preset(schema: dict[str, Any]) -> None:
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["spec"]}, {"required": ["preset"]}]
+
+
+class Submission(StrictModel):
+    """A job to queue. `spec` alone decides the numbers; the other fields decide where and when it runs."""
+
+    model_config = ConfigDict(json_schema_extra=_spec_or_preset)
+
+    preset: str | None = Field(
+        default=None,
+        description="The name of a ready spec (GET /v1/presets); fields of `spec`, if any, override the preset's.",
+        json_schema_extra={"enum": [*PRESETS, None]},
+    )
+    spec: Spec
+    device: Device = "auto"
+    engine: Engine = "auto"
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    max_runtime_seconds: MaxRuntimeSeconds | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        name, overrides = given.get("preset"), given.get("spec")
+        if name is None:
+            if overrides is None:
+                raise bad_value("required, unless a preset is named", at="spec")
+            return given
+        if not isinstance(name, str) or name not in PRESETS:
+            raise bad_value(f"must be one of {', '.join(PRESETS)}", at="preset")
+        if overrides is not None and not isinstance(overrides, dict):
+            raise bad_value("must be an object", at="spec")
+        spec = PRESETS[name].own_fields | (overrides or {})
+        if spec["experiment"] != PRESETS[name].spec.experiment:
+            raise bad_value(f"the preset {name} is a {PRESETS[name].spec.experiment} experiment", at="spec/experiment")
+        return {**given, "spec": spec}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_engine_names_its_device(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("device", "auto") != "auto":
+            return given
+        engine = given.get("engine")
+        device = _ENGINE_RUNS_ON.get(engine) if isinstance(engine, str) else None
+        return given if device is None else {**given, "device": device}
+
+    @model_validator(mode="after")
+    def _an_engine_that_can_train_it(self) -> Self:
+        experiment = _ENGINE_TRAINS.get(self.engine, self.spec.experiment)
+        if self.spec.experiment != experiment:
+            raise bad_value(f"{self.engine} trains the experiment {experiment} only", at="engine")
+        device = _ENGINE_RUNS_ON.get(self.engine, self.device)
+        if self.device != device:
+            where = {"cpu": "a CPU", "cuda": "CUDA devices"}[device]
+            raise bad_value(f"{self.engine} trains on {where} only", at="engine")
+        return self
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Clone(StrictModel):
+    """What is to be otherwise than in the job that is cloned; whatever is left out stays as it is there."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    spec: dict[str, Any] = Field(default={}, description="Fields of the spec to override.")
+    device: Device = "auto"
+    engine: Engine = "auto"
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    max_runtime_seconds: MaxRuntimeSeconds | None = None
+
+
+class JobChanges(StrictModel):
+    """What a client may change of a job that it has submitted; whatever is left out stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    pinned: bool = Field(default=False, description="Whether the job is kept when its time of retention is over.")

@@ -1,0 +1,106 @@
+"""Strict validation, and how a bad field is named: a JSON pointer (RFC 6901) and a sentence for each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from costcurve.core.text import STORABLE_PATTERN, why_unstorable
+
+# pydantic puts the chosen member of a union into an error's location, behind the field. A client never wrote it.
+_UNION_FIELDS = frozenset({"spec", "init", "std"})
+_UNION_MEMBERS = frozenset(
+    {"neuron", "mnist", "normal", "scaled_normal", "xavier", "constant", "zeros", "number", "per_layer"}
+)
+
+
+class StrictModel(BaseModel):
+    """A value object from a client: no coercion, no unknown field, no NaN, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One bad field: where it is (`/spec/epochs`; "" is the whole document) and what is wrong with it."""
+
+    pointer: str
+    message: str
+
+
+def bad_value(message: str, *, at: str | None = None) -> PydanticCustomError:
+    """An error for a validator to raise; `at` names the part of the field that is to blame, if only a part is."""
+    return PydanticCustomError("bad_value", "{message}", {"message": message, "at": at})
+
+
+def _no_negative_zero(value: float) -> float:
+    return value + 0.0  # -0.0 equals 0.0, so both must have one canonical JSON
+
+
+def _storable_text(value: str) -> str:
+    if (message := why_unstorable(value)) is not None:
+        raise bad_value(message)
+    return value
+
+
+Number = Annotated[float, AfterValidator(_no_negative_zero)]
+Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"pattern": STORABLE_PATTERN})]
+
+
+def json_pointer(location: Sequence[str | int]) -> str:
+    """RFC 6901 pointer of a pydantic error location, union members left out.
+
+    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay, and then
+    comes the parameter, whichever of its values is meant.
+    """
+    if location[:1] == ("query",):
+        location = location[:2]
+    parts: list[str] = []
+    previous: str | int | None = None
+    for part in location[1:] if location[:1] == ("body",) else location:
+        if part != "[key]" and not (previous in _UNION_FIELDS and part in _UNION_MEMBERS):
+            parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+        previous = part
+    # What a client sent as a field's name may not be encodable.
+    return "".join(f"/{part}" for part in parts).encode("utf-8", "backslashreplace").decode()
+
+
+def field_errors(errors: Sequence[ErrorDetails]) -> tuple[FieldError, ...]:
+    """What pydantic found, as the contract says it: one pointer and one sentence for each bad field."""
+    # A tuple that is read to its first bad element is not too short for that.
+    above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return tuple(
+        _field_error(error)
+        for error in errors
+        # A default that follows from another field is not computed when that field is bad: no fault of its own.
+        if error["type"] != "default_factory_not_called"
+        and not (error["type"] == "too_short" and error["loc"] in above)
+    )
+
+
+def _field_error(error: ErrorDetails) -> FieldError:
+    context: dict[str, Any] = error.get("ctx", {})
+    location: tuple[str | int, ...] = error["loc"]
+    message = error["msg"]
+    match error["type"]:
+        case "bad_value" if context.get("at"):
+            location = (*location, *context["at"].split("/"))
+        case "union_tag_not_found":
+            location = (*location, context["discriminator"].strip("'"))
+            message = "required"
+        case "union_tag_invalid":
+            location = (*location, context["discriminator"].strip("'"))
+            message = f"must be one of {context['expected_tags']}"
+        case "model_type" | "model_attributes_type":
+            message = "must be an object"
+        case "too_short":
+            message = f"must not be shorter than {context['min_length']}"
+        case "too_long":
+            message = f"must not be longer than {context['max_length']}"
+        case "extra_forbidden":
+            message = "unknown field"
+        case "missing":
+            message = "required"
+    return FieldError(json_pointer(location), message)

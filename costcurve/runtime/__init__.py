@@ -1,0 +1,1 @@
+"""What every program needs: settings, logging, paths, private files."""

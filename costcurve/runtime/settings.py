@@ -1,0 +1,177 @@
+"""Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
+
+import re
+from math import nan
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from costcurve.runtime.logging import LogFormat
+from costcurve.runtime.paths import default_home
+
+# How long a worker that is not heard from keeps what it has in hand.
+LEASE_SECONDS = 10.0
+# A hundred years: no moment that a database can hold is further back than this.
+MAX_RETENTION_DAYS = 36_500
+# What a service that only this machine reaches answers for.
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+
+
+def _supported_database(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is no number
+        raise ValueError("is not a database URL, such as sqlite:////var/lib/costcurve/costcurve.db") from error
+    backend = parsed.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"{backend} is not supported; use a sqlite:/// or postgresql:// URL")
+    if backend == "sqlite" and parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise ValueError(f"{parsed.drivername} is not supported; use a sqlite:/// URL, which names no driver")
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ValueError(f"its port must be a whole number from 1 to 65535, not {parsed.port}")
+    if backend == "sqlite" and (parsed.database or ":").startswith((":", "file:")):
+        raise ValueError("must name a file: service and workers are processes of their own and share it")
+    if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
+        raise ValueError("must name the file by its absolute path, with four slashes: sqlite:////var/lib/costcurve.db")
+    return url
+
+
+def _host_names(hosts: str) -> str:
+    names = [name.strip().lower().removesuffix(".") for name in hosts.split(",")]
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no host, such as localhost, 192.0.2.1, [::1] or costcurve.example.org; without a port"
+            )
+    return ",".join(names)
+
+
+def _in_capitals(level: object) -> object:
+    return level.upper() if isinstance(level, str) else level
+
+
+def _number(kind: type[int] | type[float], low: float, high: float, *, more_than_low: bool = False) -> BeforeValidator:
+    """Return a validator of numbers in a range; its error says the range and what was given."""
+    wanted = f"a {'whole ' if kind is int else ''}number {'above' if more_than_low else 'from'} {low:g} "
+    wanted += f"{'and at most' if more_than_low else 'to'} {high:g}"
+
+    def checked(given: object) -> float:
+        text = str(given)
+        try:
+            number = kind(text)
+        except ValueError:
+            number = nan
+        # NaN is in no range. Only Python reads underscores and digits of other scripts as numbers.
+        if not low <= number <= high or (more_than_low and number == low) or not text.isascii() or "_" in text:
+            raise ValueError(f"must be {wanted}, not {text!a}")
+        return number
+
+    return BeforeValidator(checked)
+
+
+class Settings(BaseSettings):
+    """Where things live. Every field is the environment variable COSTCURVE_ and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="COSTCURVE_", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(
+        default_factory=default_home,
+        description="Folder of the embedded database. Created when missing.",
+    )
+    database_url: Annotated[str | None, AfterValidator(lambda url: url and _supported_database(url))] = Field(
+        default=None,
+        description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
+    )
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        default=None, description="Folder with the four MNIST idx files, plain or .gz, to use and no other source."
+    )
+
+    auth: Literal["off"] | None = Field(
+        default=None,
+        description="`off` lets the service listen on an address that other machines reach, though it asks for no key.",
+    )
+
+    allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(
+        default=None,
+        description="Hosts that the service answers for, as the Host header names them, without ports, separated by "
+        "commas; `*` for all. Default: localhost, 127.0.0.1, [::1] where it listens on a loopback address, else all.",
+    )
+
+    checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        default=None,
+        description="Folder of the workers' checkpoints; workers of several hosts should share it. "
+        "Default: `checkpoints` in the home folder.",
+    )
+    lease_seconds: Annotated[float, _number(float, 1, 3600)] = Field(
+        default=LEASE_SECONDS,
+        description="How long a worker that is not heard from keeps its jobs. The same for all programs on one store.",
+    )
+    retention_days: Annotated[float, _number(float, 0, MAX_RETENTION_DAYS, more_than_low=True)] | None = Field(
+        default=None, description="Jobs that ended longer ago are deleted, unless they are pinned. Default: never."
+    )
+
+    drain_seconds: Annotated[float, _number(float, 0, 300)] = Field(
+        default=0.0,
+        description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
+    )
+
+    max_connections: Annotated[int, Field(ge=8, le=100_000)] = Field(
+        default=500, description="Connections that the service holds open, at most; and no more than it has files for."
+    )
+    head_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
+        default=10.0, description="Seconds in which the headers of a request must come."
+    )
+    stall_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=20.0,
+        description="Seconds after which a client is closed that sends its body, or reads a response, more slowly than "
+        "the least rate.",
+    )
+    min_bytes_per_second: Annotated[float, Field(gt=0, le=1e9)] = Field(
+        default=1000.0, description="The least rate at which a client must send its body and read a response."
+    )
+
+    log_format: LogFormat = Field(
+        default="console", description="`console`: log lines for people; `json`: one JSON object a line."
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_in_capitals)] = Field(
+        default="INFO", description="The lowest level that is logged."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
+    )
+    metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
+        default=None, description="Port for them, 0 for any that is free. Default: they are not served."
+    )
+
+    def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:
+        """Return the hosts that a service answers for that listens on such an address; None for all."""
+        if self.allowed_hosts is None:
+            return LOOPBACK_HOSTS if is_loopback else None
+        hosts = frozenset(self.allowed_hosts.split(","))
+        return None if "*" in hosts else hosts
+
+    @property
+    def resolved_checkpoint_dir(self) -> Path:
+        """Where checkpoints are really kept."""
+        return (self.checkpoint_dir or self.home.expanduser() / "checkpoints").absolute()
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database that is really used."""
+        if self.database_url is not None:
+            return self.database_url
+        file = self.home.expanduser().absolute() / "costcurve.db"
+        return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def explain(error: ValidationError) -> str:
+    """Bad settings, for the person who set them: one line for each variable."""
+    return "".join(
+        f"COSTCURVE_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}\n"
+        for each in error.errors()
+    )

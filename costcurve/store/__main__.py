@@ -1,0 +1,101 @@
+"""`python -m costcurve.store`: the database itself: bring its schema up to date, back it up, restore it."""
+
+import argparse
+import sys
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, sleep
+
+from pydantic import ValidationError
+
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.private_files import set_private_umask
+from costcurve.runtime.settings import Settings, explain
+from costcurve.store.backup import BackupRefused, back_up, restore
+from costcurve.store.database import Database
+
+# Seconds between two tries to reach a database that is not there yet.
+_RETRY = 0.5
+
+
+def main() -> int:
+    """Do what the command line says; 0 when it is done, 1 when it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m costcurve.store",
+        description="The database of CostCurve: COSTCURVE_DATABASE_URL, or that in the home folder.",
+    )
+    parser.add_argument(
+        "--wait", type=_seconds, default=30.0, help="seconds to wait for a database that is not there yet (%(default)g)"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="bring the schema up to date; service and workers do so too when they start")
+    backup = commands.add_parser("backup", help="write all that it knows to a new SQLite file, while others use it")
+    backup.add_argument("file", type=Path)
+    restoring = commands.add_parser("restore", help="put what a backup holds into a database that has no jobs yet")
+    restoring.add_argument("file", type=Path)
+    arguments = parser.parse_args()
+    set_private_umask()
+    try:
+        settings = Settings()
+        configure_logging(log_format=settings.log_format, level=settings.log_level)
+        with closing(_opened(settings.resolved_database_url, patience=arguments.wait)) as database:
+            if arguments.command == "migrate":
+                applied = ", ".join(database.applied)
+                _say(f"migrated: {applied}" if applied else "the database is up to date")
+            elif arguments.command == "backup":
+                _say(f"{arguments.file}: {_summary(back_up(database, arguments.file))}")
+            else:
+                _say(f"restored from {arguments.file}: {_summary(restore(arguments.file, database))}")
+    except ValidationError as error:
+        sys.stderr.write(explain(error))
+        return 1
+    except StoreUnavailable as error:
+        sys.stderr.write(f"cannot {arguments.command}: {error.detail}\n")
+        return 1
+    except BackupRefused as refused:
+        sys.stderr.write(f"cannot {arguments.command}: {refused}\n")
+        return 1
+    return 0
+
+
+def _opened(url: str, *, patience: float) -> Database:
+    """Return the database, once it can be reached.
+
+    Raises:
+        StoreUnavailable: it could not be reached for `patience` seconds, or it is no use to wait.
+    """
+    deadline, told = monotonic() + patience, ""
+    while True:
+        try:
+            return Database(url)
+        except StoreUnavailable as error:
+            if error.permanent or monotonic() + _RETRY > deadline:
+                raise
+            if error.detail != told:  # once for each reason, not for each try
+                sys.stderr.write(f"waiting for the database: {error.detail}\n")
+                told = error.detail
+            sleep(_RETRY)
+
+
+def _summary(counts: dict[str, int]) -> str:
+    jobs = counts["jobs"]
+    return f"{jobs} job{'' if jobs == 1 else 's'}, {sum(counts.values())} rows"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _seconds(given: str) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

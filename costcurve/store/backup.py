@@ -1,0 +1,188 @@
+"""Backup and restore: every row of a store in one SQLite file, from either database and into either.
+
+A backup is itself a database that CostCurve opens. So it can be looked at by a service of its own, and restoring one is
+also how a store moves from SQLite to PostgreSQL or back.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from errno import EOPNOTSUPP, EPERM
+from pathlib import Path
+
+from sqlalchemy import Connection, LargeBinary, Table, func, insert, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
+
+from costcurve.store.base import clock_of
+from costcurve.store.database import Database
+from costcurve.store.maintenance import retire
+from costcurve.store.schema import metadata, workers
+from costcurve.store.transitions import Cause
+
+# Rows that are in memory at a time: few of those that hold models and curves.
+_ROWS, _LARGE_ROWS = 500, 16
+# Seconds for which PostgreSQL bears with a backup that cannot write down what it has read.
+_IDLE_SECONDS = 60
+_SQLITE_HEADER = b"SQLite format 3\0"
+
+
+class BackupRefused(Exception):
+    """It is not done, and nothing was changed. The text says why."""
+
+
+def back_up(database: Database, file: Path) -> dict[str, int]:
+    """Write everything that the store knows at this moment to a new file, while others go on reading and writing.
+
+    The file has its name only once it is whole and on the disk.
+
+    Returns:
+        The number of rows of each table.
+
+    Raises:
+        BackupRefused: the file exists or cannot be written, or a newer version keeps things there that this one
+            does not know.
+        StoreUnavailable: the store could not be read to the end.
+    """
+    if file.exists():
+        raise BackupRefused(f"{file} exists already; a backup never replaces anything")
+    if unknown := database.unknown_migrations():
+        raise BackupRefused(f"a newer version has migrated the database ({', '.join(unknown)}); take its own backup")
+    with _folder_beside(file) as folder:
+        copy = folder / "backup.db"
+        with closing(Database(_url(copy))) as target, database.read() as source, target.write() as into:
+            if source.dialect.name == "postgresql":
+                source.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'"))
+            counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
+        _publish(copy, file)
+    return counts
+
+
+def restore(file: Path, database: Database) -> dict[str, int]:
+    """Put everything that a backup holds into a store that has no jobs, all or nothing.
+
+    What its workers had in hand goes back to the queue. Workers that serve the store already stay.
+
+    Returns:
+        The number of rows of each table.
+
+    Raises:
+        BackupRefused: the file is no backup, or one of a newer version; or the store is not empty.
+        StoreUnavailable: the store could not be written.
+    """
+    if unknown := database.unknown_migrations():
+        raise BackupRefused(f"a newer version has migrated the database ({', '.join(unknown)}); restore with that one")
+    with _opened_copy(file) as backup, backup.read() as source, database.write() as into:
+        if into.dialect.name == "postgresql":
+            into.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
+        _ensure_empty(into)
+        try:
+            counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
+        except IntegrityError as error:
+            raise BackupRefused(f"the backup contradicts itself or what is there: {error.orig}") from error
+        if into.dialect.name == "postgresql":
+            _advance_sequences(into)
+        # In the same transaction, or a service could take them for crashed ones, as they are not heard from.
+        cause = Cause("restore", clock_of(into), "it was restored from a backup")
+        for worker_id in source.scalars(select(workers.c.id).where(workers.c.stopped_at.is_(None))):
+            retire(into, worker_id, cause, crashed=False)
+    return counts
+
+
+def _copy(table: Table, source: Connection, into: Connection) -> int:
+    """Copy all rows of a table, in the order of its key, a part at a time. Returns how many."""
+    is_large = any(isinstance(column.type, LargeBinary) for column in table.columns)
+    count = 0
+    rows = source.execution_options(yield_per=_LARGE_ROWS if is_large else _ROWS).execute(
+        select(table).order_by(*table.primary_key.columns)
+    )
+    for part in rows.mappings().partitions():
+        into.execute(insert(table), [dict(row) for row in part])
+        count += len(part)
+    return count
+
+
+def _ensure_empty(connection: Connection) -> None:
+    # Workers may have come first: they are nobody's work.
+    for table in metadata.sorted_tables:
+        if table is not workers and connection.scalar(select(func.count()).select_from(table)):
+            raise BackupRefused(f"the store is not empty: it has {table.name}; restore into a new database")
+
+
+def _advance_sequences(connection: Connection) -> None:
+    """Have PostgreSQL number new rows after those that came with their numbers."""
+    for table in metadata.sorted_tables:
+        for column in table.primary_key.columns:
+            sequence = connection.scalar(
+                text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": table.name, "column": column.name}
+            )
+            last = connection.scalar(select(func.max(column))) if sequence is not None else None
+            if last is not None:
+                connection.execute(text("SELECT setval(:sequence, :last)"), {"sequence": sequence, "last": last})
+
+
+def _publish(copy: Path, file: Path) -> None:
+    """Give a finished database its name: a single file, on the disk, or nothing at all."""
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # one that is looked at needs no other files beside it
+    with copy.open("rb") as written:
+        os.fsync(written.fileno())
+    try:
+        os.link(copy, file)  # unlike a rename, it never replaces what somebody else has put there in the meantime
+    except OSError as error:
+        if error.errno not in {EPERM, EOPNOTSUPP}:
+            raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
+        copy.rename(file)  # a file system without links
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _folder_beside(file: Path) -> Iterator[Path]:
+    """A temporary folder on the same file system, gone afterwards."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent)
+    except OSError as error:
+        raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _opened_copy(file: Path) -> Iterator[Database]:
+    """A copy of the backup, brought up to date; the backup itself is never changed."""
+    try:
+        with file.open("rb") as opened:
+            if opened.read(len(_SQLITE_HEADER)) != _SQLITE_HEADER:
+                raise _no_backup(file, "it is not an SQLite database")
+        with tempfile.TemporaryDirectory(prefix="costcurve-restore-") as folder:
+            copy = Path(folder) / "backup.db"
+            shutil.copyfile(file, copy)
+            with closing(sqlite3.connect(copy)) as connection:
+                if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+                    raise _no_backup(file, "it is damaged")
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "alembic_version" not in tables or "jobs" not in tables:
+                raise _no_backup(file, "it has none of its tables")
+            with closing(Database(_url(copy))) as backup:
+                if unknown := backup.unknown_migrations():
+                    raise BackupRefused(f"{file} was made by a newer version (migrations {', '.join(unknown)})")
+                yield backup
+    except OSError as error:
+        raise BackupRefused(f"{file} cannot be read: {error.strerror}") from error
+    except sqlite3.DatabaseError as error:
+        raise _no_backup(file, f"it is damaged ({error})") from error
+
+
+def _no_backup(file: Path, why: str) -> BackupRefused:
+    return BackupRefused(f"{file} is no backup of CostCurve: {why}")
+
+
+def _url(file: Path) -> str:
+    return URL.create("sqlite", database=str(file.absolute())).render_as_string(hide_password=False)

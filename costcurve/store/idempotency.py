@@ -1,0 +1,73 @@
+"""Idempotency keys: a submission that a client repeats, not knowing whether the first arrived, makes no second job."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from costcurve.core.errors import IdempotencyKeyReused
+from costcurve.core.job import Job, Progress
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Clone, Submission
+from costcurve.store.row_mapping import job_of
+from costcurve.store.schema import idempotency_keys, jobs
+
+Sent = Mapping[str, Any]
+
+
+def sent_as_job(submission: Submission) -> Sent:
+    """What a client that submits a job has sent: the same job said in another way, by a preset for instance, too."""
+    return submission.model_dump(mode="json", exclude={"preset"})
+
+
+def sent_as_clone(job_id: str, overrides: Clone) -> Sent:
+    """What a client that clones a job has sent; what that comes to may change with the job until it is repeated."""
+    return {"of": job_id, **{name: getattr(overrides, name) for name in overrides.model_fields_set}}
+
+
+def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
+    """Return the job that was made with this key, as the first response showed it; None if the key is new.
+
+    Raises:
+        IdempotencyKeyReused: it was made by another submission.
+    """
+    # One statement: between two, the job may be deleted, and the key with it.
+    made = select(jobs, idempotency_keys.c.submission).join(jobs, jobs.c.pk == idempotency_keys.c.job_pk)
+    found = tx.execute(made.where(idempotency_keys.c.key == key)).one_or_none()
+    if found is None:
+        return None
+    if found.submission.get("clone", found.submission) != sent:
+        raise IdempotencyKeyReused("this idempotency key came with another submission; take a new key for a new job")
+    return _as_submitted(job_of(found, {}), found.submission)
+
+
+def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, job_pk: int, now: datetime) -> None:
+    """Bind the key to the job, in the transaction that makes it."""
+    content = sent_as_job(submission)
+    kept = content if sent == content else {**content, "clone": sent}
+    tx.execute(insert(idempotency_keys).values(key=key, submission=kept, job_pk=job_pk, created_at=now))
+
+
+def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:
+    """Return the job as it was when it was queued."""
+    return replace(
+        job,
+        status=JobStatus.QUEUED,
+        status_reason=None,
+        name=submission["name"],
+        tags=submission["tags"],
+        priority=submission["priority"],
+        engine=submission["engine"],
+        device=submission["device"],
+        attempt=1,
+        pinned=False,
+        progress=Progress(epoch=0, epochs=job.progress.epochs, step=0, steps=job.progress.steps, eta_seconds=None),
+        result=None,
+        error=None,
+        started_at=None,
+        finished_at=None,
+        version=1,
+        exec_profile=None,
+    )

@@ -1,0 +1,296 @@
+"""The store as clients use it, through the service: jobs are submitted, looked at, and told what to do."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy.exc import IntegrityError
+
+from costcurve.core.clones import cloned
+from costcurve.core.curve import Granularity
+from costcurve.core.errors import InvalidTransition, JobNotFound
+from costcurve.core.job import Event, Job, WorkerInfo
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Clone, JobChanges, Submission
+from costcurve.store import idempotency, leases, numbering, queue
+from costcurve.store.base import OnDatabase, sought
+from costcurve.store.curve_chunks import CurvePage, StoredRun, read_curve, read_runs
+from costcurve.store.enqueue import enqueue, job_values
+from costcurve.store.pagination import JobQuery, Page, cursor_behind, select_jobs
+from costcurve.store.row_mapping import event_of, job_of, waiting
+from costcurve.store.schema import events, job_tags, jobs
+from costcurve.store.starts import Start, read_start
+from costcurve.store.sweeps import after_deletion, lock_sweeps
+from costcurve.store.tags import give_tags, replace_tags
+from costcurve.store.transitions import cancel_all, change, move, request_all
+
+# What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
+_What = Callable[[Connection], tuple[Submission, str | None]]
+# A job's number of changes, and what tells two histories with equal numbers apart: a database that is restored from a
+# backup counts on from an old number.
+Version = tuple[Any, ...]
+# A look at a locked job before it is changed, which may raise.
+Check = Callable[[Job], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that was submitted; `replayed` if it had been before, with the same idempotency key."""
+
+    job: Job
+    replayed: bool
+
+
+class ForClients(OnDatabase):
+    """What a client may ask for."""
+
+    def submit(self, submission: Submission, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job; or, if this key has come with the same submission before, give the first answer again.
+
+        Raises:
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+        return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: (submission, None))
+
+    def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue the same job again, but for the overrides.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidRequest: the overrides do not fit the job.
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+
+        def original(tx: Connection) -> tuple[Submission, str]:
+            row = self._row(tx, job_id)
+            asked = {"engine": row.requested_engine, "device": row.requested_device}
+            return cloned(self._with_tags(tx, row), asked, overrides), row.id
+
+        return self._once(idempotency_key, idempotency.sent_as_clone(job_id, overrides), original)
+
+    def _once(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
+        try:
+            return self._submit(key, sent, what)
+        except IntegrityError:
+            # The same key came twice at once, and the other was faster: its answer is ours.
+            return self._submit(key, sent, what)
+
+    def _submit(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
+        with self._database.write() as tx:
+            if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
+                return Submitted(first, replayed=True)
+            submission, parent_id = what(tx)
+            why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
+            cause = self._by_client(tx, why)
+            values = job_values(submission, parent_id=parent_id)
+            [pk] = enqueue(tx, [values], cause, priority=submission.priority)
+            give_tags(tx, pk, submission.tags)
+            if key is not None:
+                idempotency.remember(tx, key, sent, submission, job_pk=pk, now=cause.at)
+            row = self._row(tx, values["id"])
+            return Submitted(job_of(row, submission.tags), replayed=False)
+
+    def get(self, job_id: str) -> Job:
+        """The job as it stands. Raises JobNotFound."""
+        with self._database.read() as tx:
+            return self._job(tx, job_id)
+
+    def get_all(self, job_ids: Sequence[str]) -> tuple[Job, ...]:
+        """These jobs as they stand at one moment. Raises JobNotFound, naming the first that there is not."""
+        with self._database.read() as tx:
+            return self._seen(tx, [self._row(tx, job_id) for job_id in job_ids])
+
+    def versions(self, job_ids: Sequence[str]) -> Sequence[Version]:
+        """Return what differs whenever a job has changed; whatever is recorded of it counts. Raises JobNotFound."""
+        columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
+        with self._database.read() as tx:
+            rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(sought, job_ids))))
+            found = {job_id: tuple(values) for job_id, *values in rows}
+        for job_id in job_ids:
+            if job_id not in found:
+                raise JobNotFound(f"there is no job {job_id!a}")
+        return [found[job_id] for job_id in job_ids]
+
+    def list(self, query: JobQuery) -> Page:
+        """Return one page of jobs.
+
+        A walk from the oldest to the newest misses no job that was submitted before its last page was asked for.
+
+        Raises:
+            InvalidRequest: the cursor is not one of this order.
+        """
+        settled = self._settled() if query.order == "created_at" else None
+        with self._database.read() as tx:
+            rows = tx.execute(select_jobs(query, settled=settled)).all()
+            shown = rows[: query.limit]
+            items = self._seen(tx, shown)
+        return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job at once; ask the worker of a running one to. Twice the same is no error.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has already succeeded or failed.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status != JobStatus.CANCELLED:
+                cancel_all(tx, [row], self._by_client(tx, "cancelled by its client"))
+            return self._job(tx, job_id)
+
+    def pause(self, job_id: str) -> Job:
+        """Hold a queued job; ask the worker of a running one to put it aside. Twice the same is no error.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended, or is about to be cancelled.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING:
+                if row.cancel_requested_at is not None:
+                    raise InvalidTransition("a running job that is to be cancelled cannot become paused")
+                if row.pause_requested_at is None:
+                    self._request(tx, row, "pause requested", pause_requested_at=self._now(tx))
+            elif row.status != JobStatus.PAUSED:
+                move(tx, row, JobStatus.PAUSED, self._by_client(tx, "paused by its client"))
+            return self._job(tx, job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue, where it left off; one that is not paused goes on anyway.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: the job has ended.
+        """
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if row.status == JobStatus.RUNNING and row.pause_requested_at is not None:
+                self._request(tx, row, "pause withdrawn", pause_requested_at=None, status_reason=None)
+            elif row.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
+                move(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
+            return self._job(tx, job_id)
+
+    def update(self, job_id: str, changes: JobChanges, *, check: Check = None) -> Job:
+        """Change what a client may change of a job, whatever its state, if the check passes. Raises JobNotFound."""
+        given = changes.model_dump(exclude_unset=True)
+        with self._database.write() as tx:
+            row = self._row(tx, job_id, lock=True)
+            if check is not None:
+                check(self._with_tags(tx, row))
+            if "tags" in given:
+                given |= replace_tags(tx, row.pk, given.pop("tags"))
+            if "priority" in given:
+                given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
+            if changes.model_fields_set:
+                change(tx, row, **given)
+            return self._job(tx, job_id)
+
+    def delete(self, job_id: str, *, check: Check = None) -> None:
+        """Forget a job that has ended, with all that belongs to it, if the check passes.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidTransition: it has not ended.
+        """
+        with self._database.write() as tx:
+            lock_sweeps(tx, [self._row(tx, job_id)])
+            row = self._row(tx, job_id, lock=True)
+            if check is not None:
+                check(self._with_tags(tx, row))
+            if not JobStatus(row.status).is_terminal:
+                raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
+            tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
+            after_deletion(tx, [row])
+
+    def events(self, job_id: str) -> tuple[Event, ...]:
+        """Everything that happened to the job, the first first. Raises JobNotFound."""
+        with self._database.read() as tx:
+            row = self._row(tx, job_id)
+            found = tx.execute(select(events).where(events.c.job_pk == row.pk).order_by(events.c.pk))
+            return tuple(event_of(event) for event in found)
+
+    def curve(
+        self,
+        job_id: str,
+        *,
+        granularity: Granularity = "epoch",
+        metrics: Sequence[str] | None = None,
+        first: int = 0,
+        last: int | None = None,
+        limit: int,
+    ) -> CurvePage:
+        """At most `limit` points with first <= x <= last, from the first on; all metrics if none are named.
+
+        Raises:
+            JobNotFound: there is no such job.
+            UnknownMetric: the job does not record one of the metrics.
+        """
+        with self._database.read() as tx:
+            row = self._row(tx, job_id)
+            return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
+
+    def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredRun]:
+        """The runs of the curve that hold point number `start` or begin in the `points` from there on.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        with self._database.read() as tx:
+            return read_runs(tx, self._row(tx, job_id), granularity, start=start, points=points)
+
+    def start(self, job_id: str) -> Start | None:
+        """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""
+        with self._database.read() as tx:
+            return read_start(tx, self._row(tx, job_id).pk)
+
+    def workers(self) -> Sequence[WorkerInfo]:
+        """Every worker that is alive."""
+        with self._database.read() as tx:
+            return leases.alive(tx, self._now(tx))
+
+    def _settled(self) -> int | None:
+        """Return the last number given to a job, once all up to it are committed; None where they always are."""
+        with self._database.read() as tx:
+            last = numbering.last_number(tx)  # before it is asked who is under way
+            submissions = numbering.under_way(tx)
+        for process in submissions:
+            with self._database.read() as tx:
+                numbering.wait_for(tx, process)
+        return last
+
+    # Parts of a transaction.
+
+    def _request(self, tx: Connection, row: Row[Any], why: str, **values: Any) -> None:
+        """Ask the worker of a running job for something, or no longer."""
+        request_all(tx, [row], self._by_client(tx, why), **values)
+
+    def _job(self, tx: Connection, job_id: str) -> Job:
+        return self._seen(tx, [self._row(tx, job_id)])[0]
+
+    def _seen(self, tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Job, ...]:
+        """Jobs as they stand, with their tags; waiting ones with their place in the queue, and why they wait."""
+        tags: dict[int, dict[str, str]] = {row.pk: {} for row in rows}
+        for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
+            tags[tag.job_pk][tag.key] = tag.value
+        places = queue.positions(tx, rows)
+        means = leases.alive_means(tx, self._now(tx)) if places else ()
+        return tuple(
+            job_of(row, tags[row.pk])
+            if (place := places.get(row.pk)) is None
+            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row, place, means))
+            for row in rows
+        )
+
+    def _with_tags(self, tx: Connection, row: Row[Any]) -> Job:
+        tags = tx.execute(select(job_tags.c.key, job_tags.c.value).where(job_tags.c.job_pk == row.pk))
+        return job_of(row, {tag.key: tag.value for tag in tags})
+
+    def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
+        found = select(jobs).where(jobs.c.id == sought(job_id))
+        row = tx.execute(found.with_for_update() if lock else found).one_or_none()
+        if row is None:
+            raise JobNotFound(f"there is no job {job_id!a}")
+        return row

@@ -1,0 +1,121 @@
+"""The store as those use it who look after workers and after jobs that ended long ago."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import reduce
+from itertools import accumulate
+from operator import add
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Table, delete, func, select, text
+
+from costcurve.core.job import Load
+from costcurve.store import leases, queue, transitions
+from costcurve.store.base import OnDatabase
+from costcurve.store.queue_stats import Fleet, fleet
+from costcurve.store.schema import attempts, curve_runs, jobs, models, step_runs, workers
+from costcurve.store.sweeps import after_deletion, lock_sweeps
+from costcurve.store.transitions import Cause, make, requeued
+
+# Most that retention deletes in one transaction: SQLite's other writers wait for it.
+PURGED_JOBS, PURGED_BYTES = 500, 8 * 2**20
+
+# Written as the index has it, so that SQLite sees that they are the same.
+_unpinned = text("NOT pinned")
+
+
+def _bytes_in(table: Table) -> ColumnElement[int]:
+    """The bytes of a job's networks or curves in this table."""
+    lengths = [func.sum(func.length(column)) for column in table.columns if isinstance(column.type, LargeBinary)]
+    return func.coalesce(select(reduce(add, lengths)).where(table.c.job_pk == jobs.c.pk).scalar_subquery(), 0)
+
+
+_size = reduce(add, (_bytes_in(table) for table in (models, curve_runs, step_runs)))
+
+
+class ForUpkeep(OnDatabase):
+    """What keeps the queue going when workers end, however they end; and the database small."""
+
+    def retire_worker(self, worker_id: str, *, reason: str, crashed: bool, by: str = "supervisor") -> None:
+        """The incarnation has ended. What it still has in hand goes back to the queue; a crash counts against it."""
+        with self._database.write() as tx:
+            retire(tx, worker_id, Cause(by, self._now(tx), reason), crashed=crashed)
+
+    def reap(self, *, by: str) -> Sequence[str]:
+        """Retire every worker whose lease is over, as it has died or hangs. Returns their ids."""
+        with self._database.read() as tx:
+            suspects = leases.expired(tx, self._now(tx))
+        reaped = []
+        for worker_id in suspects:
+            with self._database.write() as tx:
+                now = self._now(tx)
+                if leases.is_over(tx, worker_id, now):
+                    cause = Cause(by, now, f"its worker {worker_id} was no longer heard from")
+                    retire(tx, worker_id, cause, crashed=True)
+                    reaped.append(worker_id)
+        return reaped
+
+    def purge(self, *, days: float, limit: int = PURGED_JOBS, max_bytes: int = PURGED_BYTES) -> int:
+        """Delete the jobs that ended first, if more than `days` days ago and not pinned, in one short transaction.
+
+        Jobs that another transaction is changing are left for the next time.
+
+        Args:
+            days: how long jobs are kept after their end.
+            limit: jobs to delete at most.
+            max_bytes: bytes of networks and curves to delete at most, but for a single job that has more.
+
+        Returns:
+            The number of jobs that were deleted.
+        """
+        with self._database.read() as tx:
+            before = self._now(tx) - timedelta(days=days)
+            is_old = jobs.c.finished_at.is_not(None), _unpinned, jobs.c.finished_at < before
+            first = select(jobs.c.pk, jobs.c.sweep_id, _size.label("size")).where(*is_old)
+            old = tx.execute(first.order_by(jobs.c.finished_at, jobs.c.pk).limit(limit)).all()
+        sizes = accumulate(row.size for row in old)
+        chosen = [
+            row for number, (row, size) in enumerate(zip(old, sizes, strict=True)) if not number or size <= max_bytes
+        ]
+        with self._database.write() as tx:
+            lock_sweeps(tx, chosen)
+            # Locked, by pk as all who lock several jobs do, and only if they are still old: one may have been pinned.
+            columns: list[Column[Any]] = [jobs.c.pk, jobs.c.sweep_id, jobs.c.cell, jobs.c.repeat]
+            still_old = select(*columns).where(jobs.c.pk.in_([row.pk for row in chosen]), *is_old).order_by(jobs.c.pk)
+            deleted = tx.execute(still_old.with_for_update(skip_locked=True)).all()
+            tx.execute(delete(jobs).where(jobs.c.pk.in_([row.pk for row in deleted])))
+            after_deletion(tx, deleted)
+            idle = ~select(attempts.c.pk).where(attempts.c.worker_id == workers.c.id).exists()
+            tx.execute(delete(workers).where(workers.c.stopped_at < before, idle))
+            return len(deleted)
+
+    def load(self, *, devices: Collection[str], limit: int) -> Load:
+        """What waits for one of these devices, counted up to `limit`, and which workers have something in hand."""
+        with self._database.read() as tx:
+            return Load(queue.count_waiting(tx, devices, limit=limit), leases.busy(tx))
+
+    def fleet(self) -> Fleet:
+        """How things stand with all jobs and workers."""
+        with self._database.read() as tx:
+            return fleet(tx, self._now(tx))
+
+    def touch(self) -> datetime:
+        """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""
+        with self._database.write() as tx:  # readers would not notice that writers have to wait
+            return self._now(tx)
+
+    def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of these jobs that have ended."""
+        with self._database.read() as tx:
+            return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
+
+    def known(self, job_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of these jobs that the store has, ended or not."""
+        with self._database.read() as tx:
+            return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).all()
+
+
+def retire(tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:
+    """End a worker incarnation and requeue its jobs, as part of a transaction."""
+    held = leases.retire(tx, worker_id, cause.at)
+    make(tx, transitions.crashed(held, cause) if crashed else [requeued(row, cause) for row in held])

@@ -1,0 +1,12 @@
+"""Runs migrations on the connection, and inside the transaction, that costcurve/store/database.py hands over."""
+
+from alembic import context
+
+from costcurve.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,  # SQLite cannot alter a column in place
+)
+context.run_migrations()

@@ -1,0 +1,195 @@
+"""Lists of jobs, sweeps and cells: filters, orders, and the opaque cursor that names where a page's last item stood."""
+
+import base64
+import binascii
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+
+from costcurve.analysis.sweep_ranking import Cell, Ranking, RankKey
+from costcurve.core.errors import InvalidRequest
+from costcurve.core.job import Job
+from costcurve.core.status import JobStatus
+from costcurve.core.sweep import Sweep
+from costcurve.core.validation import FieldError
+from costcurve.store.schema import job_tags, jobs, sweeps
+
+Order = Literal["created_at", "-created_at", "-best_accuracy"]
+CellOrder = Literal["rank", "cell"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs, in which order, how many, and after which one.
+
+    Of `status`, `experiment` and `loss` a job has one of those that are named, if any are; `tags` must all match.
+    """
+
+    status: tuple[JobStatus, ...] = ()
+    experiment: tuple[str, ...] = ()
+    loss: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    sweep_id: str | None = None
+    order: Order = "-created_at"
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and the cursor of the page behind them; None when this page is the last."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPage:
+    """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
+
+    items: tuple[Sweep, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellQuery:
+    """Which cells of a sweep (all of them if None), in which order, how many (0 for none), and after which one."""
+
+    cells: frozenset[int] | None = None
+    order: CellOrder = "rank"
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellPage:
+    """Some cells of a sweep, how all are ranked, and the cursor of the page behind; None when this is the last."""
+
+    sweep: Sweep
+    ranking: Ranking
+    items: tuple[Cell, ...]
+    next_cursor: str | None
+
+
+def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
+    """Select one row more than the limit, so that it shows whether another page follows.
+
+    Args:
+        query: what was asked for.
+        settled: the largest number of a job to list; None for all. Jobs with larger ones may still come in between.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page with this order gave.
+    """
+    found = select(jobs)
+    for column, values in (
+        (jobs.c.status, query.status),
+        (jobs.c.experiment, query.experiment),
+        (jobs.c.loss, query.loss),
+    ):
+        if values:
+            found = found.where(column.in_(values))
+    if query.sweep_id is not None:
+        found = found.where(jobs.c.sweep_id == query.sweep_id)
+    for key, value in query.tags:
+        tagged = select(job_tags.c.job_pk).where(job_tags.c.key == key, job_tags.c.value == value)
+        found = found.where(jobs.c.pk.in_(tagged))
+    keys = _keys(query.order)
+    descending = query.order.startswith("-")
+    if query.cursor is not None:
+        place = tuple_(*_decoded(query.cursor, query.order))
+        found = found.where(tuple_(*keys) < place if descending else tuple_(*keys) > place)
+    if settled is not None:
+        found = found.where(jobs.c.pk <= settled)
+    return found.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(query.limit + 1)
+
+
+def cursor_behind(row: Row[Any], order: Order) -> str:
+    """The cursor of the page that starts behind this row."""
+    return _encoded([order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk])
+
+
+def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
+    """The newest first, and one row more than the limit, so that it shows whether another page follows.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page of sweeps gave.
+    """
+    found = select(sweeps).order_by(sweeps.c.pk.desc()).limit(limit + 1)
+    if cursor is None:
+        return found
+    match _parsed(cursor):
+        case ["sweeps", pk] if _is_pk(pk):
+            return found.where(sweeps.c.pk < pk)
+    raise _bad_cursor("is not a cursor that a page of sweeps gave")
+
+
+def sweep_cursor_behind(row: Row[Any]) -> str:
+    """The cursor of the page that starts behind this sweep."""
+    return _encoded(["sweeps", row.pk])
+
+
+def page_of_cells(keys: Sequence[RankKey], query: CellQuery) -> tuple[Sequence[int], str | None]:
+    """One page of the cells that have these keys, given as they are ranked; and the cursor of the page behind it.
+
+    Raises:
+        InvalidRequest: the cursor is not one that a page of cells with this order gave.
+    """
+
+    def place(key: RankKey) -> RankKey | int:
+        return key if query.order == "rank" else key[-1]
+
+    keys = sorted(keys, key=place)
+    first = 0
+    if query.cursor is not None:
+        first = bisect_right(keys, place(_cell_key(query.cursor, query.order)), key=place)
+    page = keys[first : first + query.limit]
+    more = first + len(page) < len(keys)
+    return [key[-1] for key in page], _encoded(["cells", query.order, *page[-1]]) if more else None
+
+
+def _cell_key(cursor: str, order: CellOrder) -> RankKey:
+    match _parsed(cursor):
+        case ["cells", str() as made_for, bool() as unranked, float() as mean, count, cell] if (
+            made_for == order and math.isfinite(mean) and _is_pk(count) and _is_pk(cell)
+        ):
+            return (unranked, mean, count, cell)
+    raise _bad_cursor("is not a cursor that a page of cells in this order gave")
+
+
+def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
+    # Jobs without an accuracy stand last. Ascending pk is ascending created_at, but for submissions at the same moment.
+    return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
+
+
+def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
+    match _parsed(cursor):
+        case [str() as made_for, float() as accuracy, pk] if made_for == order and -1 <= accuracy <= 1 and _is_pk(pk):
+            return (accuracy, pk) if order == "-best_accuracy" else (pk,)
+    raise _bad_cursor("is not a cursor that a page of this order gave")
+
+
+def _is_pk(value: object) -> TypeGuard[int]:
+    # JSON's true is an int to Python, and no number to PostgreSQL.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _bad_cursor(message: str) -> InvalidRequest:
+    return InvalidRequest(f"the cursor {message}", errors=[FieldError("/query/cursor", message)])
+
+
+def _encoded(key: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def _parsed(cursor: str) -> object:
+    try:
+        parsed: object = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError, RecursionError):  # ValueError: not ASCII, not UTF-8 or not JSON
+        return None
+    return parsed

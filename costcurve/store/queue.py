@@ -1,0 +1,119 @@
+"""The queue: whose turn it is, who may train together, and how many stand before a job.
+
+Waiting raises a job's priority, so that nothing starves. Since all jobs wait equally fast, who overtakes whom never
+changes while they wait: it is decided by a number that is fixed when the job is queued, and an index holds that order.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, get_args
+
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, text, tuple_
+
+from costcurve.core.spec import AnySpec, MnistSpec
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Device, Engine
+from costcurve.store.schema import jobs
+
+# A job with a priority of one more comes before those that were submitted up to this many seconds earlier.
+SECONDS_PER_PRIORITY = 60
+
+# Written out, not bound: only so can a planner see that the partial indexes apply.
+is_queued = jobs.c.status == literal(JobStatus.QUEUED.value, literal_execute=True)
+is_running = jobs.c.status == literal(JobStatus.RUNNING.value, literal_execute=True)
+_takes_company = text("NOT solo")
+_turn = (jobs.c.queue_rank, jobs.c.pk)
+# Spelled out for the index of the queue, which begins with them. An index by turn alone would count as well, but
+# PostgreSQL would claim by it, too, and read all jobs that wait for CUDA before it finds the first for a CPU.
+_any_request = jobs.c.requested_device.in_(get_args(Device)), jobs.c.requested_engine.in_(get_args(Engine))
+
+
+def queue_rank(created_at: datetime, priority: int) -> float:
+    """When a job's turn comes, in seconds: the smallest of all queued jobs is next."""
+    return created_at.timestamp() - SECONDS_PER_PRIORITY * priority
+
+
+def pack_key(spec: AnySpec) -> str:
+    """Equal for jobs whose training has the same shape, so that one engine may train them side by side."""
+    if isinstance(spec, MnistSpec):
+        return f"mnist/{'-'.join(map(str, spec.layers))}/{spec.batch_size}"
+    return "neuron"
+
+
+def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[str]) -> list[tuple[str, str]]:
+    """The (device, engine) requests for which somebody waits, whoever is next in line first; nothing is locked."""
+    if tx.execute(select(jobs.c.pk).where(is_queued).limit(1)).one_or_none() is None:
+        return []  # what idle workers are told most of the time
+    heads = []
+    for device in devices:
+        for engine in engines:
+            head = tx.execute(select(*_turn).where(*_requested(device, engine)).order_by(*_turn).limit(1)).one_or_none()
+            if head is not None:
+                heads.append((*head, device, engine))
+    return [(device, engine) for _, _, device, engine in sorted(heads)]
+
+
+def waiting(tx: Connection, device: str) -> int:
+    """How many jobs wait that request this device ("auto" included)."""
+    counted = select(func.count()).select_from(jobs).where(is_queued, jobs.c.requested_device == device)
+    return tx.execute(counted).scalar_one()
+
+
+def first_in_line(tx: Connection, device: str, engine: str) -> datetime | None:
+    """When the job that is first in line for this request was submitted; None if nobody waits."""
+    first = select(jobs.c.created_at).where(*_requested(device, engine)).order_by(*_turn).limit(1)
+    return tx.execute(first).scalar_one_or_none()
+
+
+def take_head(tx: Connection, device: str, engine: str) -> Row[Any] | None:
+    """The first job with this request that nobody else is taking just now, locked."""
+    first = select(jobs).where(*_requested(device, engine)).order_by(*_turn).limit(1)
+    return tx.execute(first.with_for_update(skip_locked=True)).one_or_none()
+
+
+def take_company(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
+    """Up to `count` further jobs that may be trained with this one, locked."""
+    if head.solo or count < 1:
+        return []
+    company = (
+        select(jobs)
+        .where(
+            is_queued,
+            _takes_company,
+            jobs.c.pack_key == head.pack_key,
+            jobs.c.requested_device == head.requested_device,
+            jobs.c.requested_engine == head.requested_engine,
+            jobs.c.pk != head.pk,
+        )
+        .order_by(*_turn)
+        .limit(count)
+    )
+    return list(tx.execute(company.with_for_update(skip_locked=True)).all())
+
+
+def count_waiting(tx: Connection, devices: Iterable[str], *, limit: int) -> int:
+    """How many jobs wait for one of these devices; `limit` if there are more, as more are not counted."""
+    waiting = select(jobs.c.pk).where(is_queued, jobs.c.requested_device.in_(tuple(devices))).limit(limit)
+    return tx.execute(select(func.count()).select_from(waiting.subquery())).scalar_one()
+
+
+def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
+    """For each queued job among these rows, by its pk, its place in the queue, from 1."""
+    waiting = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))
+    found: dict[int, int] = {}
+    if waiting:
+        found[waiting[0].pk] = 1 + _count(tx, tuple_(*_turn) < (waiting[0].queue_rank, waiting[0].pk))
+    for before, row in pairwise(waiting):
+        between = tuple_(*_turn) >= (before.queue_rank, before.pk), tuple_(*_turn) < (row.queue_rank, row.pk)
+        found[row.pk] = found[before.pk] + _count(tx, *between)
+    return found
+
+
+def _requested(device: str, engine: str) -> tuple[ColumnElement[bool], ...]:
+    return is_queued, jobs.c.requested_device == device, jobs.c.requested_engine == engine
+
+
+def _count(tx: Connection, *conditions: ColumnElement[bool]) -> int:
+    counted = select(func.count()).select_from(jobs).where(is_queued, *_any_request, *conditions)
+    return tx.execute(counted).scalar_one()

@@ -1,0 +1,57 @@
+"""How things stand with all jobs and workers at a moment, in a few numbers; cheap, however many jobs there are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+from sqlalchemy import Connection, func, select
+
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Device, Engine
+from costcurve.store.leases import is_not_stopped
+from costcurve.store.queue import first_in_line, waiting
+from costcurve.store.schema import jobs, workers
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Jobs and workers at a moment.
+
+    `jobs` counts the jobs of each status, `depth` those that wait for each device ("auto", "cpu", "cuda"); `age` is how
+    many seconds ago the job that is first in line there was submitted, 0 if none waits (for several engines, the
+    oldest). `workers` counts, for each device, the workers that are alive. `heartbeats` has for each worker that nobody
+    has given up, the seconds since it was last heard from.
+    """
+
+    jobs: Mapping[JobStatus, int]
+    depth: Mapping[str, int]
+    age: Mapping[str, float]
+    workers: Mapping[str, int]
+    heartbeats: Mapping[str, float]
+
+
+def fleet(tx: Connection, now: datetime) -> Fleet:
+    """How things stand in this transaction."""
+    counts = tx.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status)).all()
+    found = tx.execute(
+        select(workers.c.id, workers.c.device, workers.c.heartbeat_at, workers.c.lease_expires_at).where(is_not_stopped)
+    ).all()
+    alive = [row.device for row in found if row.lease_expires_at is not None and row.lease_expires_at >= now]
+    return Fleet(
+        jobs=dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in counts},
+        depth={device: waiting(tx, device) for device in get_args(Device)},
+        age={device: _age(tx, device, get_args(Engine), now) for device in get_args(Device)},
+        workers={device: alive.count(device) for device in alive},
+        heartbeats={row.id: _since(row.heartbeat_at, now) for row in found if row.heartbeat_at is not None},
+    )
+
+
+def _age(tx: Connection, device: str, engines: Iterable[str], now: datetime) -> float:
+    submitted = [moment for engine in engines if (moment := first_in_line(tx, device, engine)) is not None]
+    return max((_since(moment, now) for moment in submitted), default=0.0)
+
+
+def _since(moment: datetime, now: datetime) -> float:
+    # Never negative: a heartbeat may be written between the look at the clock and the look at the rows.
+    return max((now - moment).total_seconds(), 0.0)

@@ -1,0 +1,51 @@
+"""Retries: a failed job of a sweep stays as it is, and a new one of the same cell and repeat counts in its place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from costcurve.core.submission import Submission
+from costcurve.core.sweep import SweepSubmission
+from costcurve.store.enqueue import Values, job_values
+from costcurve.store.row_mapping import spec_of
+from costcurve.store.schema import jobs
+from costcurve.store.transitions import Cause, change_all, event, write_events
+
+
+def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
+    """The columns of a new job that is to do what this one of the sweep should have done."""
+    # It was valid when it came in; today's limits are not asked.
+    submission = Submission.model_construct(
+        spec=spec_of(row),
+        device=row.requested_device,
+        engine=row.requested_engine,
+        name=sweep.name,
+        priority=sweep.priority,
+        max_runtime_seconds=sweep.max_runtime_seconds,
+    )
+    place = {"sweep_id": row.sweep_id, "cell": row.cell, "repeat": row.repeat}
+    return job_values(submission, parent_id=row.id, inherits_tags=True, **place)
+
+
+def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], cause: Cause) -> None:
+    """Count these jobs no more: each has a new job in its place."""
+    change_all(tx, [(row.pk, {"superseded": True}) for row in rows])
+    write_events(
+        tx,
+        [
+            event(row.pk, Cause(cause.by, cause.at, f"retried as {new_id}"), source=row.status, target=row.status)
+            for row, new_id in zip(rows, new_ids, strict=True)
+        ],
+    )
+
+
+def revive(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
+    """Count again what is the newest job of its cell and repeat, now that these jobs of sweeps are deleted."""
+    left = jobs.alias()
+    place = [left.c[name] == bindparam(f"its_{name}") for name in ("sweep_id", "cell", "repeat")]
+    newest = select(func.max(left.c.pk)).where(*place).scalar_subquery()
+    again = update(jobs).where(jobs.c.pk == newest, jobs.c.superseded).values(superseded=False)
+    tx.execute(
+        again, [{"its_sweep_id": row.sweep_id, "its_cell": row.cell, "its_repeat": row.repeat} for row in deleted]
+    )

@@ -1,0 +1,127 @@
+"""From rows of the database to the domain's own objects."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from costcurve.core.job import Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
+from costcurve.core.spec import AnySpec, MnistSpec, restored
+from costcurve.core.status import JobStatus
+
+_result: TypeAdapter[NeuronResult | MnistResult] = TypeAdapter(Result)
+
+
+def spec_of(row: Row[Any]) -> AnySpec:
+    """The resolved spec of a job's row."""
+    return restored(row.spec)
+
+
+def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
+    """The job of a row and of its tags."""
+    spec = spec_of(row)
+    return Job(
+        id=row.id,
+        status=JobStatus(row.status),
+        status_reason=row.status_reason,
+        spec=spec,
+        spec_hash=row.spec_hash,
+        name=row.name,
+        tags=dict(tags),
+        priority=row.priority,
+        engine=row.engine or row.requested_engine,
+        device=row.device or row.requested_device,
+        max_runtime_seconds=row.max_runtime_seconds,
+        attempt=row.attempt,
+        parent_id=row.parent_id,
+        pinned=row.pinned,
+        progress=Progress(
+            epoch=row.epoch,
+            epochs=spec.epochs,
+            step=row.step,
+            steps=spec.total_steps,
+            eta_seconds=row.eta_seconds,
+            succeeded=row.status == JobStatus.SUCCEEDED,
+        ),
+        result=_result.validate_python(row.result) if row.result is not None else None,
+        error=Failure(row.error_code, row.error_message) if row.error_code is not None else None,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        version=row.version,
+        exec_profile=profile_of(row),
+        sweep_id=row.sweep_id,
+        cell=row.cell,
+        repeat=row.repeat,
+    )
+
+
+def waiting(job: Job, position: int, why: str) -> Job:
+    """A queued job, with its place in the queue and why it has not started; what brought it there stays said."""
+    reason = why if job.status_reason is None else f"{job.status_reason}; {why}"
+    return replace(job, queue_position=position, status_reason=reason)
+
+
+def event_of(row: Row[Any]) -> Event:
+    """The event of a row."""
+    source = None if row.from_status is None else JobStatus(row.from_status)
+    return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
+
+
+def profile_of(row: Row[Any]) -> ExecProfile | None:
+    """Return the profile of what trains, or trained, the job of this row."""
+    return ExecProfile.model_validate(row.exec_profile) if row.exec_profile is not None else None
+
+
+def claim_of(
+    row: Row[Any],
+    spec: AnySpec,
+    *,
+    attempt_pk: int,
+    worker_id: str,
+    engine: str,
+    device: str,
+    profile: ExecProfile | None,
+    waited_seconds: float | None,
+) -> Claim:
+    """Return the right of a worker to train the job of this row."""
+    return Claim(
+        job_id=row.id,
+        job_pk=row.pk,
+        attempt_pk=attempt_pk,
+        attempt=row.attempt,
+        worker_id=worker_id,
+        spec=spec,
+        spec_hash=row.spec_hash,
+        engine=engine,
+        device=device,
+        max_runtime_seconds=row.max_runtime_seconds,
+        checkpoint=row.checkpoint,
+        profile=profile,
+        sweep_id=row.sweep_id,
+        waited_seconds=waited_seconds,
+    )
+
+
+def progress_columns(progress: Progress) -> dict[str, Any]:
+    """The columns that hold how far training is."""
+    return {"epoch": progress.epoch, "step": progress.step, "eta_seconds": progress.eta_seconds}
+
+
+def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[str, Any]:
+    """The columns that hold what training came to."""
+    columns: dict[str, Any] = {"result": result.model_dump(mode="json")}
+    if isinstance(result, MnistResult) and isinstance(spec, MnistSpec):
+        columns["best_accuracy"] = result.best_accuracy
+        columns["epoch"] = result.epochs_trained
+        columns["step"] = result.epochs_trained * spec.steps_per_epoch
+        if spec.early_stopping is not None and result.epochs_trained < spec.epochs:
+            stopping = spec.early_stopping
+            columns["status_reason"] = (
+                f"stopped early: {stopping.metric} had not improved for {stopping.patience} epochs"
+            )
+    else:
+        columns |= {"epoch": spec.epochs, "step": spec.total_steps}
+    return columns

@@ -1,0 +1,116 @@
+"""SQLite, opened so that several processes may share one file safely."""
+
+import logging
+import sqlite3
+from pathlib import Path
+from time import monotonic, sleep
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.private_files import keep_from_others, make_private_file, make_private_folder
+from costcurve.store.permanent_errors import is_permanent
+
+log = logging.getLogger(__name__)
+
+# How long a transaction waits for another process's. Every transaction of ours is over in milliseconds.
+PATIENCE_SECONDS = 20.0
+
+
+def open_sqlite(url: str, *, patience: float, create: bool) -> Engine:
+    """Return an engine on this file, whose transactions wait `patience` seconds for each other.
+
+    Transactions with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
+    With `create` the file is made if it is missing, and only its owner can read it; otherwise it must exist.
+
+    Raises:
+        StoreUnavailable: the file, or its folder, cannot be opened or made.
+    """
+    module = _newest_sqlite()
+    file = Path(make_url(url).database or "")
+    if create:
+        _make(file)
+    elif not file.is_file():
+        raise StoreUnavailable(f"there is no database {file}; a service or a worker makes it when it starts")
+    engine = create_engine(url, module=module, connect_args={"timeout": patience})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # Transactions are begun by us, below: the driver would begin them late and never as IMMEDIATE.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        # Or no table could be made anew, as some migrations do, while a view reads it.
+        connection.execute("PRAGMA legacy_alter_table = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("migrates"):
+            # SQLite alters a table by making it anew, and dropping the old one would delete all that refers to it.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
+
+    if not create:
+        return engine
+    mode = "WAL" if _wal_is_safe(module.sqlite_version_info) else "DELETE"
+    with engine.connect() as connection:
+        try:
+            # On the driver's own connection: the journal mode cannot change inside a transaction.
+            _set_journal_mode(connection.connection.cursor(), mode, locked=module.OperationalError)
+        except module.DatabaseError as error:
+            raise StoreUnavailable(f"the database refused: {error}", permanent=is_permanent(error)) from error
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        keep_from_others(file.with_name(file.name + suffix))
+    log.debug("sqlite %s, journal mode %s", module.sqlite_version, mode)
+    return engine
+
+
+def _make(file: Path) -> None:
+    """Make the database's file and folder, if they are missing. SQLite gives its other files the mode of this one."""
+    try:
+        make_private_folder(file.parent)
+    except OSError as error:
+        text = f"the folder of the database, {file.parent}, cannot be made: {error}"
+        raise StoreUnavailable(text, permanent=is_permanent(error)) from error
+    try:
+        make_private_file(file)
+    except OSError as error:
+        text = f"the database {file} cannot be made: {error.strerror}"
+        raise StoreUnavailable(text, permanent=is_permanent(error)) from error
+
+
+def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
+    """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            found = cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper()
+        except locked as error:
+            if "locked" not in str(error) or monotonic() > deadline:
+                raise
+            sleep(0.01)
+        else:
+            if found != mode:
+                log.warning("the database keeps its journal mode %s, since its file system cannot do %s", found, mode)
+            return
+
+
+def _newest_sqlite() -> ModuleType:
+    """The `pysqlite3` wheel brings a current SQLite; where it does not install, Python's own serves."""
+    try:
+        import pysqlite3
+    except ImportError:
+        return sqlite3
+    module: ModuleType = pysqlite3
+    return module if module.sqlite_version_info > sqlite3.sqlite_version_info else sqlite3
+
+
+def _wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the WAL-reset bug, which can corrupt a database with two writing processes.
+
+    Source: https://sqlite.org/wal.html#walresetbug (fixed in 3.51.3, and backported to 3.50.7 and 3.44.6).
+    """
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)

@@ -1,0 +1,33 @@
+"""Tags of jobs: those of one job are stored with it, those of a sweep once for all of its jobs."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, delete, insert, select
+
+from costcurve.store.schema import own_tags, sweep_tags
+
+
+def give_tags(tx: Connection, job_pk: int, tags: Mapping[str, str]) -> None:
+    """Store tags of one job that has none of its own yet."""
+    if tags:
+        tx.execute(insert(own_tags), [{"job_pk": job_pk, "key": key, "value": value} for key, value in tags.items()])
+
+
+def replace_tags(tx: Connection, job_pk: int, tags: Mapping[str, str]) -> dict[str, bool]:
+    """Store tags of one job in place of all that it had. Returns the job's columns that change with them."""
+    tx.execute(delete(own_tags).where(own_tags.c.job_pk == job_pk))
+    give_tags(tx, job_pk, tags)
+    return {"inherits_tags": False}
+
+
+def share_tags(tx: Connection, sweep_id: str, tags: Mapping[str, str]) -> None:
+    """Store the tags of a sweep that has none yet; its jobs that inherit tags have them."""
+    if tags:
+        rows = [{"sweep_id": sweep_id, "key": key, "value": value} for key, value in tags.items()]
+        tx.execute(insert(sweep_tags), rows)
+
+
+def has_shared_tags(tx: Connection, sweep_id: str) -> bool:
+    """Return False if the sweep has no tags, or was queued by a version that stored them with each job only."""
+    known = select(sweep_tags.c.key).where(sweep_tags.c.sweep_id == sweep_id).limit(1)
+    return tx.execute(known).one_or_none() is not None

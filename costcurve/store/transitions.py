@@ -1,0 +1,158 @@
+"""What happens to a job, inside a transaction: the one place where a status changes, and where that is written down."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, update
+
+from costcurve.core.errors import WorkerCrashed
+from costcurve.core.job import Failure
+from costcurve.core.status import JobStatus, ensure_transition
+from costcurve.store.schema import attempts, events, jobs
+
+# A job under which its worker died this many times in a row, alone and without getting on, is at fault itself.
+MAX_CRASHES = 3
+
+CANCELLED_ON_REQUEST = "cancelled on request"
+PAUSED_ON_REQUEST = "paused on request"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who does something to a job, when, and why in words."""
+
+    by: str
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of a job's status, decided and not yet made; `outcome` says how the attempt ended that it leaves."""
+
+    row: Row[Any]
+    target: JobStatus
+    cause: Cause
+    values: Mapping[str, Any]
+    outcome: str | None = None
+
+
+def moved(row: Row[Any], target: JobStatus, cause: Cause, **values: Any) -> Move:
+    """To another status; the cause becomes the job's `status_reason` unless another is given."""
+    ensure_transition(JobStatus(row.status), target)
+    values = {"status_reason": cause.why, **values, "status": target}
+    if target.is_terminal:
+        values["finished_at"] = cause.at
+    return Move(row, target, cause, values)
+
+
+def left(row: Row[Any], target: JobStatus, cause: Cause, *, outcome: str, **values: Any) -> Move:
+    """To another status, ending the attempt under which the job is running."""
+    free = {"eta_seconds": None, "attempt_pk": None, "cancel_requested_at": None, "pause_requested_at": None}
+    return replace(moved(row, target, cause, **{**values, **free}), outcome=outcome)
+
+
+def failed(row: Row[Any], failure: Failure, cause: Cause, **values: Any) -> Move:
+    """End a running job as failed."""
+    error = {"error_code": failure.code, "error_message": failure.message}
+    return left(row, JobStatus.FAILED, cause, outcome=failure_outcome(failure), **values, **error)
+
+
+def failure_outcome(failure: Failure) -> str:
+    """Return how an attempt ends by this failure."""
+    return f"failed: {failure.code}"
+
+
+def requeued(row: Row[Any], cause: Cause, **values: Any) -> Move:
+    """Take a running job from its worker; what its client has asked for meanwhile is done now."""
+    if row.cancel_requested_at is not None:
+        # Nobody is left to perform the request, and nobody should train what nobody wants.
+        target, why = JobStatus.CANCELLED, CANCELLED_ON_REQUEST
+    elif row.pause_requested_at is not None:
+        target, why = JobStatus.PAUSED, PAUSED_ON_REQUEST
+    else:
+        target, why = JobStatus.QUEUED, cause.why
+    if target is not JobStatus.CANCELLED:  # which keeps what it was trained on, and how far
+        values = {**values, "engine": None, "device": None, "exec_profile": None}
+    return left(row, target, Cause(cause.by, cause.at, why), outcome=cause.why, **values)
+
+
+def crashed(held: Sequence[Row[Any]], cause: Cause) -> list[Move]:
+    """Take all jobs from a worker that died; one that keeps killing its workers, alone, fails."""
+    if len(held) > 1:
+        # Any of them may have done it. From now on each is trained alone, where it can harm no other.
+        return [requeued(row, cause, attempt=row.attempt + 1, solo=True) for row in held]
+    moves = []
+    for row in held:
+        crashes = row.crashes + 1
+        if crashes < MAX_CRASHES or row.cancel_requested_at is not None:
+            moves.append(requeued(row, cause, attempt=row.attempt + 1, crashes=crashes))
+        else:
+            text = f"{cause.why}; {crashes} workers in a row died so, with this job alone"
+            moves.append(failed(row, Failure(WorkerCrashed.code, text), Cause(cause.by, cause.at, text)))
+    return moves
+
+
+def make(tx: Connection, moves: Sequence[Move]) -> None:
+    """The one place where a job's status changes, and where that is written down."""
+    if endings := [
+        {"ended_pk": move.row.attempt_pk, "ended_at": move.cause.at, "outcome": move.outcome}
+        for move in moves
+        if move.outcome is not None
+    ]:
+        tx.execute(update(attempts).where(attempts.c.pk == bindparam("ended_pk")), endings)
+    change_all(tx, [(move.row.pk, move.values) for move in moves])
+    write_events(tx, [event(move.row.pk, move.cause, source=move.row.status, target=move.target) for move in moves])
+
+
+def move(tx: Connection, row: Row[Any], target: JobStatus, cause: Cause, **values: Any) -> None:
+    """Change one job's status; the cause becomes its `status_reason` unless another is given."""
+    make(tx, [moved(row, target, cause, **values)])
+
+
+def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause, **values: Any) -> None:
+    """Ask the workers of running jobs for something, or no longer; the status stays until they have done it."""
+    change_all(tx, [(row.pk, {"status_reason": cause.why, **values}) for row in rows])
+    write_events(tx, [event(row.pk, cause, source=row.status, target=row.status) for row in rows])
+
+
+def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause) -> None:
+    """Cancel waiting jobs at once, and ask the workers of running ones to, unless they have been asked before.
+
+    Raises:
+        InvalidTransition: one of the jobs has ended.
+    """
+    make(tx, [moved(row, JobStatus.CANCELLED, cause) for row in rows if row.status != JobStatus.RUNNING])
+    unasked = [row for row in rows if row.status == JobStatus.RUNNING and row.cancel_requested_at is None]
+    asked = {"cancel_requested_at": cause.at, "pause_requested_at": None}
+    request_all(tx, unasked, Cause(cause.by, cause.at, "cancel requested"), **asked)
+
+
+def change(tx: Connection, row: Row[Any], **values: Any) -> None:
+    """Change a job; everybody who looks sees by its version that it changed."""
+    change_all(tx, [(row.pk, values)])
+
+
+def change_all(tx: Connection, changes: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Change jobs, each given by its pk, with one statement for all of which the same columns change."""
+    alike: dict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
+    for pk, values in changes:
+        alike[frozenset(values)].append({"changed_pk": pk, **values})
+    statement = update(jobs).where(jobs.c.pk == bindparam("changed_pk")).values(version=jobs.c.version + 1)
+    for rows in alike.values():
+        tx.execute(statement, rows)
+
+
+def event(job_pk: int, cause: Cause, *, source: str | None, target: str) -> dict[str, Any]:
+    """The columns of an event."""
+    happened = {"at": cause.at, "by": cause.by, "why": cause.why}
+    return {"job_pk": job_pk, "from_status": source, "to_status": target, **happened}
+
+
+def write_events(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write down what happened to some jobs, in this order."""
+    if rows:
+        tx.execute(insert(events), rows)

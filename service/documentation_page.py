@@ -1,0 +1,53 @@
+"""The page /docs, made from files of its own: it works without the internet, and every address in it is relative.
+
+An absolute address would have to come from the Host header, which a client may forge, and from a scheme that a proxy
+in front of the service hides.
+"""
+
+from importlib import resources
+
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, Response
+
+from service.http.strict_routes import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+
+_MEDIA_TYPES = {
+    "swagger-ui-bundle.js": "application/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+_PARAMETERS = {"tryItOutEnabled": True, "filter": True, "displayRequestDuration": True}
+
+
+@router.get("/", response_class=Response)
+def lead_to_the_documentation() -> Response:
+    """Send browsers to /docs."""
+    return Response(status_code=307, headers={"Location": "docs"})
+
+
+@router.get("/docs", response_class=HTMLResponse)
+def show_the_documentation(request: Request) -> HTMLResponse:
+    """Show every route, with its types, to be tried out."""
+    bundle, style, icon = (f"swagger/{name}" for name in _MEDIA_TYPES)
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=f"{request.app.title}: documentation",
+        swagger_js_url=bundle,
+        swagger_css_url=style,
+        swagger_favicon_url=icon,
+        swagger_ui_parameters=_PARAMETERS,
+    )
+
+
+def _serve(name: str, media_type: str) -> None:
+    @router.get(f"/swagger/{name}", response_class=Response, name=name)
+    def serve() -> Response:
+        content = resources.files("fastapi_swagger.resources").joinpath(name).read_bytes()
+        return Response(content, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})
+
+
+for _name, _media_type in _MEDIA_TYPES.items():
+    _serve(_name, _media_type)

@@ -1,0 +1,1 @@
+"""Curves, transcripts and models as files."""

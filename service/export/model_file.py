@@ -1,0 +1,51 @@
+"""A trained network, read from its file and put to use, in numpy."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from costcurve.core.job import Job, NeuronResult
+from costcurve.core.model_file import ensure_succeeded, in_order, metadata
+
+# For each layer W (n_in, n_out) and b (n_out,): float32, of a neuron float64.
+Layers: TypeAlias = Sequence[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def layers_of(file: bytes) -> Layers:
+    """The layers of a model's safetensors file, the first first."""
+    tensors = load(file)
+    return [(tensors[f"weights.{number}"], tensors[f"biases.{number}"]) for number in range(1, len(tensors) // 2 + 1)]
+
+
+def logits(layers: Layers, inputs: NDArray[Any]) -> NDArray[Any]:
+    """The output layer's logits z, (n, n_out), for inputs (n, n_in) of the weights' own type."""
+    *hidden, (weights, biases) = layers
+    activations = inputs
+    for each, bias in hidden:
+        activations = sigmoid(activations @ each + bias)
+    return activations @ weights + biases
+
+
+def sigmoid(z: NDArray[Any]) -> NDArray[Any]:
+    """σ(z) = 1 / (1 + e^-z), of z's type and shape; overflows at no z."""
+    small = np.exp(-np.abs(z))
+    found: NDArray[Any] = np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+    return found
+
+
+def neuron_file(job: Job) -> bytes:
+    """The model's file of a neuron, which is so small that it is made from the result when somebody asks for it.
+
+    Raises:
+        ModelNotReady: the job has not ended.
+        ModelNotFound: it failed or was cancelled.
+    """
+    ensure_succeeded(job.id, job.status)
+    result = job.result
+    if not isinstance(result, NeuronResult):
+        raise TypeError(f"{job.id} trained no neuron")
+    tensors = {"weights.1": np.array([[result.final_weight]]), "biases.1": np.array([result.final_bias])}
+    return in_order(save(tensors, metadata(job.id, job.spec, job.spec_hash, job.exec_profile, result)))

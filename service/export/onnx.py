@@ -1,0 +1,58 @@
+"""A model's file as ONNX, the exchange format that runtimes of all languages read."""
+
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from costcurve.core.model_file import metadata_of
+from costcurve.core.spec import DIGITS
+from service.export.model_file import layers_of
+
+# What is made needs nothing newer, and runtimes since 2022 know them (ONNX 1.12).
+_OPSET = 17
+_IR_VERSION = 8
+
+
+def onnx_of(file: bytes) -> bytes:
+    """The network of a safetensors file as an ONNX model, with the same weights and the same metadata.
+
+    A network takes `pixels` (n, 784) float32 in 0 … 1, and gives its `outputs` (n, 10) float32 and the `digits` (n,)
+    int64 that it reads. A neuron takes `inputs` (n, 1) float64, and gives its `outputs` (n, 1) float64.
+    """
+    layers = layers_of(file)
+    reads_digits = layers[-1][1].shape == (DIGITS,)
+    given, width = "pixels" if reads_digits else "inputs", layers[0][0].shape[0]
+    kind = helper.np_dtype_to_tensor_dtype(layers[0][0].dtype)
+    nodes, weights, activations = [], [], given
+    for number, layer in enumerate(layers, start=1):
+        names = [f"weights.{number}", f"biases.{number}"]
+        weights += [numpy_helper.from_array(part, name) for part, name in zip(layer, names, strict=True)]
+        z, activated = f"logits.{number}", "outputs" if number == len(layers) else f"activations.{number}"
+        nodes += [
+            helper.make_node("Gemm", [activations, *names], [z], name=f"layer.{number}"),
+            helper.make_node("Sigmoid", [z], [activated], name=f"sigmoid.{number}"),
+        ]
+        activations = activated
+    outputs = [_batch("outputs", kind, len(layers[-1][1]))]
+    if reads_digits:
+        # Of the logits: outputs that round to 1 would tie.
+        nodes.append(helper.make_node("ArgMax", [z], ["digits"], name="digits", axis=1, keepdims=0))
+        outputs.append(_batch("digits", TensorProto.INT64))
+    said = metadata_of(file)
+    graph = helper.make_graph(nodes, said["job_id"], [_batch(given, kind, width)], outputs, weights)
+    model = helper.make_model(
+        graph,
+        producer_name="costcurve",
+        ir_version=_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+    )
+    helper.set_model_props(model, said)
+    onnx.checker.check_model(model, full_check=True)
+    found: bytes = model.SerializeToString(deterministic=True)
+    return found
+
+
+def _batch(name: str, kind: int, *width: int) -> Any:
+    """What goes in or comes out, a row for each of any number n."""
+    return helper.make_tensor_value_info(name, kind, ["n", *width])

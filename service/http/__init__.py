@@ -1,0 +1,1 @@
+"""HTTP for every resource: connections, headers, bodies, conditional requests."""

@@ -1,0 +1,97 @@
+"""Which hosts the service answers for, and from which pages it takes changes.
+
+A page on any site can make its own name point to 127.0.0.1 and then talk to a service there as to itself (DNS
+rebinding): the Host header gives that away. A page that does not bother to can still send a form or a bare POST to
+the service's own name: Origin and Sec-Fetch-Site give that away. No cookie or key is involved in either.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from costcurve.core.errors import ApiError, CrossSiteRequest, MalformedRequest, MisdirectedRequest
+from costcurve.core.text import printable, shortened
+from service.problems import render
+
+# Asked by machines that address a pod or a container by its IP, which no name can be made to point to.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+_AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(:(?P<port>[0-9]*))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origins:
+    """ASGI middleware: requests for other hosts, and changes from pages of other sites, are refused."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+        """`hosts` are the names and addresses to answer for, in lower case and without ports; None for all."""
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (error := self._why_not(scope)) is not None:
+            await render(Request(scope), error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _why_not(self, scope: Scope) -> ApiError | None:
+        headers = Headers(scope=scope)
+        given = headers.getlist("host")
+        if len(given) > 1 or (not given and scope["http_version"] not in {"1.0", "2", "3"}):
+            return MalformedRequest(f"a request has one Host header; this one has {len(given)}")
+        host = given[0] if given else ""
+        if not self._is_ours(scope["path"], host):
+            ours = ", ".join(sorted(self._hosts or ()))
+            return MisdirectedRequest(
+                f"the host is {_shown(host) or 'missing'}; this service answers for {ours}, which are set by "
+                "COSTCURVE_ALLOWED_HOSTS"
+            )
+        if scope["method"] not in _CHANGES_NOTHING:
+            return _why_foreign(headers, host)
+        return None
+
+    def _is_ours(self, path: str, host: str) -> bool:
+        if self._hosts is None:
+            return True
+        name = _name_of(host)
+        return name in self._hosts or (path in PROBES and (not host or _is_address(name)))
+
+
+def _why_foreign(headers: Headers, host: str) -> ApiError | None:
+    """Return why a change is refused to the page that asks for it; None if no page does, or one of our own."""
+    advice = "changes are taken from pages of this service itself, and from programs"
+    if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
+        return CrossSiteRequest(f"Sec-Fetch-Site is cross-site; {advice}")
+    for origin in headers.getlist("origin"):
+        scheme, _, authority = origin.strip().lower().partition("://")
+        port = _DEFAULT_PORTS.get(scheme)
+        if port is None or _with_port(authority, port) != _with_port(host.lower(), port):
+            return CrossSiteRequest(f"Origin is {_shown(origin)}, and Host is {_shown(host)}; {advice}")
+    return None
+
+
+def _with_port(authority: str, default: int) -> str:
+    found = _AUTHORITY.fullmatch(authority)
+    return authority if found is None else f"{found['name']}:{found['port'] or default}"
+
+
+def _name_of(host: str) -> str:
+    """Return the name or address of a Host header, in lower case, without port and final dot; "" if it is none."""
+    found = _AUTHORITY.fullmatch(host.strip().lower())
+    return found["name"].removesuffix(".") if found is not None else ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    return shortened(printable(text), 100)

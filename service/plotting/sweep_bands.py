@@ -1,0 +1,172 @@
+"""The cells of a sweep as a picture: for each cell a line, the mean of its repeats, and a band, how far they spread."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from costcurve.analysis.bands import Band, Reach
+from costcurve.analysis.sweep_ranking import Cell
+from costcurve.core.curve import Granularity
+from costcurve.core.metrics import metric_named
+from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.sweep import Sweep
+from service.plotting.axes import fit_axis
+from service.plotting.figure import Canvas, Format, picture, style
+from service.plotting.labels import label_of, x_label_of
+
+# An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
+_LARGEST_DRAWN = 1e300
+# A curve of no more points shows each of them.
+_FEW_POINTS = 60
+_BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
+_BEYOND: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.0, "marker": ""}
+_GREY = "#555555"
+_NO_BAND = Band((), (), (), (), full=0)
+_REACHES: Mapping[Reach, str] = {
+    "extremes": "lowest to highest",
+    "deviation": "± 1 standard deviation, within lowest and highest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnCell:
+    """One cell on a plot: what it sets, of how many curves its bands are, and for each metric the band."""
+
+    settings: Mapping[str, Any]
+    curves: int
+    bands: Mapping[str, Band]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSweep:
+    """All cells of a plot, what their bands reach over, and of how many points of a curve one is drawn."""
+
+    cells: Sequence[DrawnCell]
+    reach: Reach
+    every: int
+
+
+def draw_bands(
+    sweep: DrawnSweep,
+    *,
+    metrics: Sequence[str],
+    granularity: Granularity,
+    specs: Sequence[AnySpec],
+    repeats: int,
+    file_format: Format,
+    title: str,
+    log: bool = False,
+) -> bytes:
+    """Plot each metric on axes of its own, all cells on each; one legend names what they set, and what a band is.
+
+    Args:
+        sweep: what to draw, its cells in this order.
+        metrics: one panel for each.
+        granularity: what the points are of.
+        specs: of each cell that of one job.
+        repeats: how many each cell is to have in the end.
+        file_format: of the bytes that come back.
+        title: stands above.
+        log: whether the values stand on a logarithmic axis.
+    """
+    names = cell_names(sweep.cells, repeats)
+    key = _key(sweep, repeats)
+    losses = {spec.loss for spec in specs}
+
+    def paint(canvas: Canvas) -> None:
+        for axes, metric in zip(canvas.panels, metrics, strict=True):
+            handles = _panel(axes, metric, sweep.cells, losses, log=log)
+        canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        drawn = f" (one of {sweep.every:,} points is drawn)" if sweep.every > 1 else ""
+        canvas.panels[-1].set_xlabel(x_label_of(specs[0], granularity) + drawn)
+        canvas.legend([*handles, *key.values()], [*names, *key])
+
+    return picture(title, len(metrics), paint, file_format=file_format, names=[*names, *key])
+
+
+def title_of(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
+    """What a plot of these cells is called: `MNIST: the 8 best of 5,000 cells`."""
+    what = sweep.submission.name or ("One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST")
+    count = sweep.submission.cells
+    if len(cells) == count:
+        return f"{what}: all {count:,} cells" if count > 1 else what
+    best = [cell.rank for cell in cells] == [*range(1, len(cells) + 1)]
+    if len(cells) == 1:
+        return f"{what}: the best of {count:,} cells" if best else f"{what}: cell {cells[0].cell} of {count:,}"
+    return f"{what}: the {len(cells)} best of {count:,} cells" if best else f"{what}: {len(cells)} of {count:,} cells"
+
+
+def cell_names(cells: Sequence[DrawnCell], repeats: int) -> list[str]:
+    """For each cell what it sets otherwise than another; and how many repeats are drawn, if not of all as many."""
+    first = cells[0].settings
+    differing = [name for name in first if any(cell.settings[name] != first[name] for cell in cells)] or list(first)
+    names = [", ".join(f"{name} {_value(name, cell.settings[name])}" for name in differing) for cell in cells]
+    if len({cell.curves for cell in cells}) > 1:
+        names = [f"{name} ({cell.curves:,} of {repeats:,} repeats)" for name, cell in zip(names, cells, strict=True)]
+    return [name or "the only cell" for name in names]
+
+
+def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collection[str], *, log: bool) -> list[Line2D]:
+    label = label_of(metric, losses)
+    text, scale, log = label.text, label.scale, log and not metric_named(metric).is_share
+    bands = [cell.bands.get(metric, _NO_BAND) for cell in cells]
+    sizes = (abs(value) for band in bands for value in (*band.low, *band.high) if not isnan(value))
+    if max(sizes, default=0.0) > _LARGEST_DRAWN:
+        text, scale = f"{text}, in units of {_LARGEST_DRAWN:g}", 1 / _LARGEST_DRAWN
+    axes.set_ylabel(text)
+    lines = []
+    for number, (cell, band) in enumerate(zip(cells, bands, strict=True)):
+        look = style(number)
+        low, mean, high = (_shown(side, scale, log=log) for side in (band.low, band.mean, band.high))
+        full, beyond = band.full, max(band.full - 1, 0)
+        marker = "o" if len(band.x) <= _FEW_POINTS else ""
+        lines += axes.plot(band.x[:full], mean[:full], marker=marker, **look)
+        axes.plot(band.x[beyond:], mean[beyond:], **(look | _BEYOND))
+        if cell.curves > 1:
+            axes.fill_between(band.x[:full], low[:full], high[:full], color=look["color"], **_BAND)
+    if not any(band.x for band in bands):
+        axes.text(0.5, 0.5, "no points yet", transform=axes.transAxes, ha="center", va="center")
+        return lines
+    fit_axis(axes, metric, scale=scale, log=log)
+    return lines
+
+
+def _shown(values: Sequence[float], scale: float, *, log: bool) -> list[float]:
+    """The values on the axis; NaN, where nothing is drawn, for what a logarithmic one does not have."""
+    return [value * scale if value > 0 or not log else nan for value in values]
+
+
+def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
+    """What lines and bands are, by the sign that stands for it; nothing where each line is simply one job."""
+    counts = {cell.curves for cell in sweep.cells}
+    key: dict[str, Artist] = {}
+    if max(counts) > 1:
+        [count, *others] = counts
+        of_all = f"{repeats:,}" if count == repeats else f"{count:,} of {repeats:,}"
+        key["mean of the repeats" if others else f"mean of {of_all} repeats"] = Line2D([], [], color=_GREY)
+        key[_REACHES[sweep.reach]] = Patch(color=_GREY, **_BAND)
+    if any(band.full < len(band.x) for cell in sweep.cells for band in cell.bands.values()):
+        key["mean of those that go on where others have ended"] = Line2D([], [], color=_GREY, **_BEYOND)
+    return key
+
+
+def _value(name: str, value: Any) -> str:
+    """The value of a field of a spec in a few characters."""
+    match value:
+        case dict():
+            shown = {each: figure for each, figure in value.items() if each != "scheme" and figure}
+            figures = ", ".join(f"{each} {_value(each, figure)}" for each, figure in shown.items())
+            scheme = value.get("scheme", "")
+            return f"{scheme} ({figures})" if scheme and figures else scheme or figures
+        case list():
+            return ("-" if name == "layers" else ", ").join(_value("", each) for each in value)
+        case float() if float(f"{value:g}") == value:
+            return f"{value:g}"
+    return str(value)

@@ -1,0 +1,32 @@
+"""What all routes that make something have in common: idempotency keys, what they answer, what a body may do wrong."""
+
+from typing import Annotated, Any
+
+from fastapi import Header, Response
+
+from costcurve.core.errors import BodyTooLarge, MalformedJson, UnsupportedMediaType
+from costcurve.core.validation import Text
+
+BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+
+IdempotencyKey = Annotated[
+    Text | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="The same key with the same submission gives the first answer again, and makes nothing anew.",
+    ),
+]
+
+TEXT_HEADER = {"schema": {"type": "string"}}
+
+CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": {"Location": TEXT_HEADER, "Idempotent-Replayed": {**TEXT_HEADER, "required": False}}}
+}
+
+
+def tell_created(response: Response, location: str, *, replayed: bool) -> None:
+    """Say where it is that was made, and whether it had been made before."""
+    response.headers["Location"] = location
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"

@@ -1,0 +1,69 @@
+"""The service itself: alive, ready, which version, which presets, and who works for it."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import choose_encoder
+
+from costcurve.core.errors import Draining, StoreUnavailable
+from costcurve.core.presets import PRESETS
+from costcurve.core.sweep_presets import SWEEP_PRESETS
+from service.dependencies import IsDraining, Readiness, Store
+from service.http.accept import without_refused
+from service.http.strict_routes import StrictRoute
+from service.problems import documents
+from service.schemas.jobs import Health, PresetList, SweepPresetList, VersionOut, WorkerList
+
+health = APIRouter(route_class=StrictRoute, tags=["service"])
+router = APIRouter(route_class=StrictRoute, tags=["service"])
+
+
+@health.get("/healthz")
+async def is_alive() -> Health:
+    """The process answers."""
+    return Health(status="ok")
+
+
+@health.get("/readyz", responses=documents(Draining, StoreUnavailable))
+async def is_ready(readiness: Readiness, draining: IsDraining) -> Health:
+    """The store can be written, its schema is current, and the service is not about to stop; otherwise 503 says why."""
+    if draining:
+        raise Draining("it was told to stop, and still answers; send new requests elsewhere")
+    await readiness.answer()
+    return Health(status="ready")
+
+
+@health.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request) -> Response:
+    """The metrics, as the scraper would have them: Prometheus's text format, or OpenMetrics."""
+    state = request.app.state
+    try:
+        state.metrics.fleet = await state.fleet.answer()
+    except StoreUnavailable:
+        state.metrics.fleet = None
+    encode, media_type = choose_encoder(without_refused(request.headers.getlist("accept")))
+    return Response(encode(state.metrics.registry), media_type=media_type)
+
+
+@router.get("/version")
+def get_version() -> VersionOut:
+    """Which CostCurve this is."""
+    return VersionOut(version=version("costcurve"), api="v1")
+
+
+@router.get("/presets")
+def list_presets() -> PresetList:
+    """Ready specs, the article's own experiments first."""
+    return PresetList.of(list(PRESETS.values()))
+
+
+@router.get("/sweep-presets")
+def list_sweep_presets() -> SweepPresetList:
+    """Ready sweeps: every loss from every start of the article's experiments."""
+    return SweepPresetList.of(list(SWEEP_PRESETS.values()))
+
+
+@router.get("/workers", responses=documents(StoreUnavailable))
+def list_workers(store: Store) -> WorkerList:
+    """The workers that are alive, and what each has in hand."""
+    return WorkerList.of(store.workers())

@@ -1,0 +1,161 @@
+"""The JSON of curves and comparisons."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from costcurve.analysis.sampling import Sample
+from costcurve.core.curve import Granularity
+from costcurve.core.job import Job
+from costcurve.core.spec_diff import Difference, differences
+from costcurve.core.status import JobStatus
+from costcurve.store.curve_chunks import CurvePage
+from service.curve_reader import Reading
+
+Column = list[float | None]
+
+
+class CurveOut(BaseModel):
+    """A stretch of a curve, as columns. Ask for `from={next_from}` next time to get only what is new."""
+
+    job_id: str
+    granularity: Granularity
+    x: list[int] = Field(description="By epochs their numbers, by steps that of the first of each hundred steps.")
+    series: dict[str, Column] = Field(description="null: infinite, or not recorded there.")
+    total_points: int = Field(description="How many points the range has.")
+    sampled: bool = Field(description="Whether some of them are left out.")
+    next_from: int
+
+    @classmethod
+    def of_page(cls, job_id: str, granularity: Granularity, page: CurvePage) -> Self:
+        """All points of a page."""
+        return cls(
+            job_id=job_id,
+            granularity=granularity,
+            x=list(page.x),
+            series={metric: column_of(values) for metric, values in page.curve.series.items()},
+            total_points=page.total_points,
+            sampled=False,
+            next_from=page.next_from,
+        )
+
+    @classmethod
+    def of_sample(cls, job_id: str, granularity: Granularity, reading: Reading, sample: Sample) -> Self:
+        """Some points of a range."""
+        return cls(
+            job_id=job_id,
+            granularity=granularity,
+            x=[number * reading.stride for number in sample.x],
+            series={metric: column_of(values) for metric, values in sample.columns[0].items()},
+            total_points=reading.total_points,
+            sampled=len(sample.x) < reading.total_points,
+            next_from=max(reading.ends) * reading.stride,
+        )
+
+
+class ComparedJob(BaseModel):
+    """One of the jobs that are compared."""
+
+    id: str
+    name: str | None
+    status: JobStatus
+    experiment: str
+    engine: str
+    device: str
+    version: int
+
+
+class DifferenceOut(BaseModel):
+    """A field of the spec that is not the same in all jobs, and its value in each; null where a job has none."""
+
+    field: str
+    values: dict[str, Any] = Field(description="By job.")
+    derived: bool = Field(description="Whether it follows from other fields.")
+
+
+class ResultOut(BaseModel):
+    """A figure of the results, side by side; null where a job has none (yet)."""
+
+    field: str
+    values: dict[str, Any] = Field(description="By job.")
+
+
+class ComparedCurves(BaseModel):
+    """The curves on one axis: `series[metric][job_id][i]` belongs to `x[i]`, and is null where the job has no point."""
+
+    granularity: Granularity
+    x: list[int]
+    series: dict[str, dict[str, Column]]
+    total_points: int = Field(description="How many x the range has at which any of the jobs has a point.")
+    sampled: bool
+    next_from: int = Field(description="Whatever is new will be there or behind.")
+
+
+class ComparisonOut(BaseModel):
+    """Some jobs side by side: in what their specs differ, what they came to, and how."""
+
+    jobs: list[ComparedJob]
+    differences: list[DifferenceOut]
+    results: list[ResultOut]
+    curves: ComparedCurves | None = Field(description="null for jobs of different experiments, which share no axis.")
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], curves: ComparedCurves | None) -> Self:
+        """The jobs, in this order."""
+        ids = [job.id for job in jobs]
+        return cls(
+            jobs=[
+                ComparedJob(
+                    id=job.id,
+                    name=job.name,
+                    status=job.status,
+                    experiment=job.spec.experiment,
+                    engine=job.engine,
+                    device=job.device,
+                    version=job.version,
+                )
+                for job in jobs
+            ],
+            differences=[_difference(ids, found) for found in differences([job.spec for job in jobs])],
+            results=_results(jobs),
+            curves=curves,
+        )
+
+
+def compared_curves(jobs: Sequence[Job], granularity: Granularity, reading: Reading, sample: Sample) -> ComparedCurves:
+    """Some points of the curves of jobs that are read side by side."""
+    growing = [end for job, end in zip(jobs, reading.ends, strict=True) if not job.is_terminal]
+    return ComparedCurves(
+        granularity=granularity,
+        x=[number * reading.stride for number in sample.x],
+        series={
+            metric: {job.id: column_of(sample.columns[i][metric]) for i, job in enumerate(jobs)}
+            for metric in reading.metrics
+        },
+        total_points=reading.total_points,
+        sampled=len(sample.x) < reading.total_points,
+        next_from=min(growing, default=max(reading.ends)) * reading.stride,
+    )
+
+
+def column_of(values: Iterable[float | None]) -> Column:
+    """The values as JSON has them, which knows neither infinity nor NaN."""
+    return [value if value is not None and isfinite(value) else None for value in values]
+
+
+def _difference(ids: Sequence[str], found: Difference) -> DifferenceOut:
+    return DifferenceOut(field=found.field, values=dict(zip(ids, found.values, strict=True)), derived=found.derived)
+
+
+def _results(jobs: Sequence[Job]) -> list[ResultOut]:
+    results: dict[str, Mapping[str, Any]] = {
+        job.id: job.result.model_dump(mode="json", exclude={"experiment"}) if job.result is not None else {}
+        for job in jobs
+    }
+    fields = dict.fromkeys(field for result in results.values() for field in result)
+    return [
+        ResultOut(field=field, values={job_id: result.get(field) for job_id, result in results.items()})
+        for field in fields
+    ]

@@ -1,0 +1,65 @@
+"""The JSON of a diagnosis."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from costcurve.analysis.diagnosis import Diagnosis, Finding
+from costcurve.analysis.diagnosis.findings import Code, Severity
+
+
+class FindingOut(BaseModel):
+    """Something that explains how a training went."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    code: Code
+    severity: Severity
+    statement: str = Field(description="What it is, and why, in words.")
+    evidence: dict[str, Any] = Field(description="Its figures; a ratio that is infinite is null.")
+    try_: dict[str, Any] | None = Field(alias="try", description="The `spec` of a job that would test the explanation.")
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        return cls(
+            code=finding.code,
+            severity=finding.severity,
+            statement=finding.statement,
+            evidence=dict(finding.evidence),
+            try_=None if finding.cure is None else dict(finding.cure),
+        )
+
+
+class DiagnosisOut(BaseModel):
+    """Why a job's training goes, or went, as it does; the gravest finding first."""
+
+    job_id: str
+    summary: str = Field(description="What it comes to in a sentence or two, also when there is nothing to say.")
+    findings: list[FindingOut]
+    start: dict[str, float | None] | None = Field(
+        description="The figures of its network before the first update; null for a neuron, whose curve has them at "
+        "x = 0, and before it starts."
+    )
+
+    @classmethod
+    def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None) -> Self:
+        return cls(
+            job_id=job_id,
+            summary=diagnosis.summary,
+            findings=[FindingOut.of(finding) for finding in diagnosis.findings],
+            start=None if start is None else dict(start),
+        )
+
+
+class ComparisonDiagnosisOut(BaseModel):
+    """Why several trainings went differently, or did not."""
+
+    job_ids: list[str]
+    summary: str
+    findings: list[FindingOut]
+
+    @classmethod
+    def of(cls, job_ids: Sequence[str], diagnosis: Diagnosis) -> Self:
+        findings = [FindingOut.of(finding) for finding in diagnosis.findings]
+        return cls(job_ids=list(job_ids), summary=diagnosis.summary, findings=findings)

@@ -1,0 +1,212 @@
+"""The JSON of every answer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from costcurve.core.estimate import estimate, warnings
+from costcurve.core.job import Event, ExecProfile, Result, WorkerInfo
+from costcurve.core.presets import Preset
+from costcurve.core.spec import Spec, spec_hash
+from costcurve.core.status import JobStatus
+from costcurve.core.submission import Submission
+from costcurve.core.sweep_presets import SweepPreset
+from costcurve.store.pagination import Page
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ProgressOut(_Out):
+    """How far training is: finished epochs and steps of how many, and the seconds still to go."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    fraction: float
+    eta_seconds: float | None
+
+
+class ErrorOut(_Out):
+    """Why the job failed."""
+
+    code: str
+    message: str
+
+
+class JobOut(_Out):
+    """One job, as it stands."""
+
+    id: str
+    status: JobStatus
+    is_terminal: bool
+    status_reason: str | None
+    spec: Spec
+    spec_hash: str
+    name: str | None
+    tags: dict[str, str]
+    priority: int
+    pinned: bool
+    engine: str
+    device: str
+    exec_profile: ExecProfile | None = Field(
+        description="What decides the last bits of its training, while it runs and once it has ended; equal profiles "
+        "give equal bits."
+    )
+    max_runtime_seconds: float | None
+    attempt: int
+    progress: ProgressOut
+    queue_position: int | None = Field(
+        description="How many jobs will start before this one, and it; null unless it is queued, and when just queued."
+    )
+    result: Result | None
+    error: ErrorOut | None
+    parent_id: str | None = Field(description="The job of which it is a clone, or which it retries.")
+    sweep_id: str | None = Field(description="The sweep that queued it.")
+    cell: int | None = Field(description="Which cell of its sweep's grid, from 0; the last field changes fastest.")
+    repeat: int | None = Field(description="Which repeat of that cell, from 0.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    version: int
+
+
+class JobList(_Out):
+    """One page of jobs; `next_cursor` leads to the next, null at the end."""
+
+    items: list[JobOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: Page) -> Self:
+        return cls.model_validate(page)
+
+
+class EventOut(_Out):
+    """Something that happened to a job; a request that its worker is still to perform leaves the status as it is."""
+
+    id: int
+    at: datetime
+    by: str = Field(description="`client`, or who else: a worker's id, `supervisor`.")
+    from_status: JobStatus | None = Field(description="null: it was submitted.")
+    to_status: JobStatus
+    why: str
+
+
+class EventList(_Out):
+    """All that happened to a job, the first first."""
+
+    items: list[EventOut]
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Self:
+        return cls(items=[EventOut.model_validate(event) for event in events])
+
+
+class WorkerOut(_Out):
+    """One worker incarnation that is alive: a process start, not a machine."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    engines: list[str]
+    started_at: datetime
+    heartbeat_at: datetime | None
+    lease_expires_at: datetime | None = Field(description="Past this moment its jobs are given to others.")
+    job_ids: list[str] = Field(description="What it has in hand.")
+
+
+class WorkerList(_Out):
+    """Every worker that is alive."""
+
+    items: list[WorkerOut]
+
+    @classmethod
+    def of(cls, workers: Sequence[WorkerInfo]) -> Self:
+        return cls(items=[WorkerOut.model_validate(worker) for worker in workers])
+
+
+class WarningOut(_Out):
+    """Something legal that is rarely meant."""
+
+    code: str
+    message: str
+
+
+class ValidationOut(_Out):
+    """What a submission would come to: the resolved spec, its cost on one CPU core, and warnings."""
+
+    spec: Spec
+    spec_hash: str
+    total_steps: int
+    estimated_seconds: float
+    estimated_memory_bytes: int
+    warnings: list[WarningOut]
+
+    @classmethod
+    def of(cls, submission: Submission) -> Self:
+        expected = estimate(submission.spec)
+        return cls(
+            spec=submission.spec,
+            spec_hash=spec_hash(submission.spec),
+            total_steps=expected.total_steps,
+            estimated_seconds=round(expected.seconds, 3),
+            estimated_memory_bytes=expected.memory_bytes,
+            warnings=[WarningOut.model_validate(warning) for warning in warnings(submission.spec)],
+        )
+
+
+class PresetOut(_Out):
+    """A ready spec, with every default filled in."""
+
+    name: str
+    description: str
+    spec: Spec
+
+
+class PresetList(_Out):
+    """All presets, the article's own first."""
+
+    items: list[PresetOut]
+
+    @classmethod
+    def of(cls, presets: list[Preset]) -> Self:
+        return cls(items=[PresetOut.model_validate(preset) for preset in presets])
+
+
+class SweepPresetOut(_Out):
+    """A ready sweep, as one would submit it."""
+
+    name: str
+    description: str
+    spec: dict[str, Any]
+    grid: dict[str, list[Any]]
+    repeats: int
+
+
+class SweepPresetList(_Out):
+    """All ready sweeps."""
+
+    items: list[SweepPresetOut]
+
+    @classmethod
+    def of(cls, presets: list[SweepPreset]) -> Self:
+        return cls(items=[SweepPresetOut.model_validate(preset) for preset in presets])
+
+
+class Health(_Out):
+    """The service answers."""
+
+    status: Literal["ok", "ready"]
+
+
+class VersionOut(_Out):
+    """Which CostCurve this is."""
+
+    version: str
+    api: Literal["v1"]

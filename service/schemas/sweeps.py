@@ -1,0 +1,149 @@
+"""The JSON of every answer about sweeps."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from costcurve.core.status import JobStatus
+from costcurve.core.sweep import Sweep
+from costcurve.store.pagination import CellPage, SweepPage
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SweepOut(_Out):
+    """A sweep: what was submitted, and how many of its jobs are in each state."""
+
+    id: str
+    name: str | None
+    preset: str | None
+    spec: dict[str, Any] = Field(
+        description="What all cells share, as it was submitted; without fields that the grid overrides."
+    )
+    grid: dict[str, list[Any]]
+    repeats: int
+    device: str
+    engine: str
+    tags: dict[str, str]
+    priority: int
+    max_runtime_seconds: float | None
+    cells: int = Field(description="How many cells the grid has.")
+    total: int = Field(
+        description="How many jobs it has: of each cell and repeat the newest. Those that were deleted are not counted."
+    )
+    counts: dict[JobStatus, int] = Field(description="How many of them are in each state.")
+    is_terminal: bool = Field(description="Whether all of its jobs have ended.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> Self:
+        submitted = sweep.submission.model_dump(exclude={"spec"})
+        # Earlier versions stored fields that the grid overrides unchecked: some cannot even be written as JSON.
+        shared = {name: value for name, value in sweep.submission.spec.items() if name not in sweep.submission.grid}
+        return cls(
+            id=sweep.id,
+            **submitted,
+            spec=shared,
+            cells=sweep.submission.cells,
+            total=sweep.total,
+            counts=dict(sweep.counts),
+            is_terminal=sweep.is_terminal,
+            created_at=sweep.created_at,
+        )
+
+
+class SpreadOut(_Out):
+    """How a figure is spread over n jobs."""
+
+    n: int
+    mean: float
+    stdev: float | None = Field(
+        description="The sample standard deviation, divisor n − 1; null for one job, and where no float64 holds it."
+    )
+    min: float
+    max: float
+
+
+class DifferenceOut(_Out):
+    """The score of a cell minus that of the leader with the same seed, over the n seeds that both have."""
+
+    to_cell: int = Field(description="The leader.")
+    n: int
+    mean: float
+    stdev: float | None = Field(
+        description="The sample standard deviation, divisor n − 1; null for fewer than two seeds."
+    )
+    standard_error: float | None = Field(description="Of the mean: stdev / √n.")
+
+
+class CellJobOut(_Out):
+    """One job of a cell: the newest of its repeat."""
+
+    id: str
+    repeat: int
+    seed: int
+    status: JobStatus
+    score: float | None = Field(description="The figure by which cells are ranked; null unless it has succeeded.")
+
+
+class CellOut(_Out):
+    """One cell: what it sets, its jobs, and what they came to."""
+
+    cell: int = Field(description="Its number, from 0; the last field of the grid changes fastest.")
+    settings: dict[str, Any] = Field(description="For each swept field its value, as it was submitted.")
+    rank: int | None = Field(
+        description="Its place among all cells, from 1; null while none of its jobs has succeeded."
+    )
+    counts: dict[JobStatus, int] = Field(description="How many of its jobs are in each state.")
+    figures: dict[str, SpreadOut] = Field(description="The figures of the results of those that have succeeded.")
+    difference: DifferenceOut | None = Field(description="From the leader; null if they share no seed.")
+    jobs: list[CellJobOut]
+
+
+class RankingOut(_Out):
+    """By the mean of which figure cells are ranked."""
+
+    figure: str = Field(
+        description="`best_accuracy`; of neurons `target_distance`, |final_output − target|, as costs of different "
+        "losses cannot be compared."
+    )
+    better: Literal["higher", "lower"]
+
+
+class CellList(_Out):
+    """One page of cells; `next_cursor` leads to the next, null at the end."""
+
+    ranking: RankingOut
+    items: list[CellOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: CellPage) -> Self:
+        return cls.model_validate(page)
+
+
+class SweepWithLeaders(SweepOut):
+    """A sweep, and its best cells."""
+
+    ranking: RankingOut
+    leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` has all of them.")
+
+    @classmethod
+    def with_leaders(cls, best: CellPage) -> Self:
+        ranked = [CellOut.model_validate(cell) for cell in best.items if cell.rank is not None]
+        ranking = RankingOut.model_validate(best.ranking)
+        return cls(**SweepOut.of(best.sweep).model_dump(), ranking=ranking, leaderboard=ranked)
+
+
+class SweepList(_Out):
+    """One page of sweeps; `next_cursor` leads to the next, null at the end."""
+
+    items: list[SweepOut]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: SweepPage) -> Self:
+        return cls(items=[SweepOut.of(sweep) for sweep in page.items], next_cursor=page.next_cursor)

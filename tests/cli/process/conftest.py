@@ -1,0 +1,1 @@
+from tests.helpers.service_process import http, service  # noqa: F401 - fixtures

@@ -1,0 +1,49 @@
+"""What a worker writes about one job, one thing at a time."""
+
+from costcurve.core.curve import Curve
+from costcurve.core.errors import LaneLost
+from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
+from costcurve.core.writes import HandBack, Restart, Turn, Write
+from costcurve.store import JobStore
+
+
+def written(store: JobStore, write: Write) -> Request | None:
+    """The answer to this write; raises LaneLost."""
+    [answer] = store.write([write])
+    if isinstance(answer, LaneLost):
+        raise answer
+    return answer
+
+
+def record(
+    store: JobStore, claim: Claim, progress: Progress, curve: Curve, *, checkpoint: str | None = None
+) -> Request | None:
+    return written(store, Write(claim, progress, curve, checkpoint))
+
+
+def finish(store: JobStore, claim: Claim, result: NeuronResult | MnistResult) -> None:
+    _turn(store, claim, result)
+
+
+def fail(store: JobStore, claim: Claim, failure: Failure) -> None:
+    _turn(store, claim, failure)
+
+
+def hand_back(store: JobStore, claim: Claim, *, reason: str) -> None:
+    _turn(store, claim, HandBack(reason))
+
+
+def restart(store: JobStore, claim: Claim, *, why: str) -> None:
+    _turn(store, claim, Restart(why))
+
+
+def confirm_cancel(store: JobStore, claim: Claim) -> None:
+    _turn(store, claim, Request.CANCEL)
+
+
+def confirm_pause(store: JobStore, claim: Claim) -> None:
+    _turn(store, claim, Request.PAUSE)
+
+
+def _turn(store: JobStore, claim: Claim, turn: Turn) -> None:
+    assert written(store, Write(claim, turn=turn)) is None

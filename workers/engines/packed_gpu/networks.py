@@ -1,0 +1,206 @@
+"""Networks of one shape side by side, as the engine of packs keeps them, and how many of them do on a set of images.
+
+Widths are rounded up to multiples of 16 with zeros, which training leaves zero: so every network lies alike in memory,
+and a kernel can take whole blocks.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from costcurve.core.spec import DIGITS, MnistSpec
+from workers.engines.epoch_loop import learning_rate
+from workers.training.diagnostics import Stack, diagnoses
+from workers.training.initializers import initial_layers
+from workers.training.losses import costs_of_labels
+from workers.training.network import Evaluation, Images, Network
+
+_WIDTH = 16
+# Of the networks that are multiplied together: enough to fill a device, few enough for its memory.
+_MOST_TOGETHER = 64
+_MOST_WEIGHTS_TOGETHER = 1 << 22
+# Images of one part of an evaluation: bounds its memory, whatever the width.
+_EVALUATED_AT_ONCE = 2500
+
+
+def padded(width: int) -> int:
+    """The width that a layer of so many units takes in memory."""
+    return -(-width // _WIDTH) * _WIDTH
+
+
+def networks_together(layers: Sequence[int]) -> int:
+    """How many networks of this shape are multiplied in one call: always so many, be there as few lanes as there may.
+
+    A library of products chooses its algorithm, and with it the last bits, by how many there are. That number must
+    therefore follow from nothing but the shape.
+    """
+    fits = _MOST_WEIGHTS_TOGETHER // sum(padded(n_in) * padded(n_out) for n_in, n_out in pairwise(layers))
+    together = _MOST_TOGETHER
+    while together > max(fits, 1):
+        together //= 2
+    return together
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Networks of one shape: all that training changes, and what each of them is trained with; on one device.
+
+    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32, widths padded. `rates` (lanes,) float64 are
+    the learning rates, `scales` (lanes,) float64 what a sum over the outputs is multiplied by to give the cost of a
+    sample, 1 or 1/10; `factors` (lanes,) float32, −η · scale / batch size, turn the derivative of an output's cost into
+    an update. `quadratic` (lanes,) int32 is 1 where that is the loss, and 0 for cross-entropy.
+    """
+
+    widths: tuple[int, ...]
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    rates: Tensor
+    factors: Tensor
+    scales: Tensor
+    quadratic: Tensor
+
+    @classmethod
+    def at_their_start(cls, specs: Sequence[MnistSpec], device: torch.device) -> Self:
+        """One network for each spec, of the same layers and batch size all, before any update."""
+        widths, lanes = specs[0].layers, len(specs)
+        networks = cls.zeros(widths, lanes, device)
+        for lane, spec in enumerate(specs):
+            layers = initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
+            for (weights, biases), layer in zip(networks.lane(lane), layers, strict=True):
+                weights.copy_(torch.from_numpy(layer.weights))
+                biases.copy_(torch.from_numpy(layer.biases))
+        rates = torch.tensor([learning_rate(spec) for spec in specs], dtype=torch.float64)
+        scales = [1 / DIGITS if spec.reduction == "mean_outputs" else 1.0 for spec in specs]
+        networks.scales.copy_(torch.tensor(scales, dtype=torch.float64))
+        networks.rates.copy_(rates)
+        networks.factors.copy_(-networks.rates * networks.scales / specs[0].batch_size)
+        networks.quadratic.copy_(torch.tensor([spec.loss == "quadratic" for spec in specs]))
+        return networks
+
+    @classmethod
+    def zeros(cls, widths: tuple[int, ...], lanes: int, device: torch.device) -> Self:
+        """Room for so many networks."""
+        sizes = [padded(width) for width in widths]
+        return cls(
+            widths,
+            [torch.zeros(lanes, n_in, n_out, device=device) for n_in, n_out in pairwise(sizes)],
+            [torch.zeros(lanes, 1, n_out, device=device) for n_out in sizes[1:]],
+            torch.zeros(lanes, dtype=torch.float64, device=device),
+            torch.zeros(lanes, device=device),
+            torch.zeros(lanes, dtype=torch.float64, device=device),
+            torch.zeros(lanes, dtype=torch.int32, device=device),
+        )
+
+    def lane(self, lane: int) -> Network:
+        """One network's layers, without the padding; views, through which it can be changed."""
+        return [
+            (weights[lane, :n_in, :n_out], biases[lane, 0, :n_out])
+            for weights, biases, (n_in, n_out) in zip(self.weights, self.biases, pairwise(self.widths), strict=True)
+        ]
+
+    def stack(self) -> Stack:
+        """All of them without the padding; views."""
+        sizes = list(pairwise(self.widths))
+        return Stack(
+            [weights[:, :n_in, :n_out] for weights, (n_in, n_out) in zip(self.weights, sizes, strict=True)],
+            [biases[..., :n_out] for biases, (_, n_out) in zip(self.biases, sizes, strict=True)],
+            self.quadratic == 1,
+            self.scales,
+            self.rates,
+        )
+
+    def copy(self) -> Self:
+        """The same, of which what training changes can be changed without changing this."""
+        return type(self)(
+            self.widths,
+            [weights.clone() for weights in self.weights],
+            [biases.clone() for biases in self.biases],
+            self.rates,
+            self.factors,
+            self.scales,
+            self.quadratic,
+        )
+
+    def load(self, source: Self, lanes: Tensor) -> None:
+        """Have these networks of another place at the first places here; what else is here is left as it is."""
+        for mine, others in self._pairs(source):
+            mine[: len(lanes)] = others[lanes]
+
+    def store(self, target: Self, lanes: Tensor) -> None:
+        """Bring what training has changed at the first places here back to where `load` took it from."""
+        changed = len(self.weights) + len(self.biases)
+        for mine, others in self._pairs(target)[:changed]:
+            others[lanes] = mine[: len(lanes)]
+
+    def _pairs(self, other: Self) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(self._tensors(), other._tensors(), strict=True))
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.weights, *self.biases, self.rates, self.factors, self.scales, self.quadratic]
+
+
+class Evaluator:
+    """Finds out how networks do, and how well they can learn, many in one call."""
+
+    def __init__(self, widths: tuple[int, ...], device: torch.device) -> None:
+        self._room = Networks.zeros(widths, networks_together(widths), device)
+
+    def evaluations(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Evaluation]:
+        """For each of these lanes what the reference's evaluation gives, but for rounding."""
+        found: list[Evaluation] = []
+        for count in self._loads(networks, lanes):
+            correct, totals, logits = self._evaluate(images)
+            triples = list(zip(correct.tolist(), totals.tolist(), logits, strict=True))[:count]
+            found += [Evaluation(right, total / len(images), z) for right, total, z in triples]
+        return found
+
+    def diagnoses(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Mapping[str, float]]:
+        """For each of these lanes the figures of workers/training/diagnostics.py."""
+        found: list[Mapping[str, float]] = []
+        for count in self._loads(networks, lanes):
+            found += diagnoses(self._room.stack(), images)[:count]
+        return found
+
+    def _loads(self, networks: Networks, lanes: Sequence[int]) -> Iterator[int]:
+        """Load the networks of these lanes, as many as there is room for at a time; gives how many they are."""
+        together = len(self._room.scales)
+        for start in range(0, len(lanes), together):
+            some = torch.tensor(lanes[start : start + together], device=self._room.scales.device)
+            self._room.load(networks, some)
+            yield len(some)
+
+    def _evaluate(self, images: Images) -> tuple[Tensor, Tensor, Tensor]:
+        """Images read correctly, the costs of all images together, and the logits, of every network here."""
+        room = self._room
+        logits = images.targets.new_empty((len(room.scales), *images.targets.shape))
+        correct, totals = torch.zeros_like(room.quadratic, dtype=torch.int64), torch.zeros_like(room.scales)
+        for start in range(0, len(images), _EVALUATED_AT_ONCE):
+            part = slice(start, start + _EVALUATED_AT_ONCE)
+            pixels, labels, targets = images.pixels[part], images.labels[part], images.targets[part]
+            z = logits[:, part] = forward(room, pixels.expand(len(correct), -1, -1))[-1][..., :DIGITS]
+            correct += (z.argmax(dim=2) == labels).sum(dim=1)
+            totals += costs(z, targets, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
+        return correct, totals * room.scales, logits
+
+
+def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
+    """Each layer's input, pixels and then activations, all (lanes, samples, padded units); the last are the logits."""
+    inputs = [pixels]
+    for weights, biases, width in zip(networks.weights, networks.biases, networks.widths[1:], strict=True):
+        z = torch.baddbmm(biases, inputs[-1], weights)
+        if len(inputs) < len(networks.weights):
+            z = z.sigmoid_()
+            z[..., width:].zero_()  # or the padding would learn
+        inputs.append(z)
+    return inputs
+
+
+def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
+    """The cost of each output of each sample, (lanes, samples, outputs), by its lane's loss."""
+    squares, entropies = (costs_of_labels(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
+    return torch.where(quadratic[:, None, None] == 1, squares, entropies)

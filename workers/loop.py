@@ -1,0 +1,197 @@
+"""One worker: claim → train → report, and nothing else."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+from time import monotonic
+
+import torch
+
+from costcurve.core.errors import DatasetUnavailable, LaneLost
+from costcurve.core.job import Claim, Request
+from costcurve.core.spec import MnistSpec
+from costcurve.core.writes import Write
+from costcurve.runtime import logging as logs
+from costcurve.runtime.outages import Outage
+from costcurve.store import JobStore
+from workers import metrics
+from workers.background_load import Loading
+from workers.checkpoints import Checkpoints
+from workers.devices import served_by
+from workers.engines import choice, programs
+from workers.engines.base import REPORT_INTERVAL
+from workers.job_run import Lane, Thrift
+from workers.lease import Lease
+from workers.memory_room import Room
+from workers.store_retry import Patience
+from workers.training.network import ImageSets
+
+log = logging.getLogger(__name__)
+
+# Seconds between two looks at an empty queue.
+IDLE_POLL = 0.05
+# Seconds between two looks at what else there is to do while a data set is loaded.
+LOOK_INTERVAL = 0.1
+# Seconds that a data set may take. It is 11 MB, perhaps over a slow line, perhaps from the third source that is tried.
+LOAD_LIMIT = 1800.0
+# Jobs that are written about in one transaction, and bytes of models in it, before the last: more would hold up others
+# who want to write.
+WRITES_AT_ONCE = 256
+MODEL_BYTES_AT_ONCE = 4 << 20
+
+
+class Worker:
+    """Trains one job, or one pack of jobs, at a time on one device, until it is told to stop."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        worker_id: str,
+        device: str,
+        images: Callable[[torch.device], ImageSets],
+        checkpoints: Checkpoints,
+        lease: Lease,
+        stop: threading.Event,
+        pack: int = 1,
+        outage: Outage | None = None,
+    ) -> None:
+        """Prepare a worker.
+
+        Args:
+            store: where jobs come from and reports go.
+            worker_id: this incarnation, already registered.
+            device: "cpu", or "cuda:0" and so on.
+            images: gives MNIST on a device; may raise DatasetUnavailable.
+            checkpoints: where checkpoints are kept.
+            lease: the incarnation's, already started.
+            stop: once set, the jobs in hand go back to the queue and `run` returns.
+            pack: how many jobs of the same shape it trains at once where an engine has them take turns.
+            outage: where it is told that the store is unavailable; the worker's other threads may share it.
+        """
+        self._store = store
+        self._worker_id = worker_id
+        self._engines = ["auto", *choice.available(device)]
+        self._room = Room(partial(choice.chosen, pack=pack))
+        self._devices = served_by(device)
+        self._images = images
+        self._loads: dict[torch.device, Loading[ImageSets]] = {}
+        self._checkpoints = checkpoints
+        self._lease = lease
+        self._patiently = Patience(stop, lease, outage if outage is not None else Outage(log))
+        self._stop = stop
+        self._thrift = Thrift()
+
+    def run(self) -> None:
+        """Train job after job; returns when told to stop.
+
+        Raises:
+            StoreUnavailable: it was told to stop, and the store did not take back what it had in hand.
+            WorkerRetired: its lease was lost; its jobs are others' now.
+        """
+        claim_next = partial(
+            self._store.claim,
+            self._worker_id,
+            engines=self._engines,
+            devices=self._devices,
+            choose=self._room.choose,
+        )
+        while not self._stop.is_set():
+            self._lease.got_on()
+            self._lease.ensure(self._stop)
+            claims = self._patiently(claim_next)
+            if claims:
+                metrics.claimed(claims)
+                self._train(claims)
+            else:
+                self._stop.wait(IDLE_POLL)
+
+    def _train(self, claims: Sequence[Claim]) -> None:
+        """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
+        lanes = [
+            Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, room=self._room, stop=self._stop)
+            for claim in claims
+        ]
+        with logs.bound(lanes[0].log_fields if len(lanes) == 1 else {"jobs": len(lanes)}):
+            lanes = self._round(lanes, Lane.begin)
+            while lanes:
+                if unstarted := [lane for lane in lanes if not lane.is_started]:
+                    self._start(unstarted)
+                lanes = self._round(lanes, Lane.advance)
+
+    def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
+        """One step of each lane. Those that are not over."""
+        writes = []
+        for lane in lanes:
+            self._lease.ensure(self._stop)
+            lane.company = len(lanes)
+            write = step(lane)
+            if write is not None:
+                writes.append((lane, write))
+            self._lease.got_on()
+        started, is_written = monotonic(), bool(writes)
+        while writes:
+            count = _together([write for _, write in writes])
+            part, writes = writes[:count], writes[count:]
+            answers = self._patiently(partial(self._write, [write for _, write in part]))
+            self._lease.got_on()
+            for (lane, write), answer in zip(part, answers, strict=True):
+                if (following := lane.written(write, answer)) is not None:
+                    writes.append((lane, following))
+            metrics.written([lane for lane, _ in part])
+        if is_written:
+            self._thrift.recorded(monotonic() - started)
+        return [lane for lane in lanes if not lane.is_over]
+
+    def _write(self, writes: Sequence[Write]) -> Sequence[Request | LaneLost | None]:
+        with metrics.store_write.time():
+            return self._store.write(writes)
+
+    def _start(self, lanes: Sequence[Lane]) -> None:
+        """Have the engine train the lanes, unless their data set is still being loaded."""
+        device = torch.device(lanes[0].claim.device)
+        images = None
+        try:
+            if isinstance(lanes[0].claim.spec, MnistSpec):
+                images = self._loaded(device)
+                if images is None:
+                    return
+            for engine in {lane.claim.engine for lane in lanes}:
+                company = [lane for lane in lanes if lane.claim.engine == engine]
+                specs, resumes = [lane.claim.spec for lane in company], [lane.snapshot for lane in company]
+                reports = programs.reports(
+                    engine, specs, resumes, device=device, images=images, report_interval=REPORT_INTERVAL
+                )
+                for lane, each in zip(company, reports, strict=True):
+                    lane.start(each)
+        except Exception as error:  # noqa: BLE001 - each of them tells of it
+            for lane in lanes:
+                lane.cannot_start(error)
+
+    def _loaded(self, device: torch.device) -> ImageSets | None:
+        """MNIST; None while it is still being loaded."""
+        loading = self._loads.setdefault(device, Loading(partial(self._images, device))).begin()
+        try:
+            return loading.result(timeout=LOOK_INTERVAL)
+        except FutureTimeout:
+            if loading.done():  # the loader's own time ran out
+                raise
+            if self._loads[device].seconds > LOAD_LIMIT:
+                del self._loads[device]  # the next job has it loaded by another thread
+                raise DatasetUnavailable(
+                    f"MNIST was not loaded within {LOAD_LIMIT / 60:g} minutes; COSTCURVE_DATA_DIR, or the cache, may "
+                    "be on a file server that does not answer"
+                ) from None
+            return None
+
+
+def _together(writes: Sequence[Write]) -> int:
+    """How many of these, from the first on, go into one transaction."""
+    size = 0
+    for count, write in enumerate(writes[:WRITES_AT_ONCE]):
+        if size > MODEL_BYTES_AT_ONCE:
+            return count
+        size += len(write.model.file) if write.model is not None else 0
+    return min(len(writes), WRITES_AT_ONCE)

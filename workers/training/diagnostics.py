@@ -1,0 +1,218 @@
+"""How well a network can learn from where it is: what its layers pass on, and what each of the losses would give it.
+
+Names as in Nielsen, Neural Networks and Deep Learning, ch. 2: z the weighted input of a unit, a = σ(z), δ = ∂C/∂z.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from costcurve.core.spec import DIGITS, MnistSpec
+from workers.training.network import Images, ImageSets, Network
+
+_DIAGNOSED = 1000
+# A unit that passes on less than this share of what reaches it, σ′(z), is saturated. σ′ is 0.25 at the most.
+SATURATED_BELOW = 0.01
+# Activations of one layer that are held at once.
+_MOST_NUMBERS = 1 << 24
+# Two hidden units whose weights and biases differ by less than this share of their own norm do the same.
+_ALIKE = 0.01
+# Units of a layer that are compared with each other, the first ones: it takes time by the square of their number.
+_MOST_COMPARED = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Networks of one shape side by side, with what decides their gradients.
+
+    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32; `is_quadratic` (lanes,) bool says which loss
+    each is trained with, `scales` (lanes,) what a sum over its outputs is multiplied by to give the cost of a sample,
+    and `rates` (lanes,) are the learning rates.
+    """
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    is_quadratic: Tensor
+    scales: Tensor
+    rates: Tensor
+
+
+def diagnosed_images(images: ImageSets) -> Images:
+    """Those on which every network is diagnosed: the first training images."""
+    return images.train.first(_DIAGNOSED)
+
+
+class FirstLayer(Protocol):
+    """The first layer's part in both passes, on some images. Tensors are (lanes, units, samples or inputs)."""
+
+    def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
+        """The z of this part of the images, for W (lanes, n_in, n_out) and b (lanes, 1, n_out)."""
+
+    def gradient(self, delta: Tensor, part: slice) -> Tensor:
+        """∂C/∂W, (lanes, n_out, n_in), by this part's δ."""
+
+
+@dataclass(frozen=True, slots=True)
+class DensePixels:
+    """The first layer as a product with all pixels, (n, 784)."""
+
+    pixels: Tensor
+
+    def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
+        """As FirstLayer has it."""
+        return torch.baddbmm(biases.mT, weights.mT, self.pixels[part].mT.expand(len(weights), -1, -1))
+
+    def gradient(self, delta: Tensor, part: slice) -> Tensor:
+        """As FirstLayer has it."""
+        return delta @ self.pixels[part]
+
+
+def diagnosis(
+    network: Network, images: Images, spec: MnistSpec, *, first_layer: FirstLayer | None = None
+) -> Mapping[str, float]:
+    """The `diagnosis_metrics` of one network on these images, by name.
+
+    Args:
+        network: the layers.
+        images: on the network's device.
+        spec: how it is trained.
+        first_layer: computes the network's first layer on these images; a dense product if None.
+    """
+    device = images.labels.device
+    stack = Stack(
+        [weights.detach().unsqueeze(0) for weights, _ in network],
+        [biases.detach().reshape(1, 1, -1) for _, biases in network],
+        torch.tensor([spec.loss == "quadratic"], device=device),
+        torch.tensor([1 / DIGITS if spec.reduction == "mean_outputs" else 1.0], dtype=torch.float64, device=device),
+        torch.tensor([spec.learning_rate], dtype=torch.float64, device=device),
+    )
+    return diagnoses(stack, images, first_layer=first_layer)[0]
+
+
+@torch.no_grad()
+def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = None) -> Sequence[Mapping[str, float]]:
+    """The same of each network of a stack.
+
+    Per layer l, counted from 1, over all its units and all images:
+        saturated_fraction.l: the share of σ′(z) below SATURATED_BELOW.
+        mean_sigmoid_prime.l: the mean σ′(z).
+        gradient_norm.l: ‖∂C/∂W‖, of the cost that is trained, as its reduction has it.
+        update_ratio.l: η ‖∂C/∂W‖ / ‖W‖, the share of its weights by which a step on all these images would move them.
+    Per hidden layer:
+        distinct_units.l: how many of its units, the first 2,048 of them, do not do the same as one before them.
+    Of the output, summed over outputs and averaged over samples whatever the reduction, for both losses:
+        output_delta.LOSS: the mean |δ|; (a − y) σ′(z) for the quadratic loss, a − y for cross-entropy.
+        output_gradient_norm.LOSS: ‖∂C/∂W‖ of the output layer.
+        slowdown_factor: the mean |δ| of cross-entropy over that of the quadratic loss; infinite where that is 0.
+    """
+    at_once = max(_MOST_NUMBERS // max(weights.shape[2] for weights in stack.weights) // len(stack.rates), 1)
+    parts = (slice(start, min(start + at_once, len(images))) for start in range(0, len(images), at_once))
+    first = first_layer or DensePixels(images.pixels)
+    sums = reduce(_plus, (_sums(stack, first, images.targets[part], part) for part in parts))
+    found = {name: _norm(total) if total.dim() == 3 else total for name, total in sums.items()}
+    for layer, (weights, biases) in enumerate(zip(stack.weights, stack.biases, strict=True), start=1):
+        found[f"weights.{layer}"] = _norm(weights)
+        if layer < len(stack.weights):
+            found[f"distinct.{layer}"] = _distinct_units(weights, biases)
+    found |= {"is_quadratic": stack.is_quadratic, "scale": stack.scales, "rate": stack.rates}
+    # All at once from the device; and there are few enough of them for plain numbers.
+    columns = torch.stack([column.double() for column in found.values()]).T.tolist()
+    widths = [weights.shape[2] for weights in stack.weights]
+    return [_figures(dict(zip(found, column, strict=True)), widths, len(images)) for column in columns]
+
+
+def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> Mapping[str, float]:
+    """The figures of one network from its sums and norms, over so many images."""
+    figures, output = {}, len(widths)
+    gradients = {layer: found[f"gradient.{layer}"] / count for layer in range(1, output)}
+    output_gradients = {loss: found[f"gradient.{loss}"] / count for loss in ("quadratic", "cross_entropy")}
+    gradients[output] = output_gradients["quadratic" if found["is_quadratic"] else "cross_entropy"]
+    for layer, width in enumerate(widths, start=1):
+        norm = found["scale"] * gradients[layer]
+        figures[f"saturated_fraction.{layer}"] = found[f"saturated.{layer}"] / (width * count)
+        figures[f"mean_sigmoid_prime.{layer}"] = found[f"sigmoid_prime.{layer}"] / (width * count)
+        figures[f"gradient_norm.{layer}"] = norm
+        figures[f"update_ratio.{layer}"] = _ratio(found["rate"] * norm, found[f"weights.{layer}"])
+    for layer in range(1, output):
+        figures[f"distinct_units.{layer}"] = found[f"distinct.{layer}"]
+    for loss, norm in output_gradients.items():
+        figures[f"output_delta.{loss}"] = found[f"delta.{loss}"] / (DIGITS * count)
+        figures[f"output_gradient_norm.{loss}"] = norm
+    figures["slowdown_factor"] = _ratio(found["delta.cross_entropy"], found["delta.quadratic"])
+    return figures
+
+
+def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -> dict[str, Tensor]:
+    """Of one part of the images, for each layer: how many are saturated, σ′(z), and ∂C/∂W; of the output by loss.
+
+    Numbers are (lanes,), gradients (lanes, n_out, n_in), of a cost that is summed over outputs and over images.
+    Activations here are (lanes, units, samples): for few units that is the faster way.
+    """
+    z = first_layer.logits(stack.weights[0], stack.biases[0], part)
+    activations, slopes = [], []
+    for weights, biases in zip(stack.weights[1:], stack.biases[1:], strict=True):
+        a = torch.sigmoid(z)
+        activations.append(a)
+        slopes.append(a * torch.sigmoid(-z))
+        z = torch.baddbmm(biases.mT, weights.mT, a)
+    deltas, slope = _output_deltas(z, targets.mT)
+    slopes.append(slope)
+    found = {}
+    for layer, slope in enumerate(slopes, start=1):
+        found[f"saturated.{layer}"] = (slope < SATURATED_BELOW).count_nonzero(dim=(1, 2))
+        found[f"sigmoid_prime.{layer}"] = slope.sum(dim=(1, 2))
+
+    def gradient(layer: int, delta: Tensor) -> Tensor:
+        return delta @ activations[layer - 2].mT if layer > 1 else first_layer.gradient(delta, part)
+
+    output = len(stack.weights)
+    for loss, each in deltas.items():
+        found[f"delta.{loss}"] = each.abs().sum(dim=(1, 2))
+        found[f"gradient.{loss}"] = gradient(output, each.float())
+    delta = torch.where(stack.is_quadratic[:, None, None], deltas["quadratic"], deltas["cross_entropy"]).float()
+    for layer in range(output - 1, 0, -1):
+        delta = (stack.weights[layer] @ delta) * slopes[layer - 1]
+        found[f"gradient.{layer}"] = gradient(layer, delta)
+    return found
+
+
+def _plus(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: total + other[name] for name, total in one.items()}
+
+
+def _output_deltas(z: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """δ of each loss for one-hot targets, and σ′(z): (lanes, outputs, samples) float64, exact where σ(z) is 0 or 1."""
+    z = z.double()
+    a, rest = torch.sigmoid(z), torch.sigmoid(-z)
+    slope, off = a * rest, torch.where(y == 1, -rest, a)
+    return {"quadratic": off * slope, "cross_entropy": off}, slope
+
+
+def _distinct_units(weights: Tensor, biases: Tensor) -> Tensor:
+    """Of each network, (lanes,): by the weights (lanes, n_in, n_out) and biases (lanes, 1, n_out) of its units."""
+    units = torch.cat((weights[..., :_MOST_COMPARED], biases[..., :_MOST_COMPARED]), dim=1)
+    products = units.mT @ units
+    squares = products.diagonal(dim1=1, dim2=2)
+    apart = squares[:, :, None] + squares[:, None, :] - 2 * products
+    is_alike = apart <= _ALIKE**2 * torch.maximum(squares[:, :, None], squares[:, None, :])
+    has_one_before = is_alike.tril(diagonal=-1).any(dim=2)
+    distinct: Tensor = (~has_one_before).sum(dim=1)
+    return distinct
+
+
+def _norm(matrices: Tensor) -> Tensor:
+    """The Frobenius norm of each, (lanes,) float64."""
+    norms: Tensor = torch.linalg.vector_norm(matrices, dim=(1, 2), dtype=torch.float64)
+    return norms
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """Infinite where only the denominator is 0; nothing in relation to nothing is 0."""
+    if denominator == 0:
+        return math.inf if numerator else 0.0
+    return numerator / denominator

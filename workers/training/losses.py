@@ -1,0 +1,62 @@
+"""The two costs, from logits, at full relative precision for every z: nothing is the difference of σ from 1.
+
+σ(z) rounds to 1 from z = 37 on in float64 (17 in float32), where 1 − σ(z) is 0 and σ(−z) is e^−37. So 1 − σ(z) is
+always computed as σ(−z), and no formula subtracts two numbers that are close unless output and target are.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own custom
+from torch import Tensor
+
+from costcurve.core.spec import Loss, Reduction
+
+
+def cost(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
+    """The cost of a batch, a scalar.
+
+    Args:
+        z: logits of the output layer, (samples, outputs); the output is a = σ(z).
+        y: targets in 0 … 1, of z's shape.
+        loss: ½ (a − y)² for each output, or −[y ln a + (1−y) ln(1−a)], in nats.
+        reduction: outputs summed, or averaged; samples are averaged always.
+
+    Source: Nielsen, Neural Networks and Deep Learning, eqs. 6 and 63.
+    """
+    return _reduced(costs(z, y, loss=loss), reduction)
+
+
+def cost_of_labels(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
+    """Return the same where every target is 0 or 1, with fewer operations."""
+    return _reduced(costs_of_labels(z, y, loss=loss), reduction)
+
+
+def costs_of_labels(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
+    """Return the cost of each output by itself, where every target is 0 or 1."""
+    return costs(z, y, loss=loss) if loss == "quadratic" else -F.logsigmoid((2 * y - 1) * z)
+
+
+def _reduced(each: Tensor, reduction: Reduction) -> Tensor:
+    return each.sum(dim=1).mean() if reduction == "sum_outputs" else each.mean()
+
+
+def costs(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
+    """Return the cost of each output by itself, of z's shape; y, the targets, may be broadcast to it.
+
+    Autograd differentiates both as precisely as they are computed.
+    """
+    if loss == "quadratic":
+        return 0.5 * errors(z, y) ** 2
+    # Where the target is 0 or 1, one of the two terms is 0, however large its logarithm is.
+    of_target = torch.where(y > 0, -y * F.logsigmoid(z), 0.0)
+    of_rest = torch.where(y < 1, (y - 1) * F.logsigmoid(-z), 0.0)
+    return of_target + of_rest
+
+
+def errors(z: Tensor, y: Tensor) -> Tensor:
+    """Return a − y for a = σ(z), of z's shape."""
+    return difference(torch.sigmoid(z), torch.sigmoid(-z), y)
+
+
+def difference(a: Tensor, rest: Tensor, y: Tensor) -> Tensor:
+    """Return a − y from the smaller of a = σ(z) and rest = 1 − a = σ(−z)."""
+    return torch.where(a < rest, a - y, (1 - y) - rest)

@@ -1,0 +1,111 @@
+"""The fully connected sigmoid network on MNIST: its data on a device, its forward pass, its figures."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own custom
+from numpy.typing import NDArray
+from torch import Tensor
+
+from costcurve.core.spec import DIGITS, MnistSpec
+from workers.training.initializers import initial_layers
+from workers.training.losses import cost_of_labels
+
+# Rows of one forward pass of an evaluation: bounds its memory, whatever the width.
+_EVALUATED_AT_ONCE = 1000
+
+# For each layer W (n_in, n_out) and b (n_out,), float32.
+Network = Sequence[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Pixels in 0 … 1, (n, 784) float32; labels, (n,) int64; the labels one-hot, (n, 10) float32; all on one device."""
+
+    pixels: Tensor
+    labels: Tensor
+    targets: Tensor
+
+    @classmethod
+    def on(cls, device: torch.device, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Self:
+        """Images given as bytes (n, 784) and digits (n,), as a network takes them."""
+        digits = torch.tensor(labels, dtype=torch.int64, device=device)
+        scaled = torch.tensor(pixels, dtype=torch.float32, device=device).div_(255)
+        return cls(scaled, digits, F.one_hot(digits, DIGITS).to(torch.float32))
+
+    def first(self, count: int) -> Self:
+        """The first so many of them; not copied."""
+        return type(self)(self.pixels[:count], self.labels[:count], self.targets[:count])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSets:
+    """The three parts of MNIST on one device."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Images read correctly, the mean cost of one image, and the logits by which they were read, (n, 10) float32."""
+
+    correct: int
+    cost: float
+    logits: Tensor = field(compare=False)
+
+
+def initial_network(spec: MnistSpec, device: torch.device) -> Network:
+    """The network before any update; its tensors collect gradients."""
+    layers = initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
+    return [(_leaf(layer.weights, device), _leaf(layer.biases, device)) for layer in layers]
+
+
+def logits(network: Network, pixels: Tensor) -> Tensor:
+    """The output layer's logits z, (n, 10), for pixels (n, 784)."""
+    activations = pixels
+    for weights, biases in network[:-1]:
+        activations = torch.sigmoid(torch.addmm(biases, activations, weights))
+    weights, biases = network[-1]
+    return torch.addmm(biases, activations, weights)
+
+
+def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iterator[Evaluation]:
+    """How the network does on these images; the prediction is the argmax of the outputs, the cost as in training.
+
+    Yields:
+        What the images so far came to, after each part of a fraction of a second; the last is the whole.
+    """
+    correct = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
+    total = torch.zeros((), dtype=torch.float64, device=images.pixels.device)
+    found = torch.empty_like(images.targets)
+    for start in range(0, len(images), _EVALUATED_AT_ONCE):
+        part = slice(start, start + _EVALUATED_AT_ONCE)
+        with torch.no_grad():
+            z = found[part] = logits(network, images.pixels[part])
+            # σ is monotonic, so the largest logit is the largest output; outputs that round to 1 would tie.
+            correct += (z.argmax(dim=1) == images.labels[part]).sum()
+            total += len(z) * cost_of_labels(z, images.targets[part], loss=spec.loss, reduction=spec.reduction)
+        behind = min(part.stop, len(images))
+        yield Evaluation(int(correct), float(total) / behind, found[:behind])
+
+
+def weights_sha256(network: Network) -> str:
+    """Digest of each layer's W, row by row, then its b, as little-endian float32."""
+    digest = hashlib.sha256()
+    for layer in network:
+        for tensor in layer:
+            digest.update(tensor.detach().cpu().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _leaf(values: NDArray[Any], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device, requires_grad=True)
