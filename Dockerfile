@@ -14,6 +14,7 @@ ARG MNIST=use
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/costcurve/bin:$PATH \
+    PYTHONPATH=/opt/costcurve/programs \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
@@ -82,7 +83,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM packages AS service-project
 COPY . ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --no-deps --config-settings=wheel.cmake=false --prefix /project .
+    index-pip install --quiet --no-deps --prefix /project . \
+ && mkdir /project/programs && cp -r service /project/programs/
 
 
 # The engine is compiled for every processor of the architecture; it picks what it runs on when it is loaded.
@@ -94,7 +96,9 @@ RUN headers=$(test -e "$(python -c 'import sysconfig; print(sysconfig.get_path("
  && rm -rf /var/lib/apt/lists/*
 COPY . ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --no-deps --prefix /project .
+    index-pip install --quiet --no-deps --prefix /project . ./workers/engines/native \
+ && rm -r workers/engines/native \
+ && mkdir /project/programs && cp -r workers /project/programs/
 
 
 FROM worker-packages AS mnist-build

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the demo needs: the service, a worker, and its compiled engine.
+PROGRAMS_INSTALLED := $(VENV)/.programs-installed
+# And what the tests need.
 INSTALLED := $(VENV)/.installed
 # What the benchmarks compare with, and the product does without.
 PEERS := .venv-bench
@@ -18,16 +21,21 @@ help: ## what can be made
 
 setup: $(INSTALLED) ## build .venv with everything that the project needs
 
-$(INSTALLED): pyproject.toml constraints.txt $(wildcard workers/engines/native/*)
+$(PROGRAMS_INSTALLED): pyproject.toml constraints.txt $(wildcard workers/engines/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "CostCurve needs Python 3.11 or later; say: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[service,worker]' ./workers/engines/native
+	touch $@
+
+$(INSTALLED): $(PROGRAMS_INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup ## the article's experiments on real MNIST, with progress, transcripts, a table, and plots in demo/
+demo: $(PROGRAMS_INSTALLED) ## the article's experiments on real MNIST, with progress, transcripts, a table, and plots in demo/
 	$(BIN)/costcurve demo $(DEMO_OPTIONS)
 
-article: setup ## each of the article's claims put to the test, with a verdict: article/article.html
+article: $(PROGRAMS_INSTALLED) ## each of the article's claims put to the test, with a verdict: article/article.html
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
 test: setup ## all tests but the heavy suites
@@ -78,9 +86,9 @@ format: setup ## put the code into shape
 constraints: ## pin in constraints.txt what a fresh environment resolves to
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ./workers/engines/native
 	{ echo '# The versions that were tested together; `make constraints` makes this file.'; \
-	  $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//'; } > constraints.txt
+	  $(BIN)/python -m pip freeze --exclude-editable --exclude costcurve-kernel | sed -E 's/\+cpu$$//'; } > constraints.txt
 
 clean: ## remove what was built; keeps demo/, article/ and the data set's cache
 	rm -rf .venv .venv-* build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,4 +1,4 @@
-"""CostCurve's client: submit training jobs to a service, watch them, and fetch what they came to.
+"""CostCurve: submit training jobs to a service, watch them, and fetch their results.
 
 >>> from costcurve import Client
 >>> with Client() as client:
@@ -7,38 +7,44 @@
 ...     print(job.status, job.result["final_output"])
 
 `AsyncClient` has the same methods, to be awaited.
+
+Names are imported when they are first used: a program that needs no client loads no HTTP library.
 """
 
-from costcurve.client.client import AsyncClient, Client
-from costcurve.client.errors import (
-    ApiError,
-    BadField,
-    CostCurveError,
-    Moved,
-    ServiceUnreachable,
-    SweepWaitTimeout,
-    UnexpectedAnswer,
-    WaitTimeout,
-)
-from costcurve.client.types import (
-    Cell,
-    CellPage,
-    Comparison,
-    Confusion,
-    Curve,
-    Event,
-    Job,
-    JobPage,
-    Mistake,
-    Prediction,
-    Preset,
-    Progress,
-    Sweep,
-    SweepPage,
-    SweepPreset,
-    Validation,
-    Worker,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from costcurve.client.client import AsyncClient, Client
+    from costcurve.client.errors import (
+        ApiError,
+        BadField,
+        CostCurveError,
+        Moved,
+        ServiceUnreachable,
+        SweepWaitTimeout,
+        UnexpectedAnswer,
+        WaitTimeout,
+    )
+    from costcurve.client.types import (
+        Cell,
+        CellPage,
+        Comparison,
+        Confusion,
+        Curve,
+        Event,
+        Job,
+        JobPage,
+        Mistake,
+        Prediction,
+        Preset,
+        Progress,
+        Sweep,
+        SweepPage,
+        SweepPreset,
+        Validation,
+        Worker,
+    )
 
 __all__ = [
     "ApiError",
@@ -69,3 +75,20 @@ __all__ = [
     "WaitTimeout",
     "Worker",
 ]
+
+_MODULES = ("costcurve.client.client", "costcurve.client.errors", "costcurve.client.types")
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from the module that defines it (PEP 562)."""
+    if name in __all__:
+        for module in map(import_module, _MODULES):
+            if hasattr(module, name):
+                value: object = getattr(module, name)
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

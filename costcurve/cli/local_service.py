@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from errno import EADDRINUSE
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Self
 
@@ -44,9 +45,24 @@ def require(extras: str, *modules: str) -> None:
         raise CannotStart(f"not installed here: {', '.join(missing)}; run: pip install 'costcurve[{extras}]'")
 
 
+def require_program(name: str, extras: str, *modules: str) -> None:
+    """Raise CannotStart if the program `service` or `workers`, or a library that it needs, is missing.
+
+    The client's package has neither program: they are run from a checkout or an image. A folder of the same name beside
+    the user's script is not taken for one.
+    """
+    if PathFinder.find_spec(name, sys.path if sys.flags.safe_path else sys.path[1:]) is None:
+        raise CannotStart(
+            f"the program `{name}` is not here: pip installs the client alone. "
+            "Run it from a clone of the repository (make setup), or with docker compose (docs/deploy.md)"
+        )
+    require(extras, *modules)
+
+
 def require_all() -> None:
-    """Raise CannotStart unless both the service and the workers are installed."""
-    require("service,worker", "fastapi", "torch")
+    """Raise CannotStart unless both the service and the workers can be started."""
+    require_program("service", "service,worker", "fastapi")
+    require_program("workers", "service,worker", "torch")
 
 
 def home_folder() -> Path:

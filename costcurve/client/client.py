@@ -1,14 +1,14 @@
 """The client, synchronous and asynchronous: the same operations, whose steps each takes in its own way."""
 
 import asyncio
+import inspect
 import ipaddress
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from functools import update_wrapper
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from types import GenericAlias, MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, get_args, overload
 
 import httpx
 
@@ -29,29 +29,61 @@ class Operation(Generic[P, T]):
     """A method of both clients, written once: on Client it returns T, on AsyncClient it is awaited for T."""
 
     def __init__(self, steps: Callable[Concatenate[Remote, P], Steps[T]]) -> None:
-        self._steps = steps
         self.__doc__ = steps.__doc__
+        self._steps = steps
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._of_client = self._method("Client", name)
+        self._of_async_client = self._method("AsyncClient", name)
+
+    def _method(self, owner: str, name: str) -> Callable[..., Any]:
+        """Return the method as a function, with the name and the signature that `help` and `pickle` look for."""
+        steps = self._steps
 
         def method(client: "Client | AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
             return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method
 
-        self._method = update_wrapper(method, steps)
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._method.__name__ = name  # by which a pickled method is found again
-        self._method.__qualname__ = f"{owner.__name__}.{name}"
+        method.__doc__ = steps.__doc__
+        method.__module__ = __name__
+        method.__name__ = name
+        method.__qualname__ = f"{owner}.{name}"
+        method.__signature__ = _signature(steps, is_awaited=owner == "AsyncClient")  # type: ignore[attr-defined]
+        return method
 
     @overload
-    def __get__(self, client: None, owner: type) -> Callable[Concatenate[Remote, P], Steps[T]]: ...
+    def __get__(self, client: None, owner: "type[Client]") -> Callable[Concatenate["Client", P], T]: ...
+    @overload
+    def __get__(
+        self, client: None, owner: "type[AsyncClient]"
+    ) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]: ...
     @overload
     def __get__(self, client: "Client", owner: type) -> Callable[P, T]: ...
     @overload
     def __get__(self, client: "AsyncClient", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
     def __get__(self, client: "Client | AsyncClient | None", owner: type) -> Callable[..., Any]:
-        if client is None:
-            return self._steps
-        return MethodType(self._method, client)
+        method = self._of_async_client if issubclass(owner, AsyncClient) else self._of_client
+        return method if client is None else MethodType(method, client)
+
+
+def _signature(steps: Callable[..., Any], *, is_awaited: bool) -> inspect.Signature:
+    """Return the signature of a client's method: `self`, each keyword by its name, and what the steps return."""
+    signature = inspect.signature(steps)
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.annotation is Remote:
+            parameters.append(inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY))
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            [fields] = get_args(parameter.annotation)
+            parameters += [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=annotation)
+                for name, annotation in fields.__annotations__.items()
+            ]
+        else:
+            parameters.append(parameter)
+    returned = get_args(signature.return_annotation)[-1]
+    awaited = GenericAlias(Coroutine, (Any, Any, returned))
+    return inspect.Signature(parameters, return_annotation=awaited if is_awaited else returned)
 
 
 class _Operations:

@@ -14,7 +14,7 @@ from workers.engines import fused_cpu
 if fused_cpu.why_missing() is not None:
     pytest.skip(str(fused_cpu.why_missing()), allow_module_level=True)
 
-from workers.engines import _fused
+import costcurve_kernel
 
 instruction_sets = pytest.mark.parametrize("isa", fused_cpu.instruction_sets())
 
@@ -35,7 +35,7 @@ def parameters(sizes: list[int], seed: int = 0) -> list[tuple[torch.Tensor, torc
 
 
 def network(sizes: list[int], isa: str = "baseline", loss: str = "quadratic"):
-    return _fused.TrainedNetwork(sizes, loss, False, isa)
+    return costcurve_kernel.TrainedNetwork(sizes, loss, False, isa)
 
 
 @instruction_sets
@@ -57,7 +57,7 @@ def test_the_cost_of_any_images_is_what_exact_numbers_give(isa, sizes, count, in
     trained = network(sizes, isa)
     trained.load(layers)
     logits = torch.empty(count, sizes[-1])
-    correct, cost = trained.evaluate(_fused.SparseImages(pixels, labels), 0, count, logits)
+    correct, cost = trained.evaluate(costcurve_kernel.SparseImages(pixels, labels), 0, count, logits)
 
     outputs = pixels.double()
     for weights, biases in layers:
@@ -97,7 +97,7 @@ def test_parameters_come_back_bit_for_bit(isa, sizes, outputs):
 )
 def test_images_that_are_none_are_refused(pixels, labels, why):
     with pytest.raises(ValueError, match=why):
-        _fused.SparseImages(torch.tensor(pixels, dtype=torch.float32), torch.tensor(labels))
+        costcurve_kernel.SparseImages(torch.tensor(pixels, dtype=torch.float32), torch.tensor(labels))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_networks_that_it_cannot_train_are_refused(sizes, loss, isa, why):
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_changed():
-    images = _fused.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
+    images = costcurve_kernel.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
     trained = network([20, 5, 3])
     trained.load(parameters([20, 5, 3]))
     logits = torch.zeros(3, 3)
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
     with pytest.raises(IndexError):
         trained.evaluate(images, 0, 4, torch.zeros(4, 3))
     with pytest.raises(ValueError, match="another width"):
-        trained.evaluate(_fused.SparseImages(torch.zeros(1, 19), torch.tensor([0])), 0, 1, torch.zeros(1, 3))
+        trained.evaluate(costcurve_kernel.SparseImages(torch.zeros(1, 19), torch.tensor([0])), 0, 1, torch.zeros(1, 3))
     for shape in ((2, 3), (3, 2)):
         with pytest.raises(ValueError, match="a logit for each output of each image"):
             trained.evaluate(images, 0, 3, torch.zeros(shape))
@@ -146,9 +146,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed():
 @pytest.mark.parametrize("width", [1, 7, 16, 30, 45, 100])
 def test_the_first_layer_alone_is_a_product_with_the_images_and_its_gradient_one_with_their_transpose(isa, width):
     pixels, labels = pictures(75, 90, ink=0.3, seed=width), torch.zeros(75, dtype=torch.int64)
-    images, sizes = _fused.SparseImages(pixels, labels), [90, width, 3]
+    images, sizes = costcurve_kernel.SparseImages(pixels, labels), [90, width, 3]
     layers = parameters(sizes)
-    alone = _fused.TrainedNetwork(sizes, "quadratic", False, isa)
+    alone = costcurve_kernel.TrainedNetwork(sizes, "quadratic", False, isa)
     alone.load(layers)
     deltas = torch.randn(60, width, generator=torch.Generator().manual_seed(1))
     z, gradient = torch.full((60, width), math.nan), torch.full((90, width), math.nan)
@@ -167,7 +167,7 @@ def test_the_first_layer_alone_is_a_product_with_the_images_and_its_gradient_one
 
 
 def test_the_first_layer_alone_refuses_what_does_not_fit():
-    images = _fused.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
+    images = costcurve_kernel.SparseImages(pictures(3, 20, ink=0.5, seed=0), torch.tensor([0, 1, 2]))
     trained = network([20, 5, 3])
     trained.load(parameters([20, 5, 3]))
 

@@ -22,7 +22,7 @@ from workers.training.initializers import initial_layers
 from workers.training.network import Evaluation, Images, ImageSets, Network
 
 try:
-    from workers.engines import _fused
+    import costcurve_kernel
 except ImportError as error:
     _missing: ImportError | None = error
 else:
@@ -41,13 +41,13 @@ def why_missing() -> str | None:
 
 def instruction_sets() -> list[str]:
     """Those for which there is compiled code that this processor can run, the fastest first."""
-    names: list[str] = _fused.instruction_sets()
+    names: list[str] = costcurve_kernel.instruction_sets()
     return names
 
 
 def source() -> str:
     """Names the source of the compiled part: another may give other last bits."""
-    found: str = _fused.SOURCE
+    found: str = costcurve_kernel.SOURCE
     return found
 
 
@@ -77,7 +77,9 @@ class _Steps:
         self._spec = spec
         self._images = _sparse(images)
         self._rate = learning_rate(spec)
-        self._native = _fused.TrainedNetwork(spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set)
+        self._native = costcurve_kernel.TrainedNetwork(
+            spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set
+        )
         # The parameters are in the tensors, or in the compiled code, where they are laid out otherwise, or in both.
         self._tensors: Network = [
             (torch.from_numpy(layer.weights), torch.from_numpy(layer.biases))
@@ -132,8 +134,8 @@ class _Steps:
 class _InkAlone:
     """The first layer of a network's diagnosis, on the first training images, by their ink alone."""
 
-    native: "_fused.TrainedNetwork"
-    images: "_fused.SparseImages"
+    native: "costcurve_kernel.TrainedNetwork"
+    images: "costcurve_kernel.SparseImages"
 
     def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:  # noqa: ARG002 - it has them already
         z = torch.empty(part.stop - part.start, weights.shape[2])
@@ -155,9 +157,9 @@ def prepare(sets: ImageSets) -> None:
 _known = WeakTensorKeyDictionary()
 
 
-def _sparse(images: Images) -> "_fused.SparseImages":
+def _sparse(images: Images) -> "costcurve_kernel.SparseImages":
     """The images without their zero pixels; found once for each set of images."""
-    found: _fused.SparseImages | None = _known.get(images.pixels)  # type: ignore[no-untyped-call]
+    found: costcurve_kernel.SparseImages | None = _known.get(images.pixels)  # type: ignore[no-untyped-call]
     if found is None:
-        found = _known[images.pixels] = _fused.SparseImages(images.pixels, images.labels)
+        found = _known[images.pixels] = costcurve_kernel.SparseImages(images.pixels, images.labels)
     return found

@@ -8,7 +8,7 @@ import typer
 
 from costcurve.cli.command import JsonOption
 from costcurve.cli.interrupt import Interruption
-from costcurve.cli.local_service import SERVICE, WORKERS, LocalService, home_folder, require
+from costcurve.cli.local_service import SERVICE, WORKERS, LocalService, home_folder, require, require_program
 from costcurve.cli.output import tell, write_json, write_line
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -54,7 +54,7 @@ def serve(
     fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.", show_default=False)] = None,
 ) -> None:
     """Run only the service, in this process."""
-    require("service", "fastapi")
+    require_program("service", "service", "fastapi")
     _become(*SERVICE, "--host", host, "--port", str(port), *([] if fd is None else ["--fd", str(fd)]))
 
 
@@ -93,7 +93,7 @@ def work(
     ] = False,
 ) -> None:
     """Run only workers: in this process and its children, or on a Ray cluster."""
-    require("worker", "torch")
+    require_program("workers", "worker", "torch")
     if ray is not None:
         require("ray", "ray")
     options = {

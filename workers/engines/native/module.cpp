@@ -247,7 +247,7 @@ class TrainedNetwork {
 
 }  // namespace fused
 
-NB_MODULE(_fused, m) {
+NB_MODULE(costcurve_kernel, m) {
   using namespace fused;
   m.attr("SOURCE") = FUSED_SOURCE;
   m.def("instruction_sets", [] {
