@@ -21,9 +21,9 @@ from costcurve.core.curve import Curve
 from costcurve.core.job import Choice, NeuronResult, Progress
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
 from costcurve.store.database import Database
+from costcurve.store.job_update import Write
 from costcurve.store.schema import attempts, jobs, workers
 from tests.helpers.processes import Deployment, until
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a training's whole state in a file, from which it goes on bit for bit as if it had never stopped.
+"""Checkpoints and trained networks as files. A training resumes from a checkpoint bit for bit.
 
 The name of a file ends with the checksum of all its bytes, and the store keeps the name: a byte that changes on the
 disk is noticed. Names of an older version have no checksum; such a file is trusted if it can be read.
@@ -13,9 +13,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
-from costcurve.core.job import Claim
+from costcurve.core.job import Claim, MnistResult
+from costcurve.core.model_file import TrainedModel, in_order, metadata
 from workers.engines.base import Snapshot
+from workers.training.evaluation import FinalNetwork
 
 log = logging.getLogger(__name__)
 
@@ -136,3 +139,12 @@ def _fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def model_of(claim: Claim, result: MnistResult, final: FinalNetwork) -> TrainedModel:
+    """What is kept of the network with which a claim's job ended."""
+    tensors: dict[str, Tensor] = {}
+    for number, (weights, biases) in enumerate(final.network, start=1):
+        tensors |= {f"weights.{number}": weights, f"biases.{number}": biases}
+    said = metadata(claim.job_id, claim.spec, claim.spec_hash, claim.profile, result)
+    return TrainedModel(in_order(save(tensors, said)), final.confusion, final.mistakes)

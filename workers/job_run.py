@@ -13,13 +13,12 @@ import torch
 from costcurve.core.curve import Curve
 from costcurve.core.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
 from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
-from costcurve.core.writes import HandBack, Restart, Turn, Write
 from costcurve.runtime import logging as logs
 from costcurve.runtime.outages import Outage
-from workers.checkpoints import Checkpoints, UnusableCheckpoint
+from costcurve.store.job_update import HandBack, Restart, Turn, Write
+from workers.checkpoints import Checkpoints, UnusableCheckpoint, model_of
 from workers.engines.base import Report, Snapshot, UnusableSnapshot
 from workers.memory_room import Room
-from workers.trained_model import model_of
 from workers.training.evaluation import FinalNetwork
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import torch
 from costcurve.core.errors import DatasetUnavailable, LaneLost
 from costcurve.core.job import Claim, Request
 from costcurve.core.spec import MnistSpec
-from costcurve.core.writes import Write
 from costcurve.runtime import logging as logs
 from costcurve.runtime.outages import Outage
 from costcurve.store import JobStore
+from costcurve.store.job_update import Write
 from workers import metrics
 from workers.background_load import Loading
 from workers.checkpoints import Checkpoints

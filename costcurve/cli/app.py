@@ -9,16 +9,14 @@ import typer
 from costcurve.cli.command import OneValue, OneValueGroup, command
 from costcurve.cli.commands import database, sweeps
 from costcurve.cli.commands.article import article
-from costcurve.cli.commands.changes import cancel, delete, pause, resume, update
 from costcurve.cli.commands.compare import compare
 from costcurve.cli.commands.curves import curve, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
-from costcurve.cli.commands.jobs import events, list_jobs, presets, show, workers
+from costcurve.cli.commands.jobs import cancel, delete, events, list_jobs, pause, presets, resume, show, update, workers
 from costcurve.cli.commands.models import confusion, mistakes, model, predict
 from costcurve.cli.commands.server import serve, up, work
-from costcurve.cli.commands.submit import clone, submit, validate
-from costcurve.cli.commands.watch import watch
+from costcurve.cli.commands.submit import clone, submit, validate, watch
 from costcurve.cli.exit_codes import MEANINGS
 from costcurve.client.address import DEFAULT_URL
 

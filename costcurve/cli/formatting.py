@@ -1,9 +1,10 @@
-"""Jobs and sweeps in words and rows, for people."""
+"""Jobs and sweeps as text for people: rows, columns and sentences."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from costcurve.client.types import Job, Preset, Sweep, SweepPreset
@@ -233,3 +234,8 @@ def table_of_presets(presets: Sequence[Preset] | Sequence[SweepPreset]) -> Table
     for preset in presets:
         table.add_row(preset.name, preset.description)
     return table
+
+
+def padded(text: str, width: int) -> str:
+    """Return the text with spaces behind it, up to this many columns of a terminal."""
+    return text + " " * (width - cell_len(text))

@@ -1,12 +1,15 @@
-"""What a client submits: a spec, or a preset with overrides, and where and when it should run."""
+"""Submissions: a spec, or a preset with overrides, and where and when it should run; and clones of a job."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from costcurve.core.errors import invalid_fields
+from costcurve.core.job import Job
 from costcurve.core.presets import PRESETS
 from costcurve.core.spec import Spec
-from costcurve.core.validation import StrictModel, Text, bad_value
+from costcurve.core.spec_diff import own_fields
+from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
 
 Device = Literal["auto", "cpu", "cuda"]
 Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack", "packed_gpu"]
@@ -123,3 +126,30 @@ class JobChanges(StrictModel):
     tags: Tags = Field(default={})
     priority: Priority = 50
     pinned: bool = Field(default=False, description="Whether the job is kept when its time of retention is over.")
+
+
+def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission:
+    """The submission of a clone.
+
+    Args:
+        original: the job to clone.
+        asked: the engine and the device that the original's client had asked for.
+        overrides: what is to be otherwise. A field that only followed from another's value follows again.
+
+    Raises:
+        InvalidRequest: together they are no job; names each bad field.
+    """
+    # Not dumped: pydantic does not dump what is nested deeply, and such a spec is only a bad one.
+    given = {name: getattr(overrides, name) for name in overrides.model_fields_set}
+    same = {
+        "name": original.name,
+        "tags": original.tags,
+        "priority": original.priority,
+        "max_runtime_seconds": original.max_runtime_seconds,
+        **asked,
+    }
+    spec = {**own_fields(original.spec), **given.pop("spec", {})}
+    try:
+        return Submission.model_validate({**same, **given, "spec": spec})
+    except ValidationError as error:
+        raise invalid_fields(field_errors(error.errors())) from error

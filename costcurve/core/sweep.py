@@ -10,11 +10,10 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from costcurve.core.errors import invalid_fields
-from costcurve.core.presets import PRESETS
+from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from costcurve.core.spec import MAX_SEED, MnistSpec, NeuronSpec
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Device, Engine, MaxRuntimeSeconds, Name, Priority, Submission, Tags
-from costcurve.core.sweep_presets import SWEEP_PRESETS
 from costcurve.core.validation import FieldError, StrictModel, field_errors, json_pointer
 
 # They are queued in one transaction, during which nobody else writes to SQLite.

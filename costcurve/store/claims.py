@@ -14,17 +14,15 @@ from costcurve.core.curve import STEPS_A_POINT
 from costcurve.core.errors import LaneLost, WorkerRetired
 from costcurve.core.job import Choose, Claim, Request
 from costcurve.core.status import JobStatus
-from costcurve.core.writes import Restart, Write
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import leases, queue
 from costcurve.store.base import OnDatabase
 from costcurve.store.curve_chunks import RUNS, cut
-from costcurve.store.kept import Kept, write_kept
+from costcurve.store.job_update import Kept, Restart, Write, answer_to, columns_of, move_of, outcome_of, write_kept
 from costcurve.store.queue import is_running
 from costcurve.store.row_mapping import claim_of, profile_of, spec_of
 from costcurve.store.schema import attempts, jobs, workers
 from costcurve.store.transitions import Cause, change_all, event, make, moved, write_events
-from costcurve.store.turns import answer_to, columns_of, move_of, outcome_of
 
 # What is to be known of a job when something is written about it: not its spec, which takes time to read.
 _OWN = (

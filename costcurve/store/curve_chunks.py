@@ -1,4 +1,4 @@
-"""Curves in the database: stored in the runs of points in which they were reported, read by range."""
+"""Curves in the database: chunks of points, read by range; and the figures of networks before their first update."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from costcurve.core.errors import UnknownMetric
 from costcurve.core.spec import AnySpec, NeuronSpec
 from costcurve.core.validation import FieldError
 from costcurve.store.row_mapping import spec_of
-from costcurve.store.schema import curve_runs, step_runs
+from costcurve.store.schema import curve_runs, network_starts, step_runs
 
 RUNS: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
 _BEYOND = 1 << 31  # every x
@@ -150,3 +150,29 @@ def cut(tx: Connection, granularity: Granularity, firsts: Mapping[int, int]) -> 
         table = RUNS[granularity]
         later = table.c.job_pk == bindparam("cut_pk"), table.c.first_x >= bindparam("cut_x")
         tx.execute(delete(table).where(*later), [{"cut_pk": pk, "cut_x": first} for pk, first in firsts.items()])
+
+
+Start = Mapping[str, float]
+
+
+def start_columns(job_pk: int, start: Start) -> dict[str, Any]:
+    """The columns of a start."""
+    curve = Curve()
+    curve.append(start)
+    return {"job_pk": job_pk, "metrics": ",".join(start), "data": encode(curve)}
+
+
+def write_starts(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep some jobs' starts; a job that begins anew starts as it did before."""
+    if rows:
+        tx.execute(delete(network_starts).where(network_starts.c.job_pk.in_([row["job_pk"] for row in rows])))
+        tx.execute(insert(network_starts), rows)
+
+
+def read_start(tx: Connection, job_pk: int) -> Start | None:
+    """A job's start; None if it is not recorded."""
+    row = tx.execute(select(network_starts).where(network_starts.c.job_pk == job_pk)).one_or_none()
+    if row is None:
+        return None
+    curve = decode(row.data, start=0, metrics=row.metrics.split(","))
+    return {name: values[0] for name, values in curve.series.items()}

@@ -7,20 +7,18 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from costcurve.core.clones import cloned
 from costcurve.core.curve import Granularity
 from costcurve.core.errors import InvalidTransition, JobNotFound
 from costcurve.core.job import Event, Job, WorkerInfo
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Clone, JobChanges, Submission
+from costcurve.core.submission import Clone, JobChanges, Submission, cloned
 from costcurve.store import idempotency, leases, numbering, queue
 from costcurve.store.base import OnDatabase, sought
-from costcurve.store.curve_chunks import CurvePage, StoredRun, read_curve, read_runs
+from costcurve.store.curve_chunks import CurvePage, Start, StoredRun, read_curve, read_runs, read_start
 from costcurve.store.enqueue import enqueue, job_values
 from costcurve.store.pagination import JobQuery, Page, cursor_behind, select_jobs
 from costcurve.store.row_mapping import event_of, job_of, waiting
 from costcurve.store.schema import events, job_tags, jobs
-from costcurve.store.starts import Start, read_start
 from costcurve.store.sweeps import after_deletion, lock_sweeps
 from costcurve.store.tags import give_tags, replace_tags
 from costcurve.store.transitions import cancel_all, change, move, request_all

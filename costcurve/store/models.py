@@ -1,14 +1,16 @@
-"""The store as far as it keeps trained networks: each of them belongs to one job, and goes with it."""
+"""Trained networks in the store: each belongs to one job, and is deleted with it."""
 
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Row, select
+from sqlalchemy import Column, Connection, Row, insert, select
 
 from costcurve.core.errors import JobNotFound, ModelNotFound, NoTestImages
-from costcurve.core.model_file import Confusion, Mistake, ensure_succeeded
+from costcurve.core.model_file import Confusion, Mistake, TrainedModel, ensure_succeeded
+from costcurve.core.spec import PIXELS
 from costcurve.core.status import JobStatus
 from costcurve.store.base import OnDatabase, sought
-from costcurve.store.model_rows import confusion_of, mistakes_of
 from costcurve.store.schema import jobs, models
 
 
@@ -45,3 +47,47 @@ class ForModels(OnDatabase):
         if row.job_pk is None:
             raise ModelNotFound(f"{job_id} was trained by a version of CostCurve that kept no models; clone it")
         return row
+
+
+def row_of(job_pk: int, model: TrainedModel) -> dict[str, Any]:
+    """The columns of a model."""
+    figures = [
+        {"image": each.image, "label": each.label, "prediction": each.prediction, "cost": each.cost}
+        | {"outputs": each.outputs}
+        for each in model.mistakes
+    ]
+    pixels = zlib.compress(b"".join(each.pixels for each in model.mistakes), level=1)
+    return {
+        "job_pk": job_pk,
+        "confusion": model.confusion,
+        "mistakes": figures,
+        "mistaken_pixels": pixels,
+        "file": model.file,
+    }
+
+
+def write_models(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep the models of some jobs that end in this transaction."""
+    if rows:
+        tx.execute(insert(models), rows)
+
+
+def confusion_of(row: Row[Any]) -> Confusion:
+    """The confusion matrix of a row."""
+    return tuple(tuple(counts) for counts in row.confusion)
+
+
+def mistakes_of(row: Row[Any]) -> tuple[Mistake, ...]:
+    """The mistakes of a row, the worst first."""
+    pixels = zlib.decompress(row.mistaken_pixels)
+    return tuple(
+        Mistake(
+            image=figures["image"],
+            label=figures["label"],
+            prediction=figures["prediction"],
+            cost=figures["cost"],
+            outputs=tuple(figures["outputs"]),
+            pixels=pixels[place * PIXELS : (place + 1) * PIXELS],
+        )
+        for place, figures in enumerate(row.mistakes)
+    )

@@ -7,7 +7,7 @@ from costcurve.core.job import Job
 from costcurve.core.model_file import Confusion
 from costcurve.core.spec import DIGITS
 from service.plotting.figure import Canvas, Format, picture
-from service.plotting.titles import title_of
+from service.plotting.labels import title_of
 
 # The light half of the colours, on which dark text is read.
 _ERRORS = LinearSegmentedColormap.from_list("errors", colormaps["Oranges"]([0.0, 0.55]))

@@ -16,8 +16,7 @@ from costcurve.core.spec_diff import differences
 from service.diagnosis_reader import NamedStretch
 from service.plotting.axes import fit_axis
 from service.plotting.figure import Canvas, Format, picture, style
-from service.plotting.labels import label_of, x_label_of
-from service.plotting.titles import title_of_all, value_text
+from service.plotting.labels import label_of, title_of_all, value_text, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300

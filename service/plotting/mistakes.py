@@ -7,7 +7,7 @@ import numpy as np
 from costcurve.core.job import Job
 from costcurve.core.model_file import Mistake
 from service.plotting.figure import Canvas, Format, picture
-from service.plotting.titles import title_of
+from service.plotting.labels import title_of
 
 _COLUMNS = 8
 _SIDE = 28  # pixels of an image, which are the picture's units

@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from costcurve.core.errors import Draining, StoreUnavailable
-from costcurve.core.presets import PRESETS
-from costcurve.core.sweep_presets import SWEEP_PRESETS
+from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from service.dependencies import IsDraining, Readiness, Store
 from service.http.accept import without_refused
 from service.http.strict_routes import StrictRoute

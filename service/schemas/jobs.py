@@ -8,11 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from costcurve.core.estimate import estimate, warnings
 from costcurve.core.job import Event, ExecProfile, Result, WorkerInfo
-from costcurve.core.presets import Preset
+from costcurve.core.presets import Preset, SweepPreset
 from costcurve.core.spec import Spec, spec_hash
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
-from costcurve.core.sweep_presets import SweepPreset
 from costcurve.store.pagination import Page
 
 

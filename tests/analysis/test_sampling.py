@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from costcurve.analysis.sampling import Run, bucket_width, fewest_points, sampled, whole
 from costcurve.core.curve import Curve
-from costcurve.core.writes import Write
+from costcurve.store.job_update import Write
 from service import curve_reader
 from service.curve_reader import Reading
 from service.schemas.curves import CurveOut

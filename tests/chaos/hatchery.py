@@ -25,11 +25,11 @@ from sqlalchemy import Connection as Transaction
 from sqlalchemy import event
 
 from costcurve.core.job import MnistResult, NeuronResult, Request
-from costcurve.core.writes import HandBack, Write
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
 from costcurve.store.database import Database
+from costcurve.store.job_update import HandBack, Write
 
 if TYPE_CHECKING:
     from workers.training.network import ImageSets

@@ -8,9 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.table import Table
 
-from costcurve.cli.columns import padded
 from costcurve.cli.commands.diagnose import described
-from costcurve.cli.formatting import details, table_of, table_of_sweeps
+from costcurve.cli.formatting import details, padded, table_of, table_of_sweeps
 from costcurve.cli.output import PlainConsole, tell, tell_error, write_json, write_line, write_rich
 from costcurve.cli.progress import Bars, Lines
 from costcurve.client.diagnosis import Diagnosis

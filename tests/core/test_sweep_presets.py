@@ -5,9 +5,8 @@ from pydantic import ValidationError
 
 from costcurve.core.errors import InvalidRequest
 from costcurve.core.initializers import ConstantInit, NormalInit, ScaledNormalInit
-from costcurve.core.presets import PRESETS
+from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from costcurve.core.sweep import SweepSubmission, planned
-from costcurve.core.sweep_presets import SWEEP_PRESETS
 from costcurve.core.validation import field_errors
 
 

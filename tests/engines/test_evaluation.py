@@ -12,7 +12,7 @@ from costcurve.core.job import ExecProfile
 from costcurve.core.model_file import in_order
 from costcurve.core.spec import MnistSpec, spec_hash
 from tests.engines.test_resume import claim_of
-from workers.trained_model import model_of
+from workers.checkpoints import model_of
 from workers.training.evaluation import MISTAKES, final_network
 from workers.training.network import Evaluation, Images, evaluate_in_parts, initial_network, logits, weights_sha256
 

@@ -3,8 +3,8 @@
 from costcurve.core.curve import Curve
 from costcurve.core.errors import LaneLost
 from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
-from costcurve.core.writes import HandBack, Restart, Turn, Write
 from costcurve.store import JobStore
+from costcurve.store.job_update import HandBack, Restart, Turn, Write
 
 
 def written(store: JobStore, write: Write) -> Request | None:

@@ -11,9 +11,8 @@ import pytest
 from costcurve.article.contents import CLAIMS
 from costcurve.core import errors
 from costcurve.core.errors import ApiError, JobFailure
-from costcurve.core.presets import PRESETS
+from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from costcurve.core.status import TRANSITIONS, diagram
-from costcurve.core.sweep_presets import SWEEP_PRESETS
 from costcurve.runtime.settings import Settings
 from service.app import CostCurve, create_app
 from tests.conftest import ROOT

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from costcurve.core.curve import Curve
 from costcurve.core.job import Progress
-from costcurve.core.writes import Write
+from costcurve.store.job_update import Write
 from service.app import create_app
 from service.http_cache import Pictures
 from service.plotting.curves import draw

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, event, select, text
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
+from costcurve.store.job_update import Write
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import events, jobs, metadata
 from tests.conftest import ROOT, postgresql_database

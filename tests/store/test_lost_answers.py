@@ -14,9 +14,9 @@ from costcurve.core.job import Choice, Failure, Request
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import HandBack, Restart, Write
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
+from costcurve.store.job_update import HandBack, Restart, Write
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import attempts, workers
 from tests.helpers.processes import until

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import event, insert, select, text
 
 from costcurve.core.submission import JobChanges
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
+from costcurve.store.job_update import Write
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs
 from tests.helpers.reports import CPU, ENGINES, RESULT, choose, points, progress

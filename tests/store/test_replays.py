@@ -8,8 +8,8 @@ from sqlalchemy import JSON, Boolean, Column, Float, Integer, event, update
 
 from costcurve.core.job import ExecProfile, Failure
 from costcurve.core.submission import Submission
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
+from costcurve.store.job_update import Write
 from costcurve.store.schema import UtcTime, jobs
 from tests.helpers.reports import mnist_result, model, points, progress
 from tests.helpers.writing import confirm_cancel, confirm_pause, fail, hand_back, record, written

@@ -12,9 +12,9 @@ from sqlalchemy import event, func, select, text
 from costcurve.core.job import Failure
 from costcurve.core.submission import JobChanges
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
 from costcurve.store.janitor import Upkeep
+from costcurve.store.job_update import Write
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs
 from tests.helpers.processes import until

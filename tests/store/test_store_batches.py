@@ -7,7 +7,7 @@ from sqlalchemy import select
 from costcurve.core.errors import LaneLost
 from costcurve.core.job import Choice, Claim, ExecProfile, Failure, Request
 from costcurve.core.status import JobStatus
-from costcurve.core.writes import HandBack, Restart, Write
+from costcurve.store.job_update import HandBack, Restart, Write
 from costcurve.store.schema import attempts
 from tests.helpers.reports import CPU, ENGINES, RESULT, points, progress
 from tests.helpers.writing import finish, hand_back

@@ -15,10 +15,10 @@ from costcurve.core.job import Failure
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import JobChanges
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import Write
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
 from costcurve.store.database import Database
+from costcurve.store.job_update import Write
 from costcurve.store.pagination import JobQuery
 from tests.helpers.reports import CPU, ENGINES, RESULT, choose, points, progress
 from tests.helpers.writing import fail, finish

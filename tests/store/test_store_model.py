@@ -21,9 +21,9 @@ from costcurve.core.errors import ApiError, LaneLost, WorkerRetired
 from costcurve.core.job import Claim, Failure, Progress, Request
 from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
-from costcurve.core.writes import HandBack, Restart, Turn, Write
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
+from costcurve.store.job_update import HandBack, Restart, Turn, Write
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs, metadata, step_runs
 from tests.helpers.reports import ENGINES, RESULT, choose, mnist_result

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from costcurve.core.errors import JobNotFound, LaneLost, ModelNotFound, ModelNotReady, NoTestImages
 from costcurve.core.job import Failure
 from costcurve.core.model_file import in_order
-from costcurve.core.writes import Write
+from costcurve.store.job_update import Write
 from costcurve.store.schema import models
 from tests.helpers.reports import RESULT, mnist_result, model
 from tests.helpers.writing import confirm_cancel, confirm_pause, fail, finish, hand_back, written

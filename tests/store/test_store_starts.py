@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from costcurve.core.errors import JobNotFound, LaneLost
-from costcurve.core.writes import Write
+from costcurve.store.job_update import Write
 from costcurve.store.schema import network_starts
 from tests.helpers.reports import progress
 from tests.helpers.writing import hand_back, restart, written

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from costcurve.core.curve import Curve
 from costcurve.core.errors import LaneLost, UnknownMetric
 from costcurve.core.job import Progress
-from costcurve.core.writes import Restart, Write
+from costcurve.store.job_update import Restart, Write
 from costcurve.store.schema import step_runs
 from tests.helpers.reports import mnist_result, points, progress, steps
 from tests.helpers.writing import finish, hand_back, restart, written

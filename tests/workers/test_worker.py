@@ -12,7 +12,7 @@ from safetensors.torch import load
 from costcurve.core.errors import DatasetUnavailable, InvalidTransition
 from costcurve.core.model_file import TrainedModel
 from costcurve.core.status import JobStatus
-from costcurve.core.writes import Write
+from costcurve.store.job_update import Write
 from tests.helpers.processes import until
 from workers import loop
 from workers.checkpoints import Checkpoints

@@ -7,8 +7,8 @@ from itertools import combinations
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, figure
 from costcurve.analysis.diagnosis.thresholds import ACCURACY_DIFFERENCE, MARK, MARK_EPOCHS
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
-from costcurve.core.alterations import altered
 from costcurve.core.spec import AnySpec
+from costcurve.core.spec_diff import altered
 
 # What follows from the loss unless a client says otherwise.
 _FOLLOWS_LOSS = {"loss", "reduction", "effective_learning_rate"}

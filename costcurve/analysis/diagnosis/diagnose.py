@@ -6,12 +6,12 @@ from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_
 from costcurve.analysis.diagnosis.mnist import diagnose_network
 from costcurve.analysis.diagnosis.neuron import NEURON_DIAGNOSED, diagnose_neuron
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point
-from costcurve.core.alterations import altered, own_fields
 from costcurve.core.curve import Curve, is_sound
 from costcurve.core.errors import Diverged, StartNotFinite
 from costcurve.core.initializers import ConstantInit
 from costcurve.core.job import Job
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from costcurve.core.spec_diff import altered, own_fields
 
 NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
 

@@ -15,8 +15,8 @@ from costcurve.analysis.diagnosis.thresholds import (
     UPDATE_SHARE,
 )
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point, Stretch, is_stuck, longest
-from costcurve.core.alterations import altered
 from costcurve.core.spec import TEST_IMAGES, Loss
+from costcurve.core.spec_diff import altered
 
 
 def diagnose_network(course: NetworkCourse) -> Diagnosis:

@@ -5,9 +5,9 @@ from math import inf, sqrt
 
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of, figure
 from costcurve.analysis.diagnosis.thresholds import PEAK_SHARE, SLOWDOWN, WRONG_OUTPUT
-from costcurve.core.alterations import altered
 from costcurve.core.curve import Curve
 from costcurve.core.spec import NeuronSpec
+from costcurve.core.spec_diff import altered
 
 # The metrics that a diagnosis reads.
 NEURON_DIAGNOSED = ("output", "sigmoid_prime")

@@ -21,9 +21,8 @@ from costcurve.cli.commands.curves import save
 from costcurve.cli.exit_codes import ExitCode
 from costcurve.cli.formatting import outcome
 from costcurve.cli.interrupt import Interruption
-from costcurve.cli.local_service import LocalService
+from costcurve.cli.local_service import LocalService, how_to_look_further, make_folder, own_service
 from costcurve.cli.output import tell, write_json, write_line, write_rich
-from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
 from costcurve.cli.progress import display_on
 from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError, ServiceUnreachable

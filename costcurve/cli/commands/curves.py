@@ -9,9 +9,8 @@ import typer
 from rich.cells import cell_len
 
 from costcurve.cli.arguments import JobArgument, JobsArgument
-from costcurve.cli.columns import padded
 from costcurve.cli.command import ServiceOptions
-from costcurve.cli.formatting import figure
+from costcurve.cli.formatting import figure, padded
 from costcurve.cli.output import tell, write, write_json
 from costcurve.cli.sparkline import ASCII, BLOCKS, sparkline
 from costcurve.client.client import Client

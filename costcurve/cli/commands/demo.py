@@ -3,26 +3,25 @@
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.cells import cell_len
+from rich.table import Table
 
-from costcurve.cli.columns import padded
 from costcurve.cli.command import JsonOption
 from costcurve.cli.commands.curves import save
-from costcurve.cli.commands.story import ONLY_WITH_ALL, PICTURES, summary
 from costcurve.cli.exit_codes import ExitCode
-from costcurve.cli.formatting import outcome
+from costcurve.cli.formatting import duration, figure, init_text, outcome, padded
 from costcurve.cli.interrupt import Interruption
-from costcurve.cli.local_service import LocalService
+from costcurve.cli.local_service import LocalService, how_to_look_further, make_folder, own_service
 from costcurve.cli.output import tell, write, write_json, write_line, write_rich
-from costcurve.cli.own_service import how_to_look_further, make_folder, own_service
 from costcurve.cli.progress import Display, display_on, latest_figures
 from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError, ServiceUnreachable
-from costcurve.client.types import Job
+from costcurve.client.types import Curve, Job
 from costcurve.core.text import printable
 
 _LOOK_SECONDS = 0.3
@@ -132,3 +131,80 @@ def _end(jobs: Mapping[str, Job]) -> None:
         tell(f"{name} did not succeed: {job.id} {outcome(job)}")
     if failed:
         raise typer.Exit(ExitCode.FAILED)
+
+
+# The article's own remarks, worth a minute each; the first look does without them.
+ONLY_WITH_ALL = frozenset({"mnist-slow-hidden", "mnist-scaled-init"})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A plot of one preset's job, or of several on the same axes."""
+
+    name: str
+    presets: tuple[str, ...]
+    metrics: str
+    title: str
+
+
+# The output stands on an axis from 0 to 1 in every plot, so that the neurons can be compared: the costs of two losses
+# have units of their own.
+_NEURON = "output,cost"
+
+PICTURES = (
+    Picture(
+        "neuron-good-start",
+        ("neuron-good-start",),
+        _NEURON,
+        "One neuron from (0.6, 0.9), quadratic loss: it learns at once",
+    ),
+    Picture(
+        "neuron-slow-quadratic",
+        ("neuron-slow-quadratic",),
+        _NEURON,
+        "One neuron from (2, 2), quadratic loss: it starts badly wrong, and crawls",
+    ),
+    Picture(
+        "neuron-slow-cross-entropy",
+        ("neuron-slow-cross-entropy",),
+        _NEURON,
+        "One neuron from (2, 2), cross-entropy loss: the slowdown is gone",
+    ),
+    Picture(
+        "mnist-result",
+        ("mnist-quadratic", "mnist-cross-entropy"),
+        "accuracy,cost",
+        "MNIST from an ordinary start: both losses learn",
+    ),
+    Picture(
+        "mnist-slow-start",
+        ("mnist-slow-quadratic", "mnist-slow-cross-entropy"),
+        "accuracy,cost",
+        "MNIST started badly wrong: cross-entropy is the cure",
+    ),
+)
+
+
+def summary(client: Client, jobs: Mapping[str, Job]) -> Table:
+    """One row for each job that succeeded: where it started, and where it ended."""
+    table = Table("PRESET", "LOSS", "INIT", "AT THE START", "AT THE END", "TOOK", box=None, pad_edge=False)
+    for preset, job in jobs.items():
+        if job.result is not None:
+            neuron = job.spec["experiment"] == "neuron"
+            shown = "output" if neuron else "cost"
+            start = client.curve(job.id, shown, first=0, last=0)
+            end = "output" if neuron else "accuracy"
+            table.add_row(
+                preset,
+                str(job.spec["loss"]),
+                init_text(job.spec["init"]),
+                _first(start, shown),
+                f"{end} {figure(end, job.result[f'final_{end}'])}",
+                duration(job.result["train_seconds"]),
+            )
+    return table
+
+
+def _first(curve: Curve, metric: str) -> str:
+    values = curve.series[metric]
+    return f"{metric} {figure(metric, values[0])}" if values else ""

@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import save
 
 from benchmarks import overload
-from costcurve.core.writes import Write
 from costcurve.store import JobStore
 from costcurve.store.database import Database
+from costcurve.store.job_update import Write
 from tests.helpers.processes import Deployment
 from tests.helpers.reports import CPU, ENGINES, choose, mnist_result, model, progress
 

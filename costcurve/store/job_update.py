@@ -1,16 +1,60 @@
-"""What a worker's write makes of the job's row, before anything is written."""
+"""A worker's update of its job: what it reports, how that changes the job's row, and the rows that it adds."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
+from costcurve.core.curve import Curve, Granularity
 from costcurve.core.errors import LaneLost
-from costcurve.core.job import Failure, MnistResult, NeuronResult, Request
+from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
+from costcurve.core.model_file import TrainedModel
 from costcurve.core.status import JobStatus
-from costcurve.core.writes import HandBack, Restart, Write
+from costcurve.store.curve_chunks import RUNS, run_of, start_columns, write_runs, write_starts
+from costcurve.store.models import row_of, write_models
 from costcurve.store.row_mapping import progress_columns, result_columns
 from costcurve.store.transitions import CANCELLED_ON_REQUEST, Cause, Move, failed, failure_outcome, left, requeued
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The checkpoint cannot be used: the job, still the worker's own, begins anew."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """The job goes back into the queue, at no cost to it."""
+
+    reason: str
+
+
+# A result: the training ended. A failure: it cannot go on. A request: it has been performed.
+Turn = NeuronResult | MnistResult | Failure | HandBack | Request | Restart
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """With its claim as the fence: all of it is written, or nothing.
+
+    `progress` is None where there is none to tell, `curve` and `steps` have the points since the last write, one for
+    each epoch and one for each STEPS_A_POINT steps, `checkpoint` names the file that holds exactly this state, if one
+    was written, and `turn` what happens to the job now, if anything. `start`, once, has the figures of its network
+    before the first update; `model` is what to keep of a network whose training ended.
+    """
+
+    claim: Claim
+    progress: Progress | None = None
+    curve: Curve = field(default_factory=Curve)
+    checkpoint: str | None = None
+    turn: Turn | None = None
+    steps: Curve = field(default_factory=Curve)
+    start: Mapping[str, float] | None = None
+    model: TrainedModel | None = None
+
 
 # How an attempt ends by what its worker writes; by a failure: transitions.failure_outcome; by a hand-back: its reason.
 _SUCCEEDED, _CANCELLED = "succeeded", "cancelled"
@@ -89,3 +133,34 @@ def answer_to(write: Write, row: Row[Any] | None, *, is_written: bool) -> Reques
     if row.cancel_requested_at is not None:
         return Request.CANCEL
     return Request.PAUSE if row.pause_requested_at is not None else None
+
+
+_Columns = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The rows that one write adds, encoded; None where it has nothing of that kind."""
+
+    runs: Mapping[Granularity, _Columns | None]
+    start: _Columns | None
+    model: _Columns | None
+
+    @classmethod
+    def of(cls, write: Write) -> Self:
+        """What this write adds."""
+        job_pk = write.claim.job_pk
+        return cls(
+            runs={"epoch": run_of(job_pk, write.curve), "step": run_of(job_pk, write.steps)},
+            start=None if write.start is None else start_columns(job_pk, write.start),
+            model=None if write.model is None else row_of(job_pk, write.model),
+        )
+
+
+def write_kept(tx: Connection, kept: Sequence[Kept]) -> None:
+    """Add the rows of some writes, of each kind with one statement or two; with none where there are none."""
+    for granularity in RUNS:
+        runs = (each.runs[granularity] for each in kept)
+        write_runs(tx, granularity, [run for run in runs if run is not None])
+    write_starts(tx, [each.start for each in kept if each.start is not None])
+    write_models(tx, [each.model for each in kept if each.model is not None])
