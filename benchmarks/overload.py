@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from costcurve.core.curve import NEURON_METRICS, Curve
-from costcurve.store.curve_chunks import run_of, write_runs
+from costcurve.store.curve_chunks import chunk_of, write_chunks
 from costcurve.store.database import Database
 from costcurve.store.schema import jobs
 
@@ -78,8 +78,8 @@ def long_jobs(home: Path, url: str, epochs: int) -> list[str]:
             pk = tx.scalar(jobs.select().with_only_columns(jobs.c.pk).where(jobs.c.id == job_id))
             for start in range(0, epochs, _RUN):
                 column = [1 / (x + 1.5 + number) for x in range(start, min(start + _RUN, epochs))]
-                run = run_of(pk, Curve(start, dict.fromkeys(NEURON_METRICS, column)))
-                write_runs(tx, "epoch", [run] if run is not None else [])
+                run = chunk_of(pk, Curve(start, dict.fromkeys(NEURON_METRICS, column)))
+                write_chunks(tx, "epoch", [run] if run is not None else [])
     database.close()
     return ids
 

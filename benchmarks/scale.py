@@ -23,7 +23,7 @@ from costcurve.core.status import JobStatus
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.schema import attempts, jobs, workers
 from tests.helpers.processes import Deployment, until
 
@@ -191,7 +191,7 @@ def claim_and_end(url: str, worker_id: str, number: int, barrier: Barrier) -> No
             [held] = store.claim(
                 worker_id, engines=("auto",), devices={"auto": "cpu"}, choose=lambda *_: Choice("autograd", 1)
             )
-            [answer] = store.write([Write(held, progress, curve, turn=result)])
+            [answer] = store.write([JobUpdate(held, progress, curve, outcome=result)])
             ensure(answer is None, answer)
         barrier.wait()
         barrier.wait()  # what its connection cost is counted only while it lives

@@ -14,7 +14,7 @@ from costcurve.runtime.private_files import set_private_umask
 from costcurve.runtime.settings import Settings, explain
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.janitor import Upkeep
+from costcurve.store.janitor import Janitor
 from service.app import create_app
 from service.http.graceful_server import Server, configured, limits_of
 
@@ -55,7 +55,7 @@ def main() -> int:
     limits = limits_of(settings)
     config = configured(app, limits, host=arguments.host, port=arguments.port)
     server = Server(config, app=app, drain_seconds=settings.drain_seconds, limits=limits)
-    upkeep = Upkeep(
+    upkeep = Janitor(
         JobStore(database),
         name=f"service on {socket.gethostname()}",
         lease_seconds=settings.lease_seconds,

@@ -14,11 +14,11 @@ from service.heavy_work import Gate, Room
 from service.http.body_memory import BodyMemory
 from service.http.methods import HeadAsGet
 from service.http.origins import Origins
-from service.http.request_limits import BodyLimit, WithoutZeros
+from service.http.request_limits import BodyLimit, RejectNulMiddleware
 from service.http.security_headers import SafeHeaders
 from service.http_cache import Pictures
 from service.metrics import Metrics
-from service.observability import VERSION_PREFIX, Observed
+from service.observability import VERSION_PREFIX, ObservabilityMiddleware
 from service.probes import Probe
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, sweep_plots, sweeps, system
@@ -54,7 +54,7 @@ class CostCurve(FastAPI):
         return self.openapi_schema or describe_problems(super().openapi())
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Observed(SafeHeaders(super().build_middleware_stack()), self.state.metrics)
+        return ObservabilityMiddleware(SafeHeaders(super().build_middleware_stack()), self.state.metrics)
 
 
 def create_app(database: Database, *, allowed_hosts: Collection[str] | None = None) -> FastAPI:
@@ -80,7 +80,7 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
     app.state.fleet = Probe(app.state.store.fleet, seconds=SCRAPE_SECONDS)
     app.add_middleware(BodyMemory)
     app.add_middleware(BodyLimit)
-    app.add_middleware(WithoutZeros)
+    app.add_middleware(RejectNulMiddleware)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Origins, hosts=allowed_hosts)
     handle_errors(app)

@@ -5,12 +5,12 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from costcurve.analysis.sampling import Numbers, Run, Sample, Values, fewest_points, sampled, whole
+from costcurve.analysis.sampling import Chunk, Numbers, Sample, Values, collect_all, min_points, sample_curves
 from costcurve.core.curve import Curve, Granularity
 from costcurve.core.errors import InvalidRequest
 from costcurve.core.validation import FieldError
 from costcurve.store import JobStore
-from costcurve.store.curve_chunks import CurvePage, StoredRun, ensure_known
+from costcurve.store.curve_chunks import CurvePage, StoredChunk, ensure_known
 from service.heavy_work import check_wanted
 
 # Points in one answer, at most. `next_from` leads on.
@@ -91,7 +91,7 @@ class Reading:
     @property
     def fewest_points(self) -> int:
         """The smallest `max_points` that holds the ends, and the extremes of a single bucket."""
-        return fewest_points(curves=len(self._job_ids), metrics=len(self.metrics))
+        return min_points(curves=len(self._job_ids), metrics=len(self.metrics))
 
     def pieces(self) -> Iterator[list[Curve]]:
         """The range in runs, one of each job, side by side; empty where a job has no points."""
@@ -135,11 +135,11 @@ class Reading:
             )
             raise InvalidRequest(f"max_points {message}", errors=[FieldError("/query/max_points", message)])
         if max_points is None or self.total_points <= max_points:
-            return whole(self.pieces(), self.metrics, curves=len(self._job_ids))
+            return collect_all(self.pieces(), self.metrics, curves=len(self._job_ids))
         readers = [partial(self._runs, i) for i in range(len(self._job_ids))]
-        return sampled(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
+        return sample_curves(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
 
-    def _runs(self, i: int, xs: Numbers | None) -> Iterator[Run]:
+    def _runs(self, i: int, xs: Numbers | None) -> Iterator[Chunk]:
         """The range of one job's curve in large runs; those that hold these points, if any are given."""
         start, end = self.start, self.ends[i]
         metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
@@ -156,19 +156,19 @@ class Reading:
                 return
             stop = min(batch[-1].end, end)
             columns = [_columns(run, start, stop) for run in batch]
-            yield Run(start, {metric: _joined(columns, metric) for metric in metrics})
+            yield Chunk(start, {metric: _joined(columns, metric) for metric in metrics})
             start = stop
 
 
-def _columns(run: StoredRun, start: int, stop: int) -> Run:
+def _columns(run: StoredChunk, start: int, stop: int) -> Chunk:
     """The points of a stored run from start to stop; views of its bytes."""
     values = np.frombuffer(run.data, "<f8").reshape(len(run.metrics), -1)[
         :, max(start - run.start, 0) : stop - run.start
     ]
-    return Run(max(start, run.start), dict(zip(run.metrics, values, strict=True)))
+    return Chunk(max(start, run.start), dict(zip(run.metrics, values, strict=True)))
 
 
-def _joined(runs: Sequence[Run], metric: str) -> Values:
+def _joined(runs: Sequence[Chunk], metric: str) -> Values:
     """The values of consecutive runs; NaN where the metric was not recorded."""
     parts = [run.series[metric] if metric in run.series else np.full(run.end - run.start, np.nan) for run in runs]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

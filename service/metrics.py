@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_creat
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from costcurve.store.queue_stats import Fleet
+from costcurve.store.queue_stats import QueueStats
 
 _LATENCY_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Whatever else a client may call its method must not make a series each.
@@ -32,8 +32,8 @@ class Metrics:
         build = Gauge("costcurve_build_info", "Which CostCurve this is; always 1.", ["version"], registry=self.registry)
         build.labels(version).set(1)
         # How things stand in the store; None if it does not say.
-        self.fleet: Fleet | None = None
-        self.registry.register(_OfStore(self))
+        self.fleet: QueueStats | None = None
+        self.registry.register(_StoreCollector(self))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered.
@@ -48,7 +48,7 @@ class Metrics:
         self._latency.labels(method, route, f"{status // 100}xx").observe(seconds)
 
 
-class _OfStore(Collector):
+class _StoreCollector(Collector):
     """What the store last said. Of a store that does not answer it says only that."""
 
     def __init__(self, metrics: Metrics) -> None:

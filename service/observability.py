@@ -24,7 +24,7 @@ _UNMATCHED = "unmatched"
 _NO_ANSWER = 499
 
 
-class Observed:
+class ObservabilityMiddleware:
     """ASGI: the application, observed. Outside of all that answers, so that it sees the answers to defects as well."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

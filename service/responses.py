@@ -25,7 +25,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def tell_created(response: Response, location: str, *, replayed: bool) -> None:
+def set_created_headers(response: Response, location: str, *, replayed: bool) -> None:
     """Say where it is that was made, and whether it had been made before."""
     response.headers["Location"] = location
     if replayed:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import ceil
 
-from costcurve.analysis.bands import Reach, band_of, picked
+from costcurve.analysis.bands import Reach, band_of, points_at
 from costcurve.analysis.sweep_ranking import Cell
 from costcurve.core.curve import Curve
 from costcurve.store import JobStore
@@ -21,7 +21,7 @@ _PLACES = 500
 _FEW_CURVES = 10
 
 
-def considered(cells: Sequence[Cell]) -> list[list[str]]:
+def plotted_job_ids(cells: Sequence[Cell]) -> list[list[str]]:
     """For each cell the jobs that may be drawn, by their ids."""
     return [[job.id for job in cell.jobs[: max(_MOST_CURVES // len(cells), 1)]] for cell in cells]
 
@@ -37,7 +37,7 @@ def read_bands(store: JobStore, cells: Sequence[Cell], asked: Reading) -> DrawnS
     Raises:
         JobNotFound: one of their jobs was deleted just now.
     """
-    lengths = [{job_id: _length(store, job_id, asked) for job_id in ids} for ids in considered(cells)]
+    lengths = [{job_id: _length(store, job_id, asked) for job_id in ids} for ids in plotted_job_ids(cells)]
     longest = max(length for of_cell in lengths for length in of_cell.values())
     most = max(_MOST_POINTS // max(len(cells) * longest, 1), 1)
     begun = [[job_id for job_id, length in of_cell.items() if length][:most] for of_cell in lengths]
@@ -49,7 +49,7 @@ def read_bands(store: JobStore, cells: Sequence[Cell], asked: Reading) -> DrawnS
     drawn = []
     for cell, ids, known in zip(cells, begun, asked.known, strict=True):
         metrics = [metric for metric in asked.metrics if metric in known]
-        curves = [picked(_runs(store, job_id, asked, metrics), metrics, numbers) for job_id in ids]
+        curves = [points_at(_runs(store, job_id, asked, metrics), metrics, numbers) for job_id in ids]
         bands = {metric: band_of(xs, [curve[metric] for curve in curves], reach) for metric in metrics}
         drawn.append(DrawnCell(cell.settings, len(curves), bands))
     return DrawnSweep(drawn, reach, step)

@@ -17,7 +17,7 @@ from costcurve.store import JobStore
 from costcurve.store.database import Database
 from workers.devices import available_devices
 from workers.metrics_server import MetricsServer
-from workers.ray.driver_supervisor import Keeper
+from workers.ray.driver_supervisor import DriverSupervisor
 from workers.ray.options import add_options, fleet_options
 from workers.supervisor import Supervisor
 
@@ -45,8 +45,8 @@ def main() -> int:
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience
         if fleet is not None:
-            return 0 if Keeper(settings, fleet).run() else 1
-        store = JobStore(Database(settings.resolved_database_url, patience=SUPERVISOR_PATIENCE))
+            return 0 if DriverSupervisor(settings, fleet).run() else 1
+        store = JobStore(Database(settings.resolved_database_url, lock_timeout=SUPERVISOR_PATIENCE))
     except ValidationError as error:
         sys.stderr.write(explain(error))
         return 1

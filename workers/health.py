@@ -22,7 +22,7 @@ PATIENCE = 2.0
 def main() -> int:
     """Say how many workers of this host are alive; 0 if there is one, else 1."""
     try:
-        with closing(Database(Settings().resolved_database_url, patience=PATIENCE, migrates=False)) as database:
+        with closing(Database(Settings().resolved_database_url, lock_timeout=PATIENCE, migrates=False)) as database:
             workers = JobStore(database).workers()
     except ValidationError as error:
         sys.stderr.write(explain(error))

@@ -11,14 +11,14 @@ from typing import Literal
 import torch
 
 from costcurve.core.curve import Curve
-from costcurve.core.errors import JobFailure, LaneLost, OutOfMemory, TimedOut, WorkerError
+from costcurve.core.errors import ClaimLost, JobFailure, OutOfMemory, TimedOut, WorkerError
 from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
 from costcurve.runtime import logging as logs
 from costcurve.runtime.outages import Outage
-from costcurve.store.job_update import HandBack, Restart, Turn, Write
+from costcurve.store.job_update import HandBack, JobOutcome, JobUpdate, Restart
 from workers.checkpoints import Checkpoints, UnusableCheckpoint, model_of
 from workers.engines.base import Report, Snapshot, UnusableSnapshot
-from workers.memory_room import Room
+from workers.memory_room import MemoryRoom
 from workers.training.evaluation import FinalNetwork
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _NO_CHECKPOINT = "no checkpoint could be written"
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-class Thrift:
+class WriteBudget:
     """Sees to it that what a worker writes, of all that it has in hand together, takes a small share of its time."""
 
     def __init__(self) -> None:
@@ -72,14 +72,20 @@ class Thrift:
         self._free_at = monotonic() + _CHECKPOINT_SHARE * seconds
 
 
-class Lane:
-    """One job, from its claim to its end here. It decides, and writes nothing to the store itself.
+class JobRun:
+    """One job in this worker, from its claim to its end. Decides what to write, and writes nothing to the store itself.
 
-    Whoever has a Write from it puts that into the store, with those of other lanes, and tells it by `written`.
+    The worker applies each JobUpdate that it returns, together with those of its other jobs, and then calls `written`.
     """
 
     def __init__(
-        self, claim: Claim, *, checkpoints: Checkpoints, thrift: Thrift, room: Room, stop: threading.Event
+        self,
+        claim: Claim,
+        *,
+        checkpoints: Checkpoints,
+        write_budget: WriteBudget,
+        room: MemoryRoom,
+        stop: threading.Event,
     ) -> None:
         self.claim = claim
         # Jobs that are trained at once, this one included.
@@ -95,7 +101,7 @@ class Lane:
         # Steps that have been written since somebody asked, and the step up to which that is so.
         self._written_steps = self._written_to = 0
         self._checkpoints = checkpoints
-        self._thrift = thrift
+        self._write_budget = write_budget
         self._room = room
         self._stop = stop
         self._recorder = _Recorder(claim)
@@ -125,31 +131,31 @@ class Lane:
         steps, self._written_steps = self._written_steps, 0
         return steps
 
-    def begin(self) -> Write | None:
+    def begin(self) -> JobUpdate | None:
         """Find out where to go on."""
         return self._or_fail(self._begin)
 
     def start(self, reports: Iterator[Report]) -> None:
-        """Train by these reports of an engine; until then, the lane waits for its data set."""
+        """Train by these reports of an engine; until then, the job waits for its data set."""
         self._reports = reports
         self._recorder.start()
         self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
 
     def cannot_start(self, error: Exception) -> None:
-        """Training cannot even begin: the lane is to fail of this."""
+        """Training cannot even begin: the job fails of this."""
         self._cannot_start = error
 
-    def advance(self) -> Write | None:
+    def advance(self) -> JobUpdate | None:
         """Train one chunk. What is to be written down now, if anything."""
         return self._or_fail(self._advance)
 
-    def written(self, write: Write, answer: Request | LaneLost | None) -> Write | None:
+    def written(self, write: JobUpdate, answer: Request | ClaimLost | None) -> JobUpdate | None:
         """The store has this write, and gave that answer. What is to be written at once because of it, if anything."""
         with logs.bound(self.log_fields):
             return self._written(write, answer)
 
-    def _written(self, write: Write, answer: Request | LaneLost | None) -> Write | None:
-        if isinstance(answer, LaneLost):
+    def _written(self, write: JobUpdate, answer: Request | ClaimLost | None) -> JobUpdate | None:
+        if isinstance(answer, ClaimLost):
             log.warning("%s; its result is dropped", answer, extra={"outcome": "lost"})
             self._end("lost")
             return None
@@ -161,11 +167,11 @@ class Lane:
                 self._checkpoints.remove(self._checkpoint)
             self._checkpoint = write.checkpoint
         outcome: Outcome
-        match write.turn:
+        match write.outcome:
             case None | Restart():
                 if answer is Request.PAUSE:
-                    return self._write(checkpoint=True, turn=answer)
-                return self._write(turn=answer) if answer is Request.CANCEL else None
+                    return self._write(checkpoint=True, outcome=answer)
+                return self._write(outcome=answer) if answer is Request.CANCEL else None
             case HandBack():
                 outcome = "handed_back"
             case Request.PAUSE:
@@ -179,8 +185,8 @@ class Lane:
         seconds = round(self.elapsed, 3)
         text = outcome.replace("_", " ")
         level = logging.INFO
-        if isinstance(write.turn, Failure):
-            level, text = logging.WARNING, f"failed, {write.turn.code}: {write.turn.message},"
+        if isinstance(write.outcome, Failure):
+            level, text = logging.WARNING, f"failed, {write.outcome.code}: {write.outcome.message},"
         log.log(level, "%s after %.1f s", text, seconds, extra={"outcome": outcome, "seconds": seconds})
         if outcome not in ("handed_back", "paused"):
             self._checkpoints.remove_all(self.claim.job_id)
@@ -189,13 +195,13 @@ class Lane:
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._reports = None  # an engine trains no lane whose reports nobody holds
+        self._reports = None  # an engine stops training a job whose reports are dropped
 
-    def _or_fail(self, work: Callable[[], Write | None]) -> Write | None:
+    def _or_fail(self, work: Callable[[], JobUpdate | None]) -> JobUpdate | None:
         with logs.bound(self.log_fields):
             return self._attempt(work)
 
-    def _attempt(self, work: Callable[[], Write | None]) -> Write | None:
+    def _attempt(self, work: Callable[[], JobUpdate | None]) -> JobUpdate | None:
         try:
             return work()
         except JobFailure as error:
@@ -206,16 +212,16 @@ class Lane:
             if _is_out_of_memory(error) and self.company > 1:
                 most = self._room.exceeded(self.claim, self.company)
                 why = f"{self.company} jobs at once needed more memory than {self.claim.device} has"
-                return self._write(turn=HandBack(f"handed back, as {why}; {most} are tried next"))
+                return self._write(outcome=HandBack(f"handed back, as {why}; {most} are tried next"))
             if _is_out_of_memory(error):
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
                 # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
                 log.exception("the engine failed")
                 failure = WorkerError(f"{type(error).__name__}: {error}")
-        return self._write(turn=Failure(failure.code, str(failure)))
+        return self._write(outcome=Failure(failure.code, str(failure)))
 
-    def _begin(self) -> Write | None:
+    def _begin(self) -> JobUpdate | None:
         claim = self.claim
         problem = None
         if claim.checkpoint is not None:
@@ -237,15 +243,15 @@ class Lane:
             self._written_to = step
         return None
 
-    def _begin_anew(self, problem: str) -> Write:
+    def _begin_anew(self, problem: str) -> JobUpdate:
         """Train from the beginning, once an engine is started again, as the checkpoint is of no use."""
         log.warning("begins anew: %s", problem)
         self.snapshot = self._checkpoint = self._reports = self._report = None
         self._recorder = _Recorder(self.claim)
         self._written_to = 0
-        return Write(self.claim, turn=Restart(f"begins anew, as {problem}"))
+        return JobUpdate(self.claim, outcome=Restart(f"begins anew, as {problem}"))
 
-    def _advance(self) -> Write | None:
+    def _advance(self) -> JobUpdate | None:
         if self._cannot_start is not None:
             raise self._cannot_start
         if self._reports is not None:
@@ -255,22 +261,22 @@ class Lane:
                 return self._write_result(self._report.result, self._report.final)
         if self._stop.is_set():
             reason = "handed back by a worker that was told to stop"
-            return self._write(checkpoint=self._thrift.allows_last(), turn=HandBack(reason))
+            return self._write(checkpoint=self._write_budget.allows_last(), outcome=HandBack(reason))
         limit = self.claim.max_runtime_seconds
         if self._reports is not None and limit is not None and self._recorder.elapsed > limit:
             raise TimedOut(f"still training after {limit:g} seconds")
-        if self._recorder.waited >= self._thrift.record_interval:
-            return self._write(checkpoint=monotonic() >= self._checkpoint_due and self._thrift.allows())
+        if self._recorder.waited >= self._write_budget.record_interval:
+            return self._write(checkpoint=monotonic() >= self._checkpoint_due and self._write_budget.allows())
         return None
 
-    def _write(self, *, checkpoint: bool = False, turn: Turn | None = None) -> Write:
+    def _write(self, *, checkpoint: bool = False, outcome: JobOutcome | None = None) -> JobUpdate:
         """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
         name = self._save() if checkpoint else None
-        return replace(self._recorder.take(), checkpoint=name, turn=turn)
+        return replace(self._recorder.take(), checkpoint=name, outcome=outcome)
 
-    def _write_result(self, result: NeuronResult | MnistResult, final: FinalNetwork | None) -> Write:
+    def _write_result(self, result: NeuronResult | MnistResult, final: FinalNetwork | None) -> JobUpdate:
         """The end of the training, and the network to keep, if it is one."""
-        write = self._write(turn=result)
+        write = self._write(outcome=result)
         if final is None or not isinstance(result, MnistResult):
             return write
         return replace(write, model=model_of(self.claim, result, final))
@@ -284,11 +290,11 @@ class Lane:
             name = self._checkpoints.save(self.claim, self._report.snapshot())
         except OSError as error:
             # Training goes on; if the worker dies, more of it has to be done again.
-            self._thrift.outage.failed(_NO_CHECKPOINT, error)
+            self._write_budget.outage.failed(_NO_CHECKPOINT, error)
             name = None
         else:
-            self._thrift.outage.worked(_NO_CHECKPOINT)
-        self._thrift.spent(monotonic() - started)
+            self._write_budget.outage.worked(_NO_CHECKPOINT)
+        self._write_budget.spent(monotonic() - started)
         self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
         return name
 
@@ -334,12 +340,12 @@ class _Recorder:
         """Seconds since something was taken."""
         return monotonic() - self._taken
 
-    def take(self) -> Write:
+    def take(self) -> JobUpdate:
         """The progress, and all that is new since the last call."""
         steps = self._spec.total_steps
         eta = self.elapsed / self._step * (steps - self._step) if self._step else None
         progress = Progress(self._epoch, self._spec.epochs, self._step, steps, eta)
-        news = Write(self._claim, progress, self._curve, steps=self._steps, start=self._start)
+        news = JobUpdate(self._claim, progress, self._curve, steps=self._steps, start=self._start)
         self._curve = self._steps = Curve()
         self._start = None
         self._taken = monotonic()

@@ -71,7 +71,7 @@ class Lease:
         self._closed.set()
         self._beat_now.set()
 
-    def got_on(self) -> None:
+    def mark_progress(self) -> None:
         """Tell that training has got on, or that there is nothing to train."""
         self._got_on = monotonic()
 
@@ -85,7 +85,7 @@ class Lease:
             return
         log.warning("worker %s waits for its lease", self._worker_id)
         while not self._retired and monotonic() >= self._firm_until and not stop.is_set():
-            self.got_on()
+            self.mark_progress()
             self._beat_now.set()
             stop.wait(_LOOK_INTERVAL)
         if self._retired:

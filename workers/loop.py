@@ -9,23 +9,23 @@ from time import monotonic
 
 import torch
 
-from costcurve.core.errors import DatasetUnavailable, LaneLost
+from costcurve.core.errors import ClaimLost, DatasetUnavailable
 from costcurve.core.job import Claim, Request
 from costcurve.core.spec import MnistSpec
 from costcurve.runtime import logging as logs
 from costcurve.runtime.outages import Outage
 from costcurve.store import JobStore
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from workers import metrics
 from workers.background_load import Loading
 from workers.checkpoints import Checkpoints
 from workers.devices import served_by
 from workers.engines import choice, programs
 from workers.engines.base import REPORT_INTERVAL
-from workers.job_run import Lane, Thrift
+from workers.job_run import JobRun, WriteBudget
 from workers.lease import Lease
-from workers.memory_room import Room
-from workers.store_retry import Patience
+from workers.memory_room import MemoryRoom
+from workers.store_retry import StoreRetry
 from workers.training.network import ImageSets
 
 log = logging.getLogger(__name__)
@@ -74,15 +74,15 @@ class Worker:
         self._store = store
         self._worker_id = worker_id
         self._engines = ["auto", *choice.available(device)]
-        self._room = Room(partial(choice.chosen, pack=pack))
+        self._room = MemoryRoom(partial(choice.chosen, pack=pack))
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
         self._checkpoints = checkpoints
         self._lease = lease
-        self._patiently = Patience(stop, lease, outage if outage is not None else Outage(log))
+        self._patiently = StoreRetry(stop, lease, outage if outage is not None else Outage(log))
         self._stop = stop
-        self._thrift = Thrift()
+        self._write_budget = WriteBudget()
 
     def run(self) -> None:
         """Train job after job; returns when told to stop.
@@ -99,7 +99,7 @@ class Worker:
             choose=self._room.choose,
         )
         while not self._stop.is_set():
-            self._lease.got_on()
+            self._lease.mark_progress()
             self._lease.ensure(self._stop)
             claims = self._patiently(claim_next)
             if claims:
@@ -110,65 +110,67 @@ class Worker:
 
     def _train(self, claims: Sequence[Claim]) -> None:
         """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
-        lanes = [
-            Lane(claim, checkpoints=self._checkpoints, thrift=self._thrift, room=self._room, stop=self._stop)
+        job_runs = [
+            JobRun(
+                claim, checkpoints=self._checkpoints, write_budget=self._write_budget, room=self._room, stop=self._stop
+            )
             for claim in claims
         ]
-        with logs.bound(lanes[0].log_fields if len(lanes) == 1 else {"jobs": len(lanes)}):
-            lanes = self._round(lanes, Lane.begin)
-            while lanes:
-                if unstarted := [lane for lane in lanes if not lane.is_started]:
+        with logs.bound(job_runs[0].log_fields if len(job_runs) == 1 else {"jobs": len(job_runs)}):
+            job_runs = self._round(job_runs, JobRun.begin)
+            while job_runs:
+                if unstarted := [job_run for job_run in job_runs if not job_run.is_started]:
                     self._start(unstarted)
-                lanes = self._round(lanes, Lane.advance)
+                job_runs = self._round(job_runs, JobRun.advance)
 
-    def _round(self, lanes: Sequence[Lane], step: Callable[[Lane], Write | None]) -> list[Lane]:
-        """One step of each lane. Those that are not over."""
+    def _round(self, job_runs: Sequence[JobRun], step: Callable[[JobRun], JobUpdate | None]) -> list[JobRun]:
+        """Advance each job by one step. Return those that are not over."""
         writes = []
-        for lane in lanes:
+        for job_run in job_runs:
             self._lease.ensure(self._stop)
-            lane.company = len(lanes)
-            write = step(lane)
+            job_run.company = len(job_runs)
+            write = step(job_run)
             if write is not None:
-                writes.append((lane, write))
-            self._lease.got_on()
+                writes.append((job_run, write))
+            self._lease.mark_progress()
         started, is_written = monotonic(), bool(writes)
         while writes:
             count = _together([write for _, write in writes])
             part, writes = writes[:count], writes[count:]
             answers = self._patiently(partial(self._write, [write for _, write in part]))
-            self._lease.got_on()
-            for (lane, write), answer in zip(part, answers, strict=True):
-                if (following := lane.written(write, answer)) is not None:
-                    writes.append((lane, following))
-            metrics.written([lane for lane, _ in part])
+            self._lease.mark_progress()
+            for (job_run, write), answer in zip(part, answers, strict=True):
+                if (following := job_run.written(write, answer)) is not None:
+                    writes.append((job_run, following))
+            metrics.written([job_run for job_run, _ in part])
         if is_written:
-            self._thrift.recorded(monotonic() - started)
-        return [lane for lane in lanes if not lane.is_over]
+            self._write_budget.recorded(monotonic() - started)
+        return [job_run for job_run in job_runs if not job_run.is_over]
 
-    def _write(self, writes: Sequence[Write]) -> Sequence[Request | LaneLost | None]:
+    def _write(self, writes: Sequence[JobUpdate]) -> Sequence[Request | ClaimLost | None]:
         with metrics.store_write.time():
             return self._store.write(writes)
 
-    def _start(self, lanes: Sequence[Lane]) -> None:
-        """Have the engine train the lanes, unless their data set is still being loaded."""
-        device = torch.device(lanes[0].claim.device)
+    def _start(self, job_runs: Sequence[JobRun]) -> None:
+        """Have the engine train the jobs, unless their data set is still being loaded."""
+        device = torch.device(job_runs[0].claim.device)
         images = None
         try:
-            if isinstance(lanes[0].claim.spec, MnistSpec):
+            if isinstance(job_runs[0].claim.spec, MnistSpec):
                 images = self._loaded(device)
                 if images is None:
                     return
-            for engine in {lane.claim.engine for lane in lanes}:
-                company = [lane for lane in lanes if lane.claim.engine == engine]
-                specs, resumes = [lane.claim.spec for lane in company], [lane.snapshot for lane in company]
+            for engine in {job_run.claim.engine for job_run in job_runs}:
+                company = [job_run for job_run in job_runs if job_run.claim.engine == engine]
+                specs, resumes = [job_run.claim.spec for job_run in company], [job_run.snapshot for job_run in company]
                 reports = programs.reports(
                     engine, specs, resumes, device=device, images=images, report_interval=REPORT_INTERVAL
                 )
-                for lane, each in zip(company, reports, strict=True):
-                    lane.start(each)
+                for job_run, each in zip(company, reports, strict=True):
+                    job_run.start(each)
         except Exception as error:  # noqa: BLE001 - each of them tells of it
-            for lane in lanes:
-                lane.cannot_start(error)
+            for job_run in job_runs:
+                job_run.cannot_start(error)
 
     def _loaded(self, device: torch.device) -> ImageSets | None:
         """MNIST; None while it is still being loaded."""
@@ -187,7 +189,7 @@ class Worker:
             return None
 
 
-def _together(writes: Sequence[Write]) -> int:
+def _together(writes: Sequence[JobUpdate]) -> int:
     """How many of these, from the first on, go into one transaction."""
     size = 0
     for count, write in enumerate(writes[:WRITES_AT_ONCE]):

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 REMEMBERED = 600.0
 
 
-class Room:
+class MemoryRoom:
     """Halves the packs of a shape each time that one of them needs too much memory, down to one job alone."""
 
     def __init__(self, choose: Choose) -> None:

@@ -11,7 +11,7 @@ import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry
 
 from costcurve.core.job import Claim
-from workers.job_run import Lane
+from workers.job_run import JobRun
 
 # Fractions of a second for a neuron, hours for a large network.
 _TRAINING_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
@@ -65,17 +65,17 @@ def claimed(claims: Sequence[Claim]) -> None:
             _queue_wait.observe(claim.waited_seconds)
 
 
-def written(lanes: Iterable[Lane]) -> None:
-    """The store has taken a write of each of these lanes, and each has been told."""
+def written(job_runs: Iterable[JobRun]) -> None:
+    """The store has taken a write of each of these jobs, and each knows it."""
     steps: Count[tuple[str, str]] = Count()
     ends: Count[tuple[str, str, str]] = Count()
-    for lane in lanes:
-        kind: tuple[str, str] = lane.claim.spec.experiment, lane.claim.engine
-        steps[kind] += lane.take_steps()
-        if lane.outcome is not None:
-            ends[*kind, lane.outcome] += 1
-            if lane.outcome == "succeeded":
-                _training.labels(*kind).observe(lane.elapsed)
+    for job_run in job_runs:
+        kind: tuple[str, str] = job_run.claim.spec.experiment, job_run.claim.engine
+        steps[kind] += job_run.take_steps()
+        if job_run.outcome is not None:
+            ends[*kind, job_run.outcome] += 1
+            if job_run.outcome == "succeeded":
+                _training.labels(*kind).observe(job_run.elapsed)
     for kind, count in steps.items():
         _steps.labels(*kind).inc(count)
     for end, count in ends.items():

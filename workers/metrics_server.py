@@ -1,6 +1,6 @@
 """The files by which worker processes share their metrics, and the HTTP server that gives the sum of them.
 
-This is prometheus_client's multiprocess mode, but a file belongs to a seat of the supervisor and not to a process: who
+This is prometheus_client's multiprocess mode, but a file belongs to a slot of the supervisor and not to a process: who
 comes after a worker that died counts on where it stopped. So no counter ever goes back, and however many workers die,
 there are never more files than seats.
 """
@@ -21,12 +21,12 @@ class MetricsFile:
     """Where one worker process keeps its figures; of two that live at the same time, each has its own."""
 
     folder: str
-    seat: int
+    slot: int
 
     def use(self) -> None:
         """Keep all figures of this process there. To be called before the first metric is made."""
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self.folder
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: self.seat)
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: self.slot)
 
 
 class MetricsServer:
@@ -56,9 +56,9 @@ class MetricsServer:
             raise
         log.info("metrics are served at http://%s:%d/metrics", host, self._server.server_port)
 
-    def file(self, seat: int) -> MetricsFile:
-        """Where the worker in this seat keeps its figures."""
-        return MetricsFile(self._folder.name, seat)
+    def file(self, slot: int) -> MetricsFile:
+        """Where the worker in this slot keeps its figures."""
+        return MetricsFile(self._folder.name, slot)
 
     def died(self) -> None:
         """One more worker process has died."""

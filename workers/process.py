@@ -16,7 +16,7 @@ from costcurve.runtime.parent_process import stop_with_parent
 from costcurve.runtime.settings import Settings
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.janitor import Upkeep
+from costcurve.store.janitor import Janitor
 from workers.metrics_server import MetricsFile
 from workers.pulse import Pulse
 
@@ -148,7 +148,9 @@ def _work(
     outage = Outage(log)  # one for all threads: the first that meets a reason tells it
     lease = Lease(store, worker_id, seconds=seconds, outage=outage, if_hung=partial(_end_hung, worker_id))
     lease.start()
-    upkeep = Upkeep(store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days, outage=outage)
+    upkeep = Janitor(
+        store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days, outage=outage
+    )
     upkeep.start()
     sweep = CheckpointSweep(settings.resolved_checkpoint_dir, store, outage)
     sweep.start()

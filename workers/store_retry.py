@@ -15,7 +15,7 @@ _RETRY = 0.5
 _WAITING = "waiting for the store"
 
 
-class Patience:
+class StoreRetry:
     """Tries until the store takes it, or until the worker is told to stop."""
 
     def __init__(self, stop: threading.Event, lease: Lease, outage: Outage) -> None:
@@ -38,7 +38,7 @@ class Patience:
                     raise
                 self._outage.failed(_WAITING, error)
                 self._stop.wait(_RETRY)
-                self._lease.got_on()
+                self._lease.mark_progress()
             else:
                 self._outage.worked(_WAITING)
                 return written

@@ -52,7 +52,7 @@ _spawn = multiprocessing.get_context("spawn")
 
 
 @dataclass
-class _Seat:
+class _WorkerSlot:
     """A device's place: the worker process that sits there now, or the moment when the next one may."""
 
     number: int
@@ -109,7 +109,7 @@ class Supervisor:
         self._pack = pack
         self._prefix = "wrk_" if name is None else f"wrk_{name}_"
         self._metrics = metrics
-        self._seats = [_Seat(number, device) for number, device in enumerate(devices)]
+        self._slots = [_WorkerSlot(number, device) for number, device in enumerate(devices)]
         self._unretired: list[_Ended] = []
         # Worker processes that SIGKILL did not end, as the kernel keeps them in a call.
         self._undead: list[SpawnProcess] = []
@@ -139,97 +139,97 @@ class Supervisor:
         return all_handed_back
 
     def _look(self) -> None:
-        """Attend to every seat once, then wait until there is something to do."""
-        for seat in self._seats:
-            self._attend(seat)
+        """Attend to every slot once, then wait until there is something to do."""
+        for slot in self._slots:
+            self._attend(slot)
         self._retire_ended()
         wait([self._stop_request.descriptor, *self._sentinels()], timeout=self._next_look())
 
     def _sentinels(self) -> list[int]:
-        return [seat.process.sentinel for seat in self._seats if seat.process is not None]
+        return [slot.process.sentinel for slot in self._slots if slot.process is not None]
 
     def _next_look(self) -> float:
-        waiting = [seat.not_before - monotonic() for seat in self._seats if seat.process is None]
+        waiting = [slot.not_before - monotonic() for slot in self._slots if slot.process is None]
         if self._unretired:
             waiting.append(RETRY)
         return max(min([LOOK, *waiting]), 0.0)
 
-    def _attend(self, seat: _Seat) -> None:
+    def _attend(self, slot: _WorkerSlot) -> None:
         """Clear away a dead worker; kill one that hangs; start one where none is."""
-        if seat.process is not None and not seat.process.is_alive():
-            self._bury(seat, seat.process)
-        elif seat.process is not None:
-            self._watch(seat, seat.process)
-        if seat.process is None and monotonic() >= seat.not_before:
-            self._start(seat)
+        if slot.process is not None and not slot.process.is_alive():
+            self._handle_exit(slot, slot.process)
+        elif slot.process is not None:
+            self._watch(slot, slot.process)
+        if slot.process is None and monotonic() >= slot.not_before:
+            self._start(slot)
 
-    def _start(self, seat: _Seat) -> None:
+    def _start(self, slot: _WorkerSlot) -> None:
         """Start a worker. One that cannot be started counts as one that died young."""
         try:
-            seat.worker_id = self._prefix + secrets.token_hex(10)
-            seat.started = monotonic()
-            seat.ready, seat.pulse = RawValue(c_bool, False), Pulse()
-            seat.silence = seat.killed_for = None
-            metrics_file = self._metrics.file(seat.number) if self._metrics is not None else None
+            slot.worker_id = self._prefix + secrets.token_hex(10)
+            slot.started = monotonic()
+            slot.ready, slot.pulse = RawValue(c_bool, False), Pulse()
+            slot.silence = slot.killed_for = None
+            metrics_file = self._metrics.file(slot.number) if self._metrics is not None else None
             worker = _spawn.Process(
                 target=process.main,
-                args=(seat.worker_id, seat.device, self._settings, self._pack, seat.ready, seat.pulse, metrics_file),
-                name=f"worker-{seat.device}",
+                args=(slot.worker_id, slot.device, self._settings, self._pack, slot.ready, slot.pulse, metrics_file),
+                name=f"worker-{slot.device}",
             )
             worker.start()
         except Exception as error:  # noqa: BLE001 - mostly an OSError: no descriptors, processes or memory are left
             if self._metrics is not None:
                 self._metrics.died()
             why = f"{type(error).__name__}: {error}"
-            log.error("no worker can be started on %s (%s); next try in %.1f s", seat.device, why, seat.backoff)  # noqa: TRY400
-            self._back_off(seat, most=BACKOFF_UNREADY)
+            log.error("no worker can be started on %s (%s); next try in %.1f s", slot.device, why, slot.backoff)  # noqa: TRY400
+            self._back_off(slot, most=BACKOFF_UNREADY)
         else:
-            seat.process = worker
+            slot.process = worker
 
-    def _watch(self, seat: _Seat, worker: SpawnProcess) -> None:
+    def _watch(self, slot: _WorkerSlot, worker: SpawnProcess) -> None:
         """Kill a worker that does not get ready or has no pulse; give up one that not even that ends."""
-        if seat.killed_for is not None:
-            if monotonic() - seat.killed_at > KILL:
-                log.critical("worker %s (pid %s) was killed and does not end", seat.worker_id, worker.pid)
+        if slot.killed_for is not None:
+            if monotonic() - slot.killed_at > KILL:
+                log.critical("worker %s (pid %s) was killed and does not end", slot.worker_id, worker.pid)
                 self._undead.append(worker)
-                self._bury(seat, worker)
+                self._handle_exit(slot, worker)
             return
         limit = max(self._settings.lease_seconds, SILENCE)
-        if not seat.ready.value:
-            if monotonic() - seat.started > START:
-                self._kill(seat, worker, f"it was not ready within {START:g} s")
+        if not slot.ready.value:
+            if monotonic() - slot.started > START:
+                self._kill(slot, worker, f"it was not ready within {START:g} s")
             return
-        if seat.silence is None:
-            seat.silence = Silence(seat.pulse, self._pulse)
-        if seat.silence.seconds > limit:
-            self._kill(seat, worker, f"it had no pulse for {limit:g} s, as it was stopped or hung")
+        if slot.silence is None:
+            slot.silence = Silence(slot.pulse, self._pulse)
+        if slot.silence.seconds > limit:
+            self._kill(slot, worker, f"it had no pulse for {limit:g} s, as it was stopped or hung")
 
-    def _kill(self, seat: _Seat, worker: SpawnProcess, why: str) -> None:
-        log.error("worker %s (pid %s) is killed: %s", seat.worker_id, worker.pid, why)
-        seat.killed_for, seat.killed_at = why, monotonic()
+    def _kill(self, slot: _WorkerSlot, worker: SpawnProcess, why: str) -> None:
+        log.error("worker %s (pid %s) is killed: %s", slot.worker_id, worker.pid, why)
+        slot.killed_for, slot.killed_at = why, monotonic()
         worker.kill()
 
-    def _bury(self, seat: _Seat, dead: SpawnProcess) -> None:
+    def _handle_exit(self, slot: _WorkerSlot, dead: SpawnProcess) -> None:
         """Give back what a dead worker held, and say when the next may start."""
-        seat.process = None
+        slot.process = None
         if dead.exitcode == process.RETIRED:
             return
-        how = seat.killed_for if seat.killed_for is not None else _how(dead.exitcode)
-        if monotonic() - seat.started > YOUNG:
-            seat.backoff = BACKOFF
-        log.error("worker %s (pid %s) died, %s; another starts in %.1f s", seat.worker_id, dead.pid, how, seat.backoff)
+        how = slot.killed_for if slot.killed_for is not None else _how(dead.exitcode)
+        if monotonic() - slot.started > YOUNG:
+            slot.backoff = BACKOFF
+        log.error("worker %s (pid %s) died, %s; another starts in %.1f s", slot.worker_id, dead.pid, how, slot.backoff)
         if self._metrics is not None:
             self._metrics.died()
-        self._unretired.append(_Ended(seat.worker_id, f"its worker died ({how})", crashed=True))
-        self._back_off(seat, most=BACKOFF_READY if seat.ready.value else BACKOFF_UNREADY)
+        self._unretired.append(_Ended(slot.worker_id, f"its worker died ({how})", crashed=True))
+        self._back_off(slot, most=BACKOFF_READY if slot.ready.value else BACKOFF_UNREADY)
 
-    def _back_off(self, seat: _Seat, *, most: float) -> None:
-        seat.not_before = monotonic() + seat.backoff
-        seat.backoff = min(2 * seat.backoff, most)
+    def _back_off(self, slot: _WorkerSlot, *, most: float) -> None:
+        slot.not_before = monotonic() + slot.backoff
+        slot.backoff = min(2 * slot.backoff, most)
 
     def _stop(self) -> bool:
         started = monotonic()
-        alive = [(seat.worker_id, seat.process) for seat in self._seats if seat.process is not None]
+        alive = [(slot.worker_id, slot.process) for slot in self._slots if slot.process is not None]
         for _, worker in alive:
             worker.terminate()
         for worker_id, worker in alive:

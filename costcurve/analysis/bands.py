@@ -28,7 +28,7 @@ class Band:
     full: int
 
 
-def picked(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
+def points_at(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
     """The values of a curve, which comes in consecutive runs, at those of these points, in ascending order, it has."""
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for run in runs:

@@ -24,7 +24,7 @@ Values: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Chunk:
     """Points at x = start, start + 1, …; for each metric its values, all equally many."""
 
     start: int
@@ -37,10 +37,10 @@ class Run:
 
 
 # Reads a curve in runs, each behind the one before it: all of it, or at least the points at these ascending x.
-Reader: TypeAlias = Callable[[Numbers | None], Iterable[Run]]
+Reader: TypeAlias = Callable[[Numbers | None], Iterable[Chunk]]
 
 
-def fewest_points(*, curves: int, metrics: int) -> int:
+def min_points(*, curves: int, metrics: int) -> int:
     """The fewest points by which so many metrics of so many curves can be shown: one bucket, and all ends."""
     return 2 * curves * metrics + 2 * curves
 
@@ -61,7 +61,7 @@ class Sample:
     columns: list[dict[str, list[float | None]]]
 
 
-def sampled(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, last: int, points: int) -> Sample:
+def sample_curves(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, last: int, points: int) -> Sample:
     """At most `points` points of the curves between first and last.
 
     Args:
@@ -69,7 +69,7 @@ def sampled(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, las
         metrics: the columns of each curve.
         first: where the range begins; no curve does earlier.
         last: where it ends.
-        points: how many to keep, `fewest_points` at least.
+        points: how many to keep, `min_points` at least.
     """
     buckets = (points - 2 * len(curves)) // (2 * len(curves) * len(metrics))
     width = 1 if last - first < points else bucket_width(first, last, buckets=buckets)
@@ -78,7 +78,7 @@ def sampled(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, las
     return Sample(xs.tolist(), [values_at(read(xs), metrics, xs) for read in curves])
 
 
-def values_at(runs: Iterable[Run], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:
+def values_at(runs: Iterable[Chunk], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:
     """The values of a curve at these ascending x; None where it has no point, or does not have the metric."""
     columns: dict[str, list[float | None]] = {metric: [None] * len(xs) for metric in metrics}
     for run in runs:
@@ -89,7 +89,7 @@ def values_at(runs: Iterable[Run], metrics: Sequence[str], xs: Numbers) -> dict[
     return columns
 
 
-def _kept(runs: Iterable[Run], metrics: Sequence[str], width: int) -> Numbers:
+def _kept(runs: Iterable[Chunk], metrics: Sequence[str], width: int) -> Numbers:
     """The x of a curve's points to keep: its ends, and the extremes of each bucket."""
     ends: list[int] = []
     lows: dict[str, list[_Extremes]] = {metric: [] for metric in metrics}
@@ -149,7 +149,7 @@ def _first_lowest(found: Sequence[_Extremes]) -> Numbers:
     return lowest
 
 
-def whole(runs: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curves: int = 1) -> Sample:
+def collect_all(runs: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curves: int = 1) -> Sample:
     """All points of the curves, whose runs come side by side."""
     xs: list[int] = []
     columns: list[dict[str, list[float | None]]] = [{metric: [] for metric in metrics} for _ in range(curves)]

@@ -263,7 +263,7 @@ def version(remote: Remote, /) -> Steps[str]:
 def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
     """Whether the service answers within `timeout` seconds, and can reach its store. Asks once, and raises nothing."""
     try:
-        yield from remote.answer(Call("GET", "/readyz", as_bytes, timeout=timeout), patience=0)
+        yield from remote.answer(Call("GET", "/readyz", as_bytes, timeout=timeout), retry_seconds=0)
     except CostCurveError:
         return False
     return True

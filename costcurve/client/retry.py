@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 # A service that has answered before may be restarting. One that never has is probably not there.
-PATIENCE_WITH_A_KNOWN_SERVICE = 30.0
-PATIENCE_WITH_A_STRANGER = 1.0
+RETRY_SECONDS = 30.0
+CONNECT_RETRY_SECONDS = 1.0
 # For a service that says itself, in Retry-After, when it wants to be asked again.
 LONGEST_ASKED = 120.0
 _LONGEST_PAUSE = 2.0
@@ -30,7 +30,7 @@ NOT_BEGUN = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUEST
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
-class Patience:
+class RetryBudget:
     """Pauses between sendings of one request, and the moment after which it is not sent again."""
 
     def __init__(self, start: float, seconds: float, *, deadline: float | None) -> None:

@@ -17,12 +17,12 @@ from costcurve.client.address import Address
 from costcurve.client.errors import CostCurveError, ServiceUnreachable, UnexpectedAnswer
 from costcurve.client.request import Call, refusal
 from costcurve.client.retry import (
+    CONNECT_RETRY_SECONDS,
     NEVER_SENT,
     NOT_BEGUN,
-    PATIENCE_WITH_A_KNOWN_SERVICE,
-    PATIENCE_WITH_A_STRANGER,
+    RETRY_SECONDS,
     TEMPORARY,
-    Patience,
+    RetryBudget,
     retry_after,
 )
 
@@ -64,7 +64,7 @@ class Remote:
         self.clock = clock
         self._has_answered = False
 
-    def answer(self, call: Call[T], *, patience: float | None = None, deadline: float | None = None) -> Steps[T]:
+    def answer(self, call: Call[T], *, retry_seconds: float | None = None, deadline: float | None = None) -> Steps[T]:
         """Send the call until it is answered, or until patience is over.
 
         A call that is repeatable is sent again after a transport error and after an answer that passes, such as 502,
@@ -72,8 +72,8 @@ class Remote:
 
         Args:
             call: the request.
-            patience: seconds in which it may be sent again; if None, few for a stranger, more for a service that is
-                there.
+            retry_seconds: seconds in which it may be sent again; if None, RETRY_SECONDS for a service that has answered
+                before, CONNECT_RETRY_SECONDS for another.
             deadline: moment of the clock after which it is not sent again.
 
         Raises:
@@ -82,8 +82,8 @@ class Remote:
             UnexpectedAnswer: this is not CostCurve's answer.
         """
         start = self.clock()
-        seconds = PATIENCE_WITH_A_KNOWN_SERVICE if self._has_answered else PATIENCE_WITH_A_STRANGER
-        left = Patience(start, seconds if patience is None else patience, deadline=deadline)
+        seconds = RETRY_SECONDS if self._has_answered else CONNECT_RETRY_SECONDS
+        left = RetryBudget(start, seconds if retry_seconds is None else retry_seconds, deadline=deadline)
         content = call.content
         may_be_done = is_told = False
         while True:
@@ -93,8 +93,8 @@ class Remote:
                 case httpx.Response(status_code=status) if status in TEMPORARY:
                     begun, asked = status not in NOT_BEGUN, retry_after(outcome.headers)
                     trouble = f"answers {status} {outcome.reason_phrase}"
-                    if patience is None:
-                        left.extend(PATIENCE_WITH_A_KNOWN_SERVICE)  # something is there
+                    if retry_seconds is None:
+                        left.extend(RETRY_SECONDS)  # something is there
                 case httpx.Response():
                     self._has_answered = True
                     return self._read(call, outcome, may_be_done=may_be_done)

@@ -246,7 +246,7 @@ class WorkerError(JobFailure):
     code = "worker_error"
 
 
-class LaneLost(Exception):
+class ClaimLost(Exception):
     """A worker wrote for a job that is no longer its own. Its result is dropped."""
 
 

@@ -39,7 +39,7 @@ def main() -> int:
     try:
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
-        with closing(_opened(settings.resolved_database_url, patience=arguments.wait)) as database:
+        with closing(_opened(settings.resolved_database_url, lock_timeout=arguments.wait)) as database:
             if arguments.command == "migrate":
                 applied = ", ".join(database.applied)
                 _say(f"migrated: {applied}" if applied else "the database is up to date")
@@ -59,13 +59,13 @@ def main() -> int:
     return 0
 
 
-def _opened(url: str, *, patience: float) -> Database:
+def _opened(url: str, *, lock_timeout: float) -> Database:
     """Return the database, once it can be reached.
 
     Raises:
-        StoreUnavailable: it could not be reached for `patience` seconds, or it is no use to wait.
+        StoreUnavailable: it could not be reached for `lock_timeout` seconds, or it is no use to wait.
     """
-    deadline, told = monotonic() + patience, ""
+    deadline, told = monotonic() + lock_timeout, ""
     while True:
         try:
             return Database(url)

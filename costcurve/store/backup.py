@@ -21,7 +21,7 @@ from costcurve.store.base import clock_of
 from costcurve.store.database import Database
 from costcurve.store.maintenance import retire
 from costcurve.store.schema import metadata, workers
-from costcurve.store.transitions import Cause
+from costcurve.store.transitions import EventInfo
 
 # Rows that are in memory at a time: few of those that hold models and curves.
 _ROWS, _LARGE_ROWS = 500, 16
@@ -86,7 +86,7 @@ def restore(file: Path, database: Database) -> dict[str, int]:
         if into.dialect.name == "postgresql":
             _advance_sequences(into)
         # In the same transaction, or a service could take them for crashed ones, as they are not heard from.
-        cause = Cause("restore", clock_of(into), "it was restored from a backup")
+        cause = EventInfo("restore", clock_of(into), "it was restored from a backup")
         for worker_id in source.scalars(select(workers.c.id).where(workers.c.stopped_at.is_(None))):
             retire(into, worker_id, cause, crashed=False)
     return counts

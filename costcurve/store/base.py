@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, select
 
 from costcurve.store.database import Database
-from costcurve.store.transitions import Cause
+from costcurve.store.transitions import EventInfo
 
 CLIENT = "client"
 
 
-def sought(text: str) -> str:
+def strip_nul(text: str) -> str:
     """A text as it may be looked for: PostgreSQL refuses the character 0, which no text in a database has."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
@@ -35,5 +35,5 @@ class OnDatabase:
     def _now(self, tx: Connection) -> datetime:
         return self._clock() if self._clock is not None else clock_of(tx)
 
-    def _by_client(self, tx: Connection, why: str) -> Cause:
-        return Cause(CLIENT, self._now(tx), why)
+    def _by_client(self, tx: Connection, why: str) -> EventInfo:
+        return EventInfo(CLIENT, self._now(tx), why)

@@ -1,7 +1,7 @@
 """The store as workers use it.
 
-What a worker writes is fenced: it goes with a claim, and changes nothing (`LaneLost`) once the job is no longer running
-under exactly that claim. What it writes about many jobs goes in one transaction, in few statements.
+Updates are fenced: an update names its claim, and is refused (`ClaimLost`) once the job no longer runs under exactly
+that claim. Updates of many jobs are applied in one transaction, with few statements.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,18 +11,34 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, insert, select
 
 from costcurve.core.curve import STEPS_A_POINT
-from costcurve.core.errors import LaneLost, WorkerRetired
+from costcurve.core.errors import ClaimLost, WorkerRetired
 from costcurve.core.job import Choose, Claim, Request
 from costcurve.core.status import JobStatus
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import leases, queue
 from costcurve.store.base import OnDatabase
-from costcurve.store.curve_chunks import RUNS, cut
-from costcurve.store.job_update import Kept, Restart, Write, answer_to, columns_of, move_of, outcome_of, write_kept
+from costcurve.store.curve_chunks import CHUNK_TABLES, cut
+from costcurve.store.job_update import (
+    EncodedUpdate,
+    JobUpdate,
+    Restart,
+    attempt_outcome,
+    plan_status_change,
+    progress_values,
+    reply_to,
+    write_encoded,
+)
 from costcurve.store.queue import is_running
 from costcurve.store.row_mapping import claim_of, profile_of, spec_of
 from costcurve.store.schema import attempts, jobs, workers
-from costcurve.store.transitions import Cause, change_all, event, make, moved, write_events
+from costcurve.store.transitions import (
+    EventInfo,
+    apply_status_changes,
+    change_all,
+    event,
+    plan_transition,
+    write_events,
+)
 
 # What is to be known of a job when something is written about it: not its spec, which takes time to read.
 _OWN = (
@@ -91,10 +107,10 @@ class ForWorkers(OnDatabase):
             if held := leases.held(tx, worker_id):
                 return self._claimed_before(tx, held, worker_id)
             for device, engine in requests:
-                head = queue.take_head(tx, device, engine)
+                head = queue.lock_head(tx, device, engine)
                 if head is not None:
                     at_once = choose(spec_of(head), engine, devices[device]).at_once
-                    rows = [head, *queue.take_company(tx, head, at_once - 1)]
+                    rows = [head, *queue.lock_batch(tx, head, at_once - 1)]
                     return self._begin(tx, rows, worker_id, devices[device], choose)
         return []
 
@@ -145,7 +161,7 @@ class ForWorkers(OnDatabase):
                 "step": row.checkpoint_step,
                 "eta_seconds": None,
             }
-            moves.append(moved(row, JobStatus.RUNNING, Cause(worker_id, now, why), **values))
+            moves.append(plan_transition(row, JobStatus.RUNNING, EventInfo(worker_id, now, why), **values))
             claims.append(
                 claim_of(
                     row,
@@ -158,19 +174,19 @@ class ForWorkers(OnDatabase):
                     waited_seconds=_waited(row, now) if row.started_at is None else None,
                 )
             )
-        make(tx, moves)
+        apply_status_changes(tx, moves)
         return claims
 
-    def write(self, writes: Sequence[Write]) -> Sequence[Request | LaneLost | None]:
+    def write(self, writes: Sequence[JobUpdate]) -> Sequence[Request | ClaimLost | None]:
         """Write down what became of some jobs, each fenced by itself, in one transaction.
 
         Returns:
             For each, what its client has asked for, if anything; nothing once the job has taken a turn, also if this
-            very write had been committed before and its answer was lost. LaneLost: the job is no longer this worker's,
+            very write had been committed before and its answer was lost. ClaimLost: the job is no longer this worker's,
             and nothing of it was written.
         """
         # Encoded before anything is locked.
-        encoded = [Kept.of(write) for write in writes]
+        encoded = [EncodedUpdate.of(write) for write in writes]
         kept, firsts, changes, moves, happened = [], {}, [], [], []
         with self._database.write() as tx:
             own = self._own(tx, [write.claim for write in writes])
@@ -179,25 +195,25 @@ class ForWorkers(OnDatabase):
                 if row is None:
                     continue
                 kept.append(news)
-                if isinstance(write.turn, Restart):
+                if isinstance(write.outcome, Restart):
                     firsts[row.pk] = 0
                     if row.checkpoint is not None:  # else it has been written before, and the answer was lost
-                        cause = Cause(write.claim.worker_id, now, write.turn.why)
+                        cause = EventInfo(write.claim.worker_id, now, write.outcome.why)
                         happened.append(event(row.pk, cause, source=row.status, target=row.status))
-                move = move_of(row, write, now)
+                move = plan_status_change(row, write, now)
                 if move is not None:
                     moves.append(move)
                 else:
-                    changes.append((row.pk, columns_of(write)))
-            for granularity in RUNS:
+                    changes.append((row.pk, progress_values(write)))
+            for granularity in CHUNK_TABLES:
                 cut(tx, granularity, firsts)
-            write_kept(tx, kept)
+            write_encoded(tx, kept)
             change_all(tx, changes)
             write_events(tx, happened)
-            make(tx, moves)
+            apply_status_changes(tx, moves)
             written = self._written_before(tx, [write for write, row in zip(writes, own, strict=True) if row is None])
         return [
-            answer_to(write, row, is_written=write.claim.attempt_pk in written)
+            reply_to(write, row, is_written=write.claim.attempt_pk in written)
             for write, row in zip(writes, own, strict=True)
         ]
 
@@ -213,10 +229,10 @@ class ForWorkers(OnDatabase):
         own = {(row.attempt_pk, row.id): row for row in rows}
         return [own.get((claim.attempt_pk, claim.job_id)) for claim in claims]
 
-    def _written_before(self, tx: Connection, writes: Sequence[Write]) -> set[int]:
+    def _written_before(self, tx: Connection, writes: Sequence[JobUpdate]) -> set[int]:
         """Return those attempts, of claims that hold no job, which ended exactly as these writes would end them."""
         # Each attempt by the id of its job, too: SQLite gives the numbers of deleted rows to new ones.
-        ends = {(write.claim.attempt_pk, write.claim.job_id): outcome_of(write) for write in writes}
+        ends = {(write.claim.attempt_pk, write.claim.job_id): attempt_outcome(write) for write in writes}
         if not any(ends.values()):
             return set()
         found = (

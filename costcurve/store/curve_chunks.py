@@ -13,7 +13,7 @@ from costcurve.core.validation import FieldError
 from costcurve.store.row_mapping import spec_of
 from costcurve.store.schema import curve_runs, network_starts, step_runs
 
-RUNS: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
+CHUNK_TABLES: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
 _BEYOND = 1 << 31  # every x
 
 
@@ -47,7 +47,7 @@ class CurvePage:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredChunk:
     """A run of points as it is stored: metric by metric, little-endian float64."""
 
     start: int
@@ -77,7 +77,7 @@ def read_curve(
 ) -> CurvePage:
     """At most `limit` points of a job with first <= x <= last. Raises UnknownMetric."""
     spec = spec_of(row)
-    table = RUNS["epoch" if isinstance(spec, NeuronSpec) else granularity]
+    table = CHUNK_TABLES["epoch" if isinstance(spec, NeuronSpec) else granularity]
     known = _known_metrics(tx, row.pk, spec, granularity, table)
     ensure_known(metrics or (), known)
     stride = stride_of(spec, granularity)
@@ -86,7 +86,7 @@ def read_curve(
     final = min(last // stride if last is not None else _BEYOND, recorded if recorded is not None else -1)
     end = min(final, start + limit - 1)
     wanted = metrics or known
-    runs = _runs(tx, table, row.pk, start, end) if end >= start else ()
+    runs = _chunks(tx, table, row.pk, start, end) if end >= start else ()
     points = Curve.joined(
         decode(run.data, start=run.start, metrics=run.metrics, first=start, last=end).only(wanted) for run in runs
     )
@@ -94,20 +94,22 @@ def read_curve(
     return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
 
 
-def read_runs(tx: Connection, row: Row[Any], granularity: Granularity, *, start: int, points: int) -> list[StoredRun]:
+def read_chunks(
+    tx: Connection, row: Row[Any], granularity: Granularity, *, start: int, points: int
+) -> list[StoredChunk]:
     """The runs of a job's curve that hold point number `start` or begin in the `points` from there on, in order."""
-    table = RUNS["epoch" if isinstance(spec_of(row), NeuronSpec) else granularity]
-    return list(_runs(tx, table, row.pk, start, start + points - 1))
+    table = CHUNK_TABLES["epoch" if isinstance(spec_of(row), NeuronSpec) else granularity]
+    return list(_chunks(tx, table, row.pk, start, start + points - 1))
 
 
-def _runs(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> Iterator[StoredRun]:
+def _chunks(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> Iterator[StoredChunk]:
     """The runs with any point from `start` to `end`, one at a time."""
     found = tx.execute(
         select(table.c.first_x, table.c.metrics, table.c.data)
         .where(table.c.job_pk == job_pk, table.c.last_x >= start, table.c.first_x <= end)
         .order_by(table.c.first_x)
     )
-    return (StoredRun(run.first_x, tuple(run.metrics.split(",")), run.data) for run in found)
+    return (StoredChunk(run.first_x, tuple(run.metrics.split(",")), run.data) for run in found)
 
 
 def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
@@ -128,7 +130,7 @@ def _known_metrics(
     return (*(name for name in documented if name in recorded), *inherited) if recorded else documented
 
 
-def run_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
+def chunk_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
     """The columns of a run of points; None if there are none."""
     if not len(curve):
         return None
@@ -136,18 +138,18 @@ def run_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
     return {"job_pk": job_pk, "first_x": curve.start, "last_x": curve.end - 1, "metrics": metrics, "data": data}
 
 
-def write_runs(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
+def write_chunks(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
     """Add points to some jobs' curves."""
     # A worker whose connection broke at the commit cannot know, and writes the same points once more.
     cut(tx, granularity, {run["job_pk"]: run["first_x"] for run in runs})
     if runs:
-        tx.execute(insert(RUNS[granularity]), runs)
+        tx.execute(insert(CHUNK_TABLES[granularity]), runs)
 
 
 def cut(tx: Connection, granularity: Granularity, firsts: Mapping[int, int]) -> None:
     """Drop the runs that start at point number `first` or later, of the curves of jobs given by their pk."""
     if firsts:
-        table = RUNS[granularity]
+        table = CHUNK_TABLES[granularity]
         later = table.c.job_pk == bindparam("cut_pk"), table.c.first_x >= bindparam("cut_x")
         tx.execute(delete(table).where(*later), [{"cut_pk": pk, "cut_x": first} for pk, first in firsts.items()])
 

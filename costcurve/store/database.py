@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from costcurve.core.errors import StoreUnavailable
 from costcurve.store.permanent_errors import is_bad_address, is_forbidden, is_permanent
 from costcurve.store.schema import metadata
-from costcurve.store.sqlite import PATIENCE_SECONDS, open_sqlite
+from costcurve.store.sqlite import LOCK_TIMEOUT_SECONDS, open_sqlite
 
 # Any number will do, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x_C057_C07E
@@ -42,12 +42,12 @@ _WRITE = {
 class Database:
     """Connections and transactions. Readers see one consistent state; what writers do is all or nothing."""
 
-    def __init__(self, url: str, *, patience: float = PATIENCE_SECONDS, migrates: bool = True) -> None:
+    def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS, migrates: bool = True) -> None:
         """Open the database, make an SQLite file that is missing, and bring its schema up to date.
 
         Args:
             url: an SQLite file, or a PostgreSQL database.
-            patience: seconds to wait for a lock, or for a connection, before it counts as unavailable.
+            lock_timeout: seconds to wait for a lock, or for a connection, before it counts as unavailable.
             migrates: False to change nothing: the database must be there and up to date.
 
         Raises:
@@ -55,9 +55,9 @@ class Database:
         """
         with _unavailable_if_it_fails():
             if _is_sqlite(url):
-                self.engine = open_sqlite(url, patience=patience, create=migrates)
+                self.engine = open_sqlite(url, lock_timeout=lock_timeout, create=migrates)
             else:
-                self.engine = _open_postgresql(url, patience=patience)
+                self.engine = _open_postgresql(url, lock_timeout=lock_timeout)
         # Several statements of one reader must see the same state. SQLite's transactions always do.
         self._reading: Engine = self.engine
         if not _is_sqlite(url):
@@ -151,7 +151,7 @@ def _lock_tables(connection: Connection) -> None:
         OperationalError: for 20 s other transactions did not let go of them.
     """
     names = sorted({*metadata.tables, "job_tags"} & set(inspect(connection).get_table_names()))
-    lock, deadline = text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"), monotonic() + PATIENCE_SECONDS
+    lock, deadline = text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"), monotonic() + LOCK_TIMEOUT_SECONDS
     former = connection.scalar(text("SHOW lock_timeout"))
     while names:
         try:
@@ -198,19 +198,19 @@ def _is_sqlite(url: str) -> bool:
     return make_url(url).get_backend_name() == "sqlite"
 
 
-def _open_postgresql(url: str, *, patience: float) -> Engine:
+def _open_postgresql(url: str, *, lock_timeout: float) -> Engine:
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         # A connection may have been cut while it was idle, by a restart of the server: each is tried before it is used.
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": max(2, round(patience)),  # libpq takes no less than 2
+            "connect_timeout": max(2, round(lock_timeout)),  # libpq takes no less than 2
             # A server that vanished without a word is noticed within some ten seconds, not in the hours of TCP.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,  # milliseconds
-            "options": f"-c lock_timeout={round(patience * 1000)}"
+            "options": f"-c lock_timeout={round(lock_timeout * 1000)}"
             f" -c idle_in_transaction_session_timeout={round(_IDLE_SECONDS * 1000)}"
             f" -c statement_timeout={round(_STATEMENT_SECONDS * 1000)}",
         },

@@ -11,7 +11,7 @@ from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.store import numbering, queue
 from costcurve.store.schema import jobs
-from costcurve.store.transitions import Cause, event, write_events
+from costcurve.store.transitions import EventInfo, event, write_events
 
 Values = dict[str, Any]
 
@@ -45,7 +45,7 @@ def job_values(submission: Submission, **origin: Any) -> Values:
     }
 
 
-def enqueue(tx: Connection, values: Sequence[Values], cause: Cause, *, priority: int) -> Sequence[int]:
+def enqueue(tx: Connection, values: Sequence[Values], cause: EventInfo, *, priority: int) -> Sequence[int]:
     """Queue jobs of one priority, in this order. Returns their pks."""
     numbering.announce(tx)
     moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}

@@ -23,7 +23,7 @@ _PURGE_PAUSE = 0.1
 _NO_UPKEEP = "no upkeep now"
 
 
-class Upkeep:
+class Janitor:
     """Looks after the store about once a second, in a thread of its own.
 
     A lease that ran out is no proof that its worker died: if the database was away, or this machine slept, nobody could

@@ -8,14 +8,22 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row
 
 from costcurve.core.curve import Curve, Granularity
-from costcurve.core.errors import LaneLost
+from costcurve.core.errors import ClaimLost
 from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
 from costcurve.core.model_file import TrainedModel
 from costcurve.core.status import JobStatus
-from costcurve.store.curve_chunks import RUNS, run_of, start_columns, write_runs, write_starts
+from costcurve.store.curve_chunks import CHUNK_TABLES, chunk_of, start_columns, write_chunks, write_starts
 from costcurve.store.models import row_of, write_models
 from costcurve.store.row_mapping import progress_columns, result_columns
-from costcurve.store.transitions import CANCELLED_ON_REQUEST, Cause, Move, failed, failure_outcome, left, requeued
+from costcurve.store.transitions import (
+    CANCELLED_ON_REQUEST,
+    EventInfo,
+    StatusChange,
+    failure_outcome,
+    plan_end_of_attempt,
+    plan_failure,
+    plan_requeue,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,16 @@ class HandBack:
 
 
 # A result: the training ended. A failure: it cannot go on. A request: it has been performed.
-Turn = NeuronResult | MnistResult | Failure | HandBack | Request | Restart
+JobOutcome = NeuronResult | MnistResult | Failure | HandBack | Request | Restart
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class JobUpdate:
     """With its claim as the fence: all of it is written, or nothing.
 
     `progress` is None where there is none to tell, `curve` and `steps` have the points since the last write, one for
     each epoch and one for each STEPS_A_POINT steps, `checkpoint` names the file that holds exactly this state, if one
-    was written, and `turn` what happens to the job now, if anything. `start`, once, has the figures of its network
+    was written, and `outcome` what happens to the job now, if anything. `start`, once, has the figures of its network
     before the first update; `model` is what to keep of a network whose training ended.
     """
 
@@ -50,7 +58,7 @@ class Write:
     progress: Progress | None = None
     curve: Curve = field(default_factory=Curve)
     checkpoint: str | None = None
-    turn: Turn | None = None
+    outcome: JobOutcome | None = None
     steps: Curve = field(default_factory=Curve)
     start: Mapping[str, float] | None = None
     model: TrainedModel | None = None
@@ -62,9 +70,9 @@ _PUT_ASIDE = "put aside, as its client had asked"
 _NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}
 
 
-def columns_of(write: Write) -> dict[str, Any]:
+def progress_values(write: JobUpdate) -> dict[str, Any]:
     """How far the job is now, and from where it would go on."""
-    if isinstance(write.turn, Restart):
+    if isinstance(write.outcome, Restart):
         return {**_NO_CHECKPOINT, "epoch": 0, "step": 0}
     if write.progress is None:
         return {}
@@ -76,9 +84,9 @@ def columns_of(write: Write) -> dict[str, Any]:
     return columns
 
 
-def outcome_of(write: Write) -> str | None:
+def attempt_outcome(write: JobUpdate) -> str | None:
     """Return how this write ends the attempt of its claim; None if the attempt continues."""
-    match write.turn:
+    match write.outcome:
         case None | Restart():
             return None
         case NeuronResult() | MnistResult():
@@ -93,32 +101,34 @@ def outcome_of(write: Write) -> str | None:
             return _PUT_ASIDE
 
 
-def move_of(row: Row[Any], write: Write, now: datetime) -> Move | None:
+def plan_status_change(row: Row[Any], write: JobUpdate, now: datetime) -> StatusChange | None:
     """Where the job goes; None if it stays in the worker's hands."""
-    claim, columns = write.claim, columns_of(write)
+    claim, columns = write.claim, progress_values(write)
 
-    def cause(why: str) -> Cause:
-        return Cause(claim.worker_id, now, why)
+    def cause(why: str) -> EventInfo:
+        return EventInfo(claim.worker_id, now, why)
 
-    match write.turn:
+    match write.outcome:
         case None | Restart():
             return None
         case NeuronResult() | MnistResult() as result:
             columns |= {"status_reason": None, **_NO_CHECKPOINT, **result_columns(result, claim.spec)}
             why = columns["status_reason"] or "training ended"
-            return left(row, JobStatus.SUCCEEDED, cause(why), outcome=_SUCCEEDED, **columns)
+            return plan_end_of_attempt(row, JobStatus.SUCCEEDED, cause(why), outcome=_SUCCEEDED, **columns)
         case Failure() as failure:
-            return failed(row, failure, cause(failure.message), **columns)
+            return plan_failure(row, failure, cause(failure.message), **columns)
         case HandBack(reason):
-            return requeued(row, cause(reason), **columns)
+            return plan_requeue(row, cause(reason), **columns)
         case Request.CANCEL:
-            return left(row, JobStatus.CANCELLED, cause(CANCELLED_ON_REQUEST), outcome=_CANCELLED, **columns)
+            return plan_end_of_attempt(
+                row, JobStatus.CANCELLED, cause(CANCELLED_ON_REQUEST), outcome=_CANCELLED, **columns
+            )
         case Request.PAUSE:
             # Its client may have changed its mind since: then it is cancelled, or goes back into the queue.
-            return requeued(row, cause(_PUT_ASIDE), **columns)
+            return plan_requeue(row, cause(_PUT_ASIDE), **columns)
 
 
-def answer_to(write: Write, row: Row[Any] | None, *, is_written: bool) -> Request | LaneLost | None:
+def reply_to(write: JobUpdate, row: Row[Any] | None, *, is_written: bool) -> Request | ClaimLost | None:
     """Return what the worker is told.
 
     Args:
@@ -127,8 +137,8 @@ def answer_to(write: Write, row: Row[Any] | None, *, is_written: bool) -> Reques
         is_written: whether an earlier attempt at this write, whose answer was lost, ended the claim.
     """
     if row is None:
-        return None if is_written else LaneLost(f"{write.claim.job_id} is no longer this worker's")
-    if write.turn is not None:
+        return None if is_written else ClaimLost(f"{write.claim.job_id} is no longer this worker's")
+    if write.outcome is not None:
         return None
     if row.cancel_requested_at is not None:
         return Request.CANCEL
@@ -139,7 +149,7 @@ _Columns = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EncodedUpdate:
     """The rows that one write adds, encoded; None where it has nothing of that kind."""
 
     runs: Mapping[Granularity, _Columns | None]
@@ -147,20 +157,20 @@ class Kept:
     model: _Columns | None
 
     @classmethod
-    def of(cls, write: Write) -> Self:
+    def of(cls, write: JobUpdate) -> Self:
         """What this write adds."""
         job_pk = write.claim.job_pk
         return cls(
-            runs={"epoch": run_of(job_pk, write.curve), "step": run_of(job_pk, write.steps)},
+            runs={"epoch": chunk_of(job_pk, write.curve), "step": chunk_of(job_pk, write.steps)},
             start=None if write.start is None else start_columns(job_pk, write.start),
             model=None if write.model is None else row_of(job_pk, write.model),
         )
 
 
-def write_kept(tx: Connection, kept: Sequence[Kept]) -> None:
+def write_encoded(tx: Connection, kept: Sequence[EncodedUpdate]) -> None:
     """Add the rows of some writes, of each kind with one statement or two; with none where there are none."""
-    for granularity in RUNS:
+    for granularity in CHUNK_TABLES:
         runs = (each.runs[granularity] for each in kept)
-        write_runs(tx, granularity, [run for run in runs if run is not None])
+        write_chunks(tx, granularity, [run for run in runs if run is not None])
     write_starts(tx, [each.start for each in kept if each.start is not None])
     write_models(tx, [each.model for each in kept if each.model is not None])

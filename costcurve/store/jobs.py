@@ -13,15 +13,15 @@ from costcurve.core.job import Event, Job, WorkerInfo
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, JobChanges, Submission, cloned
 from costcurve.store import idempotency, leases, numbering, queue
-from costcurve.store.base import OnDatabase, sought
-from costcurve.store.curve_chunks import CurvePage, Start, StoredRun, read_curve, read_runs, read_start
+from costcurve.store.base import OnDatabase, strip_nul
+from costcurve.store.curve_chunks import CurvePage, Start, StoredChunk, read_chunks, read_curve, read_start
 from costcurve.store.enqueue import enqueue, job_values
 from costcurve.store.pagination import JobQuery, Page, cursor_behind, select_jobs
-from costcurve.store.row_mapping import event_of, job_of, waiting
+from costcurve.store.row_mapping import event_of, job_of, with_queue_position
 from costcurve.store.schema import events, job_tags, jobs
 from costcurve.store.sweeps import after_deletion, lock_sweeps
 from costcurve.store.tags import give_tags, replace_tags
-from costcurve.store.transitions import cancel_all, change, move, request_all
+from costcurve.store.transitions import cancel_all, change, change_status, request_all
 
 # What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
 _What = Callable[[Connection], tuple[Submission, str | None]]
@@ -103,7 +103,7 @@ class ForClients(OnDatabase):
         """Return what differs whenever a job has changed; whatever is recorded of it counts. Raises JobNotFound."""
         columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
         with self._database.read() as tx:
-            rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(sought, job_ids))))
+            rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(strip_nul, job_ids))))
             found = {job_id: tuple(values) for job_id, *values in rows}
         for job_id in job_ids:
             if job_id not in found:
@@ -153,7 +153,7 @@ class ForClients(OnDatabase):
                 if row.pause_requested_at is None:
                     self._request(tx, row, "pause requested", pause_requested_at=self._now(tx))
             elif row.status != JobStatus.PAUSED:
-                move(tx, row, JobStatus.PAUSED, self._by_client(tx, "paused by its client"))
+                change_status(tx, row, JobStatus.PAUSED, self._by_client(tx, "paused by its client"))
             return self._job(tx, job_id)
 
     def resume(self, job_id: str) -> Job:
@@ -168,7 +168,7 @@ class ForClients(OnDatabase):
             if row.status == JobStatus.RUNNING and row.pause_requested_at is not None:
                 self._request(tx, row, "pause withdrawn", pause_requested_at=None, status_reason=None)
             elif row.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
-                move(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
+                change_status(tx, row, JobStatus.QUEUED, self._by_client(tx, "resumed by its client"))
             return self._job(tx, job_id)
 
     def update(self, job_id: str, changes: JobChanges, *, check: Check = None) -> Job:
@@ -230,14 +230,14 @@ class ForClients(OnDatabase):
             row = self._row(tx, job_id)
             return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
 
-    def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredRun]:
+    def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredChunk]:
         """The runs of the curve that hold point number `start` or begin in the `points` from there on.
 
         Raises:
             JobNotFound: there is no such job.
         """
         with self._database.read() as tx:
-            return read_runs(tx, self._row(tx, job_id), granularity, start=start, points=points)
+            return read_chunks(tx, self._row(tx, job_id), granularity, start=start, points=points)
 
     def start(self, job_id: str) -> Start | None:
         """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""
@@ -278,7 +278,7 @@ class ForClients(OnDatabase):
         return tuple(
             job_of(row, tags[row.pk])
             if (place := places.get(row.pk)) is None
-            else waiting(job_of(row, tags[row.pk]), place, leases.why_waiting(row, place, means))
+            else with_queue_position(job_of(row, tags[row.pk]), place, leases.why_waiting(row, place, means))
             for row in rows
         )
 
@@ -287,7 +287,7 @@ class ForClients(OnDatabase):
         return job_of(row, {tag.key: tag.value for tag in tags})
 
     def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
-        found = select(jobs).where(jobs.c.id == sought(job_id))
+        found = select(jobs).where(jobs.c.id == strip_nul(job_id))
         row = tx.execute(found.with_for_update() if lock else found).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")

@@ -12,10 +12,10 @@ from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, Table, de
 from costcurve.core.job import Load
 from costcurve.store import leases, queue, transitions
 from costcurve.store.base import OnDatabase
-from costcurve.store.queue_stats import Fleet, fleet
+from costcurve.store.queue_stats import QueueStats, read_queue_stats
 from costcurve.store.schema import attempts, curve_runs, jobs, models, step_runs, workers
 from costcurve.store.sweeps import after_deletion, lock_sweeps
-from costcurve.store.transitions import Cause, make, requeued
+from costcurve.store.transitions import EventInfo, apply_status_changes, plan_requeue
 
 # Most that retention deletes in one transaction: SQLite's other writers wait for it.
 PURGED_JOBS, PURGED_BYTES = 500, 8 * 2**20
@@ -33,13 +33,13 @@ def _bytes_in(table: Table) -> ColumnElement[int]:
 _size = reduce(add, (_bytes_in(table) for table in (models, curve_runs, step_runs)))
 
 
-class ForUpkeep(OnDatabase):
+class ForMaintenance(OnDatabase):
     """What keeps the queue going when workers end, however they end; and the database small."""
 
     def retire_worker(self, worker_id: str, *, reason: str, crashed: bool, by: str = "supervisor") -> None:
         """The incarnation has ended. What it still has in hand goes back to the queue; a crash counts against it."""
         with self._database.write() as tx:
-            retire(tx, worker_id, Cause(by, self._now(tx), reason), crashed=crashed)
+            retire(tx, worker_id, EventInfo(by, self._now(tx), reason), crashed=crashed)
 
     def reap(self, *, by: str) -> Sequence[str]:
         """Retire every worker whose lease is over, as it has died or hangs. Returns their ids."""
@@ -50,7 +50,7 @@ class ForUpkeep(OnDatabase):
             with self._database.write() as tx:
                 now = self._now(tx)
                 if leases.is_over(tx, worker_id, now):
-                    cause = Cause(by, now, f"its worker {worker_id} was no longer heard from")
+                    cause = EventInfo(by, now, f"its worker {worker_id} was no longer heard from")
                     retire(tx, worker_id, cause, crashed=True)
                     reaped.append(worker_id)
         return reaped
@@ -94,10 +94,10 @@ class ForUpkeep(OnDatabase):
         with self._database.read() as tx:
             return Load(queue.count_waiting(tx, devices, limit=limit), leases.busy(tx))
 
-    def fleet(self) -> Fleet:
+    def fleet(self) -> QueueStats:
         """How things stand with all jobs and workers."""
         with self._database.read() as tx:
-            return fleet(tx, self._now(tx))
+            return read_queue_stats(tx, self._now(tx))
 
     def touch(self) -> datetime:
         """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""
@@ -115,7 +115,9 @@ class ForUpkeep(OnDatabase):
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).all()
 
 
-def retire(tx: Connection, worker_id: str, cause: Cause, *, crashed: bool) -> None:
+def retire(tx: Connection, worker_id: str, cause: EventInfo, *, crashed: bool) -> None:
     """End a worker incarnation and requeue its jobs, as part of a transaction."""
     held = leases.retire(tx, worker_id, cause.at)
-    make(tx, transitions.crashed(held, cause) if crashed else [requeued(row, cause) for row in held])
+    apply_status_changes(
+        tx, transitions.plan_crash(held, cause) if crashed else [plan_requeue(row, cause) for row in held]
+    )

@@ -10,7 +10,7 @@ from costcurve.core.errors import JobNotFound, ModelNotFound, NoTestImages
 from costcurve.core.model_file import Confusion, Mistake, TrainedModel, ensure_succeeded
 from costcurve.core.spec import PIXELS
 from costcurve.core.status import JobStatus
-from costcurve.store.base import OnDatabase, sought
+from costcurve.store.base import OnDatabase, strip_nul
 from costcurve.store.schema import jobs, models
 
 
@@ -38,7 +38,7 @@ class ForModels(OnDatabase):
         """These columns of the job's model."""
         wanted = select(jobs.c.status, jobs.c.experiment, models.c.job_pk, *columns).outerjoin_from(jobs, models)
         with self._database.read() as tx:
-            row = tx.execute(wanted.where(jobs.c.id == sought(job_id))).one_or_none()
+            row = tx.execute(wanted.where(jobs.c.id == strip_nul(job_id))).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")
         if row.experiment != "mnist":

@@ -54,7 +54,7 @@ def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[st
     return [(device, engine) for _, _, device, engine in sorted(heads)]
 
 
-def waiting(tx: Connection, device: str) -> int:
+def count_queued(tx: Connection, device: str) -> int:
     """How many jobs wait that request this device ("auto" included)."""
     counted = select(func.count()).select_from(jobs).where(is_queued, jobs.c.requested_device == device)
     return tx.execute(counted).scalar_one()
@@ -66,13 +66,13 @@ def first_in_line(tx: Connection, device: str, engine: str) -> datetime | None:
     return tx.execute(first).scalar_one_or_none()
 
 
-def take_head(tx: Connection, device: str, engine: str) -> Row[Any] | None:
+def lock_head(tx: Connection, device: str, engine: str) -> Row[Any] | None:
     """The first job with this request that nobody else is taking just now, locked."""
     first = select(jobs).where(*_requested(device, engine)).order_by(*_turn).limit(1)
     return tx.execute(first.with_for_update(skip_locked=True)).one_or_none()
 
 
-def take_company(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
+def lock_batch(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
     """Up to `count` further jobs that may be trained with this one, locked."""
     if head.solo or count < 1:
         return []
@@ -94,17 +94,17 @@ def take_company(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
 
 def count_waiting(tx: Connection, devices: Iterable[str], *, limit: int) -> int:
     """How many jobs wait for one of these devices; `limit` if there are more, as more are not counted."""
-    waiting = select(jobs.c.pk).where(is_queued, jobs.c.requested_device.in_(tuple(devices))).limit(limit)
-    return tx.execute(select(func.count()).select_from(waiting.subquery())).scalar_one()
+    queued = select(jobs.c.pk).where(is_queued, jobs.c.requested_device.in_(tuple(devices))).limit(limit)
+    return tx.execute(select(func.count()).select_from(queued.subquery())).scalar_one()
 
 
 def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
     """For each queued job among these rows, by its pk, its place in the queue, from 1."""
-    waiting = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))
+    queued = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))
     found: dict[int, int] = {}
-    if waiting:
-        found[waiting[0].pk] = 1 + _count(tx, tuple_(*_turn) < (waiting[0].queue_rank, waiting[0].pk))
-    for before, row in pairwise(waiting):
+    if queued:
+        found[queued[0].pk] = 1 + _count(tx, tuple_(*_turn) < (queued[0].queue_rank, queued[0].pk))
+    for before, row in pairwise(queued):
         between = tuple_(*_turn) >= (before.queue_rank, before.pk), tuple_(*_turn) < (row.queue_rank, row.pk)
         found[row.pk] = found[before.pk] + _count(tx, *between)
     return found

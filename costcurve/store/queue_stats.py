@@ -10,12 +10,12 @@ from sqlalchemy import Connection, func, select
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Device, Engine
 from costcurve.store.leases import is_not_stopped
-from costcurve.store.queue import first_in_line, waiting
+from costcurve.store.queue import count_queued, first_in_line
 from costcurve.store.schema import jobs, workers
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class QueueStats:
     """Jobs and workers at a moment.
 
     `jobs` counts the jobs of each status, `depth` those that wait for each device ("auto", "cpu", "cuda"); `age` is how
@@ -31,16 +31,16 @@ class Fleet:
     heartbeats: Mapping[str, float]
 
 
-def fleet(tx: Connection, now: datetime) -> Fleet:
+def read_queue_stats(tx: Connection, now: datetime) -> QueueStats:
     """How things stand in this transaction."""
     counts = tx.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status)).all()
     found = tx.execute(
         select(workers.c.id, workers.c.device, workers.c.heartbeat_at, workers.c.lease_expires_at).where(is_not_stopped)
     ).all()
     alive = [row.device for row in found if row.lease_expires_at is not None and row.lease_expires_at >= now]
-    return Fleet(
+    return QueueStats(
         jobs=dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in counts},
-        depth={device: waiting(tx, device) for device in get_args(Device)},
+        depth={device: count_queued(tx, device) for device in get_args(Device)},
         age={device: _age(tx, device, get_args(Engine), now) for device in get_args(Device)},
         workers={device: alive.count(device) for device in alive},
         heartbeats={row.id: _since(row.heartbeat_at, now) for row in found if row.heartbeat_at is not None},

@@ -10,7 +10,7 @@ from costcurve.core.sweep import SweepSubmission
 from costcurve.store.enqueue import Values, job_values
 from costcurve.store.row_mapping import spec_of
 from costcurve.store.schema import jobs
-from costcurve.store.transitions import Cause, change_all, event, write_events
+from costcurve.store.transitions import EventInfo, change_all, event, write_events
 
 
 def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
@@ -28,13 +28,13 @@ def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
     return job_values(submission, parent_id=row.id, inherits_tags=True, **place)
 
 
-def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], cause: Cause) -> None:
+def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], cause: EventInfo) -> None:
     """Count these jobs no more: each has a new job in its place."""
     change_all(tx, [(row.pk, {"superseded": True}) for row in rows])
     write_events(
         tx,
         [
-            event(row.pk, Cause(cause.by, cause.at, f"retried as {new_id}"), source=row.status, target=row.status)
+            event(row.pk, EventInfo(cause.by, cause.at, f"retried as {new_id}"), source=row.status, target=row.status)
             for row, new_id in zip(rows, new_ids, strict=True)
         ],
     )

@@ -58,7 +58,7 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
     )
 
 
-def waiting(job: Job, position: int, why: str) -> Job:
+def with_queue_position(job: Job, position: int, why: str) -> Job:
     """A queued job, with its place in the queue and why it has not started; what brought it there stays said."""
     reason = why if job.status_reason is None else f"{job.status_reason}; {why}"
     return replace(job, queue_position=position, status_reason=reason)

@@ -16,11 +16,11 @@ from costcurve.store.permanent_errors import is_permanent
 log = logging.getLogger(__name__)
 
 # How long a transaction waits for another process's. Every transaction of ours is over in milliseconds.
-PATIENCE_SECONDS = 20.0
+LOCK_TIMEOUT_SECONDS = 20.0
 
 
-def open_sqlite(url: str, *, patience: float, create: bool) -> Engine:
-    """Return an engine on this file, whose transactions wait `patience` seconds for each other.
+def open_sqlite(url: str, *, lock_timeout: float, create: bool) -> Engine:
+    """Return an engine on this file, whose transactions wait `lock_timeout` seconds for each other.
 
     Transactions with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
     With `create` the file is made if it is missing, and only its owner can read it; otherwise it must exist.
@@ -34,7 +34,7 @@ def open_sqlite(url: str, *, patience: float, create: bool) -> Engine:
         _make(file)
     elif not file.is_file():
         raise StoreUnavailable(f"there is no database {file}; a service or a worker makes it when it starts")
-    engine = create_engine(url, module=module, connect_args={"timeout": patience})
+    engine = create_engine(url, module=module, connect_args={"timeout": lock_timeout})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
@@ -84,7 +84,7 @@ def _make(file: Path) -> None:
 
 def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
     """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
-    deadline = monotonic() + PATIENCE_SECONDS
+    deadline = monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             found = cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0].upper()

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from costcurve.core.errors import IdempotencyKeyReused, SweepNotFound
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import PlannedJob, Sweep, SweepSubmission, planned
-from costcurve.store.base import OnDatabase, sought
+from costcurve.store.base import OnDatabase, strip_nul
 from costcurve.store.enqueue import enqueue, job_values
 from costcurve.store.pagination import CellPage, CellQuery, SweepPage, select_sweeps, sweep_cursor_behind
 from costcurve.store.retries import retry_values, revive, supersede
@@ -106,7 +106,7 @@ class ForSweeps(OnDatabase):
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.status, jobs.c.cancel_requested_at]
             rows = tx.execute(
                 select(*columns)
-                .where(jobs.c.sweep_id == sought(sweep_id), jobs.c.status.not_in(_ENDED))
+                .where(jobs.c.sweep_id == strip_nul(sweep_id), jobs.c.status.not_in(_ENDED))
                 .order_by(jobs.c.pk)
                 .with_for_update()
             ).all()
@@ -122,7 +122,7 @@ class ForSweeps(OnDatabase):
         with self._database.write() as tx:
             # As those who delete jobs of a sweep do: first the sweep, then its jobs by pk, so that no two wait for each
             # other. Of two who retry at once, the second finds the jobs superseded.
-            tx.execute(select(sweeps.c.pk).where(sweeps.c.id == sought(sweep_id)).with_for_update())
+            tx.execute(select(sweeps.c.pk).where(sweeps.c.id == strip_nul(sweep_id)).with_for_update())
             submission = self._sweep(tx, sweep_id).submission
             failed = tx.execute(
                 select(jobs)
@@ -140,7 +140,7 @@ class ForSweeps(OnDatabase):
             return self._sweep(tx, sweep_id)
 
     def _sweep(self, tx: Connection, sweep_id: str) -> Sweep:
-        row = tx.execute(select(sweeps).where(sweeps.c.id == sought(sweep_id))).one_or_none()
+        row = tx.execute(select(sweeps).where(sweeps.c.id == strip_nul(sweep_id))).one_or_none()
         if row is None:
             raise SweepNotFound(f"there is no sweep {sweep_id!a}")
         return _sweep_of(row, _counts(tx, [sweep_id])[sweep_id])

@@ -21,7 +21,7 @@ PAUSED_ON_REQUEST = "paused on request"
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class EventInfo:
     """Who does something to a job, when, and why in words."""
 
     by: str
@@ -30,35 +30,37 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class StatusChange:
     """A change of a job's status, decided and not yet made; `outcome` says how the attempt ended that it leaves."""
 
     row: Row[Any]
     target: JobStatus
-    cause: Cause
+    cause: EventInfo
     values: Mapping[str, Any]
     outcome: str | None = None
 
 
-def moved(row: Row[Any], target: JobStatus, cause: Cause, **values: Any) -> Move:
+def plan_transition(row: Row[Any], target: JobStatus, cause: EventInfo, **values: Any) -> StatusChange:
     """To another status; the cause becomes the job's `status_reason` unless another is given."""
     ensure_transition(JobStatus(row.status), target)
     values = {"status_reason": cause.why, **values, "status": target}
     if target.is_terminal:
         values["finished_at"] = cause.at
-    return Move(row, target, cause, values)
+    return StatusChange(row, target, cause, values)
 
 
-def left(row: Row[Any], target: JobStatus, cause: Cause, *, outcome: str, **values: Any) -> Move:
+def plan_end_of_attempt(
+    row: Row[Any], target: JobStatus, cause: EventInfo, *, outcome: str, **values: Any
+) -> StatusChange:
     """To another status, ending the attempt under which the job is running."""
     free = {"eta_seconds": None, "attempt_pk": None, "cancel_requested_at": None, "pause_requested_at": None}
-    return replace(moved(row, target, cause, **{**values, **free}), outcome=outcome)
+    return replace(plan_transition(row, target, cause, **{**values, **free}), outcome=outcome)
 
 
-def failed(row: Row[Any], failure: Failure, cause: Cause, **values: Any) -> Move:
+def plan_failure(row: Row[Any], failure: Failure, cause: EventInfo, **values: Any) -> StatusChange:
     """End a running job as failed."""
     error = {"error_code": failure.code, "error_message": failure.message}
-    return left(row, JobStatus.FAILED, cause, outcome=failure_outcome(failure), **values, **error)
+    return plan_end_of_attempt(row, JobStatus.FAILED, cause, outcome=failure_outcome(failure), **values, **error)
 
 
 def failure_outcome(failure: Failure) -> str:
@@ -66,7 +68,7 @@ def failure_outcome(failure: Failure) -> str:
     return f"failed: {failure.code}"
 
 
-def requeued(row: Row[Any], cause: Cause, **values: Any) -> Move:
+def plan_requeue(row: Row[Any], cause: EventInfo, **values: Any) -> StatusChange:
     """Take a running job from its worker; what its client has asked for meanwhile is done now."""
     if row.cancel_requested_at is not None:
         # Nobody is left to perform the request, and nobody should train what nobody wants.
@@ -77,58 +79,63 @@ def requeued(row: Row[Any], cause: Cause, **values: Any) -> Move:
         target, why = JobStatus.QUEUED, cause.why
     if target is not JobStatus.CANCELLED:  # which keeps what it was trained on, and how far
         values = {**values, "engine": None, "device": None, "exec_profile": None}
-    return left(row, target, Cause(cause.by, cause.at, why), outcome=cause.why, **values)
+    return plan_end_of_attempt(row, target, EventInfo(cause.by, cause.at, why), outcome=cause.why, **values)
 
 
-def crashed(held: Sequence[Row[Any]], cause: Cause) -> list[Move]:
+def plan_crash(held: Sequence[Row[Any]], cause: EventInfo) -> list[StatusChange]:
     """Take all jobs from a worker that died; one that keeps killing its workers, alone, fails."""
     if len(held) > 1:
         # Any of them may have done it. From now on each is trained alone, where it can harm no other.
-        return [requeued(row, cause, attempt=row.attempt + 1, solo=True) for row in held]
+        return [plan_requeue(row, cause, attempt=row.attempt + 1, solo=True) for row in held]
     moves = []
     for row in held:
         crashes = row.crashes + 1
         if crashes < MAX_CRASHES or row.cancel_requested_at is not None:
-            moves.append(requeued(row, cause, attempt=row.attempt + 1, crashes=crashes))
+            moves.append(plan_requeue(row, cause, attempt=row.attempt + 1, crashes=crashes))
         else:
             text = f"{cause.why}; {crashes} workers in a row died so, with this job alone"
-            moves.append(failed(row, Failure(WorkerCrashed.code, text), Cause(cause.by, cause.at, text)))
+            moves.append(plan_failure(row, Failure(WorkerCrashed.code, text), EventInfo(cause.by, cause.at, text)))
     return moves
 
 
-def make(tx: Connection, moves: Sequence[Move]) -> None:
+def apply_status_changes(tx: Connection, changes: Sequence[StatusChange]) -> None:
     """The one place where a job's status changes, and where that is written down."""
     if endings := [
-        {"ended_pk": move.row.attempt_pk, "ended_at": move.cause.at, "outcome": move.outcome}
-        for move in moves
-        if move.outcome is not None
+        {"ended_pk": each.row.attempt_pk, "ended_at": each.cause.at, "outcome": each.outcome}
+        for each in changes
+        if each.outcome is not None
     ]:
         tx.execute(update(attempts).where(attempts.c.pk == bindparam("ended_pk")), endings)
-    change_all(tx, [(move.row.pk, move.values) for move in moves])
-    write_events(tx, [event(move.row.pk, move.cause, source=move.row.status, target=move.target) for move in moves])
+    change_all(tx, [(each.row.pk, each.values) for each in changes])
+    write_events(
+        tx,
+        [event(each.row.pk, each.cause, source=each.row.status, target=each.target) for each in changes],
+    )
 
 
-def move(tx: Connection, row: Row[Any], target: JobStatus, cause: Cause, **values: Any) -> None:
+def change_status(tx: Connection, row: Row[Any], target: JobStatus, cause: EventInfo, **values: Any) -> None:
     """Change one job's status; the cause becomes its `status_reason` unless another is given."""
-    make(tx, [moved(row, target, cause, **values)])
+    apply_status_changes(tx, [plan_transition(row, target, cause, **values)])
 
 
-def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause, **values: Any) -> None:
+def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo, **values: Any) -> None:
     """Ask the workers of running jobs for something, or no longer; the status stays until they have done it."""
     change_all(tx, [(row.pk, {"status_reason": cause.why, **values}) for row in rows])
     write_events(tx, [event(row.pk, cause, source=row.status, target=row.status) for row in rows])
 
 
-def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: Cause) -> None:
+def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo) -> None:
     """Cancel waiting jobs at once, and ask the workers of running ones to, unless they have been asked before.
 
     Raises:
         InvalidTransition: one of the jobs has ended.
     """
-    make(tx, [moved(row, JobStatus.CANCELLED, cause) for row in rows if row.status != JobStatus.RUNNING])
+    apply_status_changes(
+        tx, [plan_transition(row, JobStatus.CANCELLED, cause) for row in rows if row.status != JobStatus.RUNNING]
+    )
     unasked = [row for row in rows if row.status == JobStatus.RUNNING and row.cancel_requested_at is None]
     asked = {"cancel_requested_at": cause.at, "pause_requested_at": None}
-    request_all(tx, unasked, Cause(cause.by, cause.at, "cancel requested"), **asked)
+    request_all(tx, unasked, EventInfo(cause.by, cause.at, "cancel requested"), **asked)
 
 
 def change(tx: Connection, row: Row[Any], **values: Any) -> None:
@@ -146,7 +153,7 @@ def change_all(tx: Connection, changes: Sequence[tuple[int, Mapping[str, Any]]])
         tx.execute(statement, rows)
 
 
-def event(job_pk: int, cause: Cause, *, source: str | None, target: str) -> dict[str, Any]:
+def event(job_pk: int, cause: EventInfo, *, source: str | None, target: str) -> dict[str, Any]:
     """The columns of an event."""
     happened = {"at": cause.at, "by": cause.by, "why": cause.why}
     return {"job_pk": job_pk, "from_status": source, "to_status": target, **happened}

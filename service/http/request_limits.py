@@ -46,7 +46,7 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-class WithoutZeros:
+class RejectNulMiddleware:
     """ASGI middleware: a query with the character 0, which no database keeps in a text, is refused."""
 
     def __init__(self, app: ASGIApp) -> None:

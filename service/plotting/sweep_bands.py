@@ -91,7 +91,7 @@ def draw_bands(
     return picture(title, len(metrics), paint, file_format=file_format, names=[*names, *key])
 
 
-def title_of(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
+def sweep_title(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
     """What a plot of these cells is called: `MNIST: the 8 best of 5,000 cells`."""
     what = sweep.submission.name or ("One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST")
     count = sweep.submission.cells

@@ -26,7 +26,7 @@ from service.http.conditions import IfMatch, tag_of, while_it_matches
 from service.http.strict_routes import StrictRoute, Whole
 from service.http_cache import IfNoneMatch, is_known, unchanged
 from service.problems import documents
-from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, tell_created
+from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, set_created_headers
 from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
@@ -85,7 +85,7 @@ def submit_job(body: Submission, store: Store, response: Response, idempotency_k
 
 
 def _created(submitted: Submitted, response: Response) -> Job:
-    tell_created(response, f"/v1/jobs/{submitted.job.id}", replayed=submitted.replayed)
+    set_created_headers(response, f"/v1/jobs/{submitted.job.id}", replayed=submitted.replayed)
     return submitted.job
 
 

@@ -18,10 +18,10 @@ from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.http.strict_routes import StrictRoute, Whole
 from service.http_cache import IfNoneMatch, etag_of, is_known, unchanged
 from service.plotting.figure import Format
-from service.plotting.sweep_bands import draw_bands, title_of
+from service.plotting.sweep_bands import draw_bands, sweep_title
 from service.problems import documents
 from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
-from service.sweep_curves import considered, read_bands
+from service.sweep_curves import plotted_job_ids, read_bands
 
 router = APIRouter(
     route_class=StrictRoute,
@@ -73,7 +73,7 @@ def get_sweep_plot(
     if not cells:
         message = "no jobs are left of these cells"
         raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
-    jobs = considered(cells)
+    jobs = plotted_job_ids(cells)
     ranks = [(cell.cell, cell.rank) for cell in cells]
     etag = etag_of(file_format, sweep_id, ranks, jobs, store.versions([*chain(*jobs)]), parameters)
     if is_known(etag, if_none_match):
@@ -95,6 +95,6 @@ def _drawn(
         specs=[job.spec for job in firsts],
         repeats=sweep.submission.repeats,
         file_format=file_format,
-        title=parameters.title or title_of(sweep, cells, firsts[0].spec),
+        title=parameters.title or sweep_title(sweep, cells, firsts[0].spec),
         log=parameters.log,
     )

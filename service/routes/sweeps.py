@@ -11,7 +11,7 @@ from costcurve.store.pagination import CellOrder, CellQuery
 from service.dependencies import Store
 from service.http.strict_routes import StrictRoute, Whole
 from service.problems import documents
-from service.responses import BODY_ERRORS, CREATED, IdempotencyKey, tell_created
+from service.responses import BODY_ERRORS, CREATED, IdempotencyKey, set_created_headers
 from service.schemas.sweeps import CellList, SweepList, SweepOut, SweepWithLeaders
 
 router = APIRouter(route_class=StrictRoute, tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
@@ -54,7 +54,7 @@ def submit_sweep(
 ) -> SweepOut:
     """Queue one job for each cell of a grid and each repeat: all of them, or none."""
     submitted = store.submit_sweep(body, idempotency_key=idempotency_key)
-    tell_created(response, f"/v1/sweeps/{submitted.sweep.id}", replayed=submitted.replayed)
+    set_created_headers(response, f"/v1/sweeps/{submitted.sweep.id}", replayed=submitted.replayed)
     return SweepOut.of(submitted.sweep)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costcurve.analysis.bands import band_of, picked
+from costcurve.analysis.bands import band_of, points_at
 from costcurve.core.curve import Curve
 
 values = st.floats(allow_nan=False, allow_infinity=False)
@@ -72,4 +72,4 @@ def test_points_are_picked_from_runs_as_from_the_whole(extra, lengths, step):
     runs = [Curve(start, {"a": whole[start : start + length]}) for start, length in zip(starts, lengths, strict=True)]
     numbers = list(range(0, len(whole) + extra, step))
 
-    assert picked(runs, ["a"], numbers) == {"a": [whole[number] for number in numbers if number < len(whole)]}
+    assert points_at(runs, ["a"], numbers) == {"a": [whole[number] for number in numbers if number < len(whole)]}

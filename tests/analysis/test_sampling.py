@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costcurve.analysis.sampling import Run, bucket_width, fewest_points, sampled, whole
+from costcurve.analysis.sampling import Chunk, bucket_width, collect_all, min_points, sample_curves
 from costcurve.core.curve import Curve
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from service import curve_reader
 from service.curve_reader import Reading
 from service.schemas.curves import CurveOut
@@ -49,7 +49,7 @@ def readers(curves: list[Curve], bounds: list[int]) -> list:
 
     def runs(i: int, _xs: object):
         some = [each[i] for each in cut(curves, bounds) if len(each[i])]
-        return [Run(run.start, {metric: np.array(column) for metric, column in run.series.items()}) for run in some]
+        return [Chunk(run.start, {metric: np.array(column) for metric, column in run.series.items()}) for run in some]
 
     return [partial(runs, i) for i in range(len(curves))]
 
@@ -68,8 +68,8 @@ def value_at(curve: Curve, metric: str, x: int) -> float | None:
 def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bucket(data, count, bounds, more):
     curves = data.draw(curves_side_by_side(curves=count))
     first, last = curves[0].start, max(curve.end for curve in curves) - 1
-    points = fewest_points(curves=count, metrics=len(METRICS)) + more
-    sample = sampled(readers(curves, bounds), METRICS, first=first, last=last, points=points)
+    points = min_points(curves=count, metrics=len(METRICS)) + more
+    sample = sample_curves(readers(curves, bounds), METRICS, first=first, last=last, points=points)
 
     assert len(sample.x) <= points
     assert sample.x == sorted(set(sample.x))
@@ -98,7 +98,7 @@ def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bu
 def test_a_sample_does_not_depend_on_the_runs_in_which_the_points_come(data, one, other):
     curves = data.draw(curves_side_by_side(curves=2))
     asked = {"first": curves[0].start, "last": max(curve.end for curve in curves) - 1, "points": 20}
-    samples = [repr(sampled(readers(curves, bounds), METRICS, **asked)) for bounds in (one, other)]
+    samples = [repr(sample_curves(readers(curves, bounds), METRICS, **asked)) for bounds in (one, other)]
 
     assert samples[0] == samples[1]
 
@@ -106,7 +106,7 @@ def test_a_sample_does_not_depend_on_the_runs_in_which_the_points_come(data, one
 @given(data=st.data(), bounds=st.lists(st.integers(0, 130)))
 def test_the_whole_has_every_point(data, bounds):
     curves = data.draw(curves_side_by_side(curves=2))
-    found = whole(cut(curves, bounds), METRICS, curves=2)
+    found = collect_all(cut(curves, bounds), METRICS, curves=2)
 
     assert found.x == list(range(curves[0].start, max(curve.end for curve in curves)))
     for curve, column in zip(curves, found.columns, strict=True):
@@ -125,7 +125,7 @@ def test_buckets_are_as_narrow_as_their_number_allows(first, length, buckets):
 def test_full_buckets_keep_their_points_while_the_curve_grows():
     curve = Curve(0, {"a": [float(x * 37 % 101) for x in range(100)]})
     shown = [
-        set(sampled(readers([curve.between(0, end)], []), ["a"], first=0, last=end, points=30).x)
+        set(sample_curves(readers([curve.between(0, end)], []), ["a"], first=0, last=end, points=30).x)
         for end in range(65, 100)
     ]
 
@@ -136,7 +136,7 @@ def test_full_buckets_keep_their_points_while_the_curve_grows():
 
 def test_what_was_not_recorded_at_first_is_never_an_extreme():
     curve = Curve(0, {"a": [1.0] * 64, "b": [nan] * 20 + [3.0, 1.0, 2.0] + [nan] * 41})
-    sample = sampled(readers([curve], []), METRICS, first=0, last=63, points=10)
+    sample = sample_curves(readers([curve], []), METRICS, first=0, last=63, points=10)
 
     assert {20, 21} <= set(sample.x)
 
@@ -153,7 +153,9 @@ def recorded(store, submit, claim, points: list[float], runs: list[int]) -> str:
         end = min(start + length, len(points))
         if end > start:
             column = points[start:end]
-            written(store, Write(held, progress(end), Curve(start, {"cost": column, "output": [-v for v in column]})))
+            written(
+                store, JobUpdate(held, progress(end), Curve(start, {"cost": column, "output": [-v for v in column]}))
+            )
         start = end
     return job.id
 
@@ -205,7 +207,7 @@ def test_what_is_read_piece_by_piece_while_the_curve_grows_is_the_whole(store, s
     for length in [*runs, len(points)]:
         end = min(start + length, len(points))
         if end > start:
-            written(store, Write(held, progress(end), Curve(start, {"cost": points[start:end]})))
+            written(store, JobUpdate(held, progress(end), Curve(start, {"cost": points[start:end]})))
         start = end
         page = store.curve(job.id, metrics=("cost",), first=following, limit=limit)
         assert page.x.start == following
@@ -228,6 +230,6 @@ def test_a_curve_that_is_cut_while_it_is_read_ends_there(store, submit, claim, h
     store.retire_worker("wrk_1", reason="its worker died", crashed=True)
     [held] = claim_as(hire())
     if growth:
-        written(store, Write(held, progress(growth), Curve(0, {"cost": [0.5] * growth, "output": [0.5] * growth})))
+        written(store, JobUpdate(held, progress(growth), Curve(0, {"cost": [0.5] * growth, "output": [0.5] * growth})))
 
-    assert whole([*begun, *pieces], reading.metrics).columns == [{"cost": [float(x) for x in range(10)]}]
+    assert collect_all([*begun, *pieces], reading.metrics).columns == [{"cost": [float(x) for x in range(10)]}]

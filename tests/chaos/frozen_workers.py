@@ -118,7 +118,7 @@ def _in_hand(arena: Arena, pid: int) -> Row[Any] | None:
 
 def _is_locked(arena: Arena, row: Row[Any]) -> bool:
     """Whether somebody holds, for much longer than any transaction takes, what is needed to take over."""
-    database = Database(arena.database_url, patience=1.0)
+    database = Database(arena.database_url, lock_timeout=1.0)
     try:
         with database.write() as tx:
             tx.execute(select(workers.c.id).where(workers.c.id == row.worker_id).with_for_update())

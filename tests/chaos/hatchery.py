@@ -29,7 +29,7 @@ from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.job_update import HandBack, Write
+from costcurve.store.job_update import HandBack, JobUpdate
 
 if TYPE_CHECKING:
     from workers.training.network import ImageSets
@@ -219,10 +219,10 @@ def _listen(store: JobStore, ask: Ask, client: JobStore, stop: threading.Event) 
     write, times = store.write, 0
 
     @functools.wraps(write)
-    def written(writes: Sequence[Write]) -> Any:
+    def written(writes: Sequence[JobUpdate]) -> Any:
         nonlocal times
         answers = write(writes)
-        if any(each.claim.job_id == ask.job_id and each.turn is None for each in writes):
+        if any(each.claim.job_id == ask.job_id and each.outcome is None for each in writes):
             times += 1
             if times == ask.time:
                 match ask.what:
@@ -311,9 +311,9 @@ class _Trap:
         return called
 
 
-def _operations(write: Write) -> Iterator[str]:
+def _operations(write: JobUpdate) -> Iterator[str]:
     """What is written about one job: how far it is, and the turn that it takes."""
-    match write.turn:
+    match write.outcome:
         case NeuronResult() | MnistResult():
             yield FINISH
         case HandBack():

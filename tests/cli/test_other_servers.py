@@ -98,7 +98,7 @@ def test_what_is_not_costcurve_is_told_by_every_command(run, name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_where_no_service_is_every_command_says_so_without_a_password(run, name, monkeypatch):
-    monkeypatch.setattr(transport, "PATIENCE_WITH_A_STRANGER", 0.0)
+    monkeypatch.setattr(transport, "CONNECT_RETRY_SECONDS", 0.0)
     ran = run(COMMANDS[name], "http://ada:s3cret@127.0.0.1:1")
     assert (ran.code, ran.out) == (4, "")
     assert "no service answers at http://***@127.0.0.1:1" in ran.err

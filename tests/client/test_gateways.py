@@ -22,7 +22,7 @@ from costcurve import (
 )
 from costcurve.client import jobs as ops
 from costcurve.client.errors import BadField
-from costcurve.client.retry import LONGEST_ASKED, PATIENCE_WITH_A_KNOWN_SERVICE, retry_after
+from costcurve.client.retry import LONGEST_ASKED, RETRY_SECONDS, retry_after
 from costcurve.client.transport import Remote
 from tests.helpers.both_clients import a_client
 from tests.helpers.scripted_server import ENDED, JOB, Answer, a_server, answers, hangs_up
@@ -63,7 +63,7 @@ def test_a_gateway_of_a_service_that_was_never_seen_gets_as_much_patience_as_a_s
     remote = Remote("http://127.0.0.1:1", clock=clock)
     with pytest.raises(ApiError, match="502"):
         run(clock, ops.get(remote, "job_1"), httpx.Response(502, content=HTML))
-    assert PATIENCE_WITH_A_KNOWN_SERVICE / 2 < clock.now <= PATIENCE_WITH_A_KNOWN_SERVICE
+    assert RETRY_SECONDS / 2 < clock.now <= RETRY_SECONDS
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 500, 501])

@@ -11,7 +11,7 @@ from costcurve import ApiError, AsyncClient, Client, ServiceUnreachable, Unexpec
 from costcurve.client import curves
 from costcurve.client import jobs as ops
 from costcurve.client.request import Call, job_path, refusal
-from costcurve.client.retry import PATIENCE_WITH_A_KNOWN_SERVICE, PATIENCE_WITH_A_STRANGER
+from costcurve.client.retry import CONNECT_RETRY_SECONDS, RETRY_SECONDS
 from costcurve.client.transport import Remote
 from costcurve.core.spec import NeuronSpec
 from tests.helpers.scripted_server import ENDED, JOB, NOT_FOUND, UNAVAILABLE, Answer, a_server, answers, hangs_up
@@ -110,13 +110,13 @@ def test_a_stranger_is_given_up_soon_and_a_known_service_only_after_a_restart_wo
 
     with pytest.raises(ServiceUnreachable, match="costcurve up"):
         run(clock, ops.get(remote, "job_1"), refuse)
-    assert clock.now <= PATIENCE_WITH_A_STRANGER
+    assert clock.now <= CONNECT_RETRY_SECONDS
 
     run(clock, ops.get(remote, "job_1"), lambda request: httpx.Response(200, json=JOB, request=request))
     clock.now = 0
     with pytest.raises(ServiceUnreachable):
         run(clock, ops.get(remote, "job_1"), refuse)
-    assert PATIENCE_WITH_A_KNOWN_SERVICE / 2 < clock.now <= PATIENCE_WITH_A_KNOWN_SERVICE
+    assert RETRY_SECONDS / 2 < clock.now <= RETRY_SECONDS
 
 
 def test_waiting_asks_only_for_news_and_tells_each_once():

@@ -1,16 +1,16 @@
 """What a worker writes about one job, one thing at a time."""
 
 from costcurve.core.curve import Curve
-from costcurve.core.errors import LaneLost
+from costcurve.core.errors import ClaimLost
 from costcurve.core.job import Claim, Failure, MnistResult, NeuronResult, Progress, Request
 from costcurve.store import JobStore
-from costcurve.store.job_update import HandBack, Restart, Turn, Write
+from costcurve.store.job_update import HandBack, JobOutcome, JobUpdate, Restart
 
 
-def written(store: JobStore, write: Write) -> Request | None:
+def written(store: JobStore, write: JobUpdate) -> Request | None:
     """The answer to this write; raises LaneLost."""
     [answer] = store.write([write])
-    if isinstance(answer, LaneLost):
+    if isinstance(answer, ClaimLost):
         raise answer
     return answer
 
@@ -18,7 +18,7 @@ def written(store: JobStore, write: Write) -> Request | None:
 def record(
     store: JobStore, claim: Claim, progress: Progress, curve: Curve, *, checkpoint: str | None = None
 ) -> Request | None:
-    return written(store, Write(claim, progress, curve, checkpoint))
+    return written(store, JobUpdate(claim, progress, curve, checkpoint))
 
 
 def finish(store: JobStore, claim: Claim, result: NeuronResult | MnistResult) -> None:
@@ -45,5 +45,5 @@ def confirm_pause(store: JobStore, claim: Claim) -> None:
     _turn(store, claim, Request.PAUSE)
 
 
-def _turn(store: JobStore, claim: Claim, turn: Turn) -> None:
-    assert written(store, Write(claim, turn=turn)) is None
+def _turn(store: JobStore, claim: Claim, turn: JobOutcome) -> None:
+    assert written(store, JobUpdate(claim, outcome=turn)) is None

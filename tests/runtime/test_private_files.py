@@ -63,11 +63,11 @@ def test_locks_of_this_process_outlive_a_second_opening(tmp_path):
     url = f"sqlite:///{tmp_path}/costcurve.db"
     with closing(Database(url)) as first, first.write() as tx:
         tx.exec_driver_sql("DELETE FROM jobs")
-        with closing(Database(url, patience=0.05)):
+        with closing(Database(url, lock_timeout=0.05)):
             pass
         other = (
             "import sys; from costcurve.store.database import Database\n"
-            "with Database(sys.argv[1], patience=0.05).write(): pass\n"
+            "with Database(sys.argv[1], lock_timeout=0.05).write(): pass\n"
         )
         refused = subprocess.run([sys.executable, "-c", other, url], capture_output=True, text=True, timeout=60)
     assert "database is locked" in refused.stderr

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from costcurve.core.curve import Curve
 from costcurve.core.job import Progress
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from service.app import create_app
 from service.http_cache import Pictures
 from service.plotting.curves import draw
@@ -49,7 +49,7 @@ def trained(store, submit, claim):
         held = claim()
         for start in range(0, len(values), 10):
             run = values[start : start + 10]
-            written(store, Write(held, progress(start + len(run)), points(start, *run)))
+            written(store, JobUpdate(held, progress(start + len(run)), points(start, *run)))
         if ended:
             finish(store, held, RESULT)
         return job.id
@@ -64,7 +64,7 @@ def network(store, submit, claim):
     def network(*costs: float, **spec: object) -> str:
         job = submit({**MNIST, **spec})
         done = Progress(1, 30, 100 * len(costs), 150_000, None)
-        written(store, Write(claim(), done, Curve(0, {"cost": [0.5], "accuracy": [0.9]}), steps=steps(0, *costs)))
+        written(store, JobUpdate(claim(), done, Curve(0, {"cost": [0.5], "accuracy": [0.9]}), steps=steps(0, *costs)))
         return job.id
 
     return network
@@ -200,7 +200,7 @@ def test_a_metric_that_only_one_of_them_has_is_null_in_the_others(http, store, s
     for metrics in (("cost", "gradient_norm.3"), ("cost",)):
         ids.append(submit(MNIST).id)
         done = Progress(1, 30, 5000, 150_000, None)
-        written(store, Write(claim(), done, Curve(0, {metric: [1.0] for metric in metrics})))
+        written(store, JobUpdate(claim(), done, Curve(0, {metric: [1.0] for metric in metrics})))
 
     series = http.get("/v1/compare", params={"job": ids, "metrics": "cost,gradient_norm.3"}).json()["curves"]["series"]
     assert series["gradient_norm.3"] == {ids[0]: [1.0], ids[1]: [None]}
@@ -287,10 +287,10 @@ def test_whatever_is_recorded_of_a_job_makes_its_tag_another(http, store, submit
     held = claim()
     done = Progress(1, 30, 250, 150_000, None)
     writes = [
-        Write(held, done, Curve(0, {"cost": [1.0]}), steps=steps(0, 1.0)),
-        Write(held, done, steps=steps(1, 1.0)),
-        Write(held, done, Curve(1, {"cost": [1.0]})),
-        Write(held, turn=mnist_result(9000)),
+        JobUpdate(held, done, Curve(0, {"cost": [1.0]}), steps=steps(0, 1.0)),
+        JobUpdate(held, done, steps=steps(1, 1.0)),
+        JobUpdate(held, done, Curve(1, {"cost": [1.0]})),
+        JobUpdate(held, outcome=mnist_result(9000)),
     ]
     for write in writes:
         written(store, write)
@@ -307,7 +307,7 @@ def test_a_plot_of_a_growing_job_shows_what_is_there(http, store, submit, claim)
     held = claim()
     pictures = [http.get(url).content]
     for number in range(3):
-        written(store, Write(held, progress(number + 1), points(number, 1.0 / (number + 1))))
+        written(store, JobUpdate(held, progress(number + 1), points(number, 1.0 / (number + 1))))
         pictures.append(http.get(url).content)
 
     assert len(set(pictures)) == 4
@@ -322,7 +322,7 @@ def test_compared_jobs_are_sent_again_when_one_of_them_has_changed(http, store, 
         tag = http.get(f"/v1/compare{suffix}", params={"job": ids}).headers["etag"]
         known = {"If-None-Match": tag}
         assert http.get(f"/v1/compare{suffix}", params={"job": ids}, headers=known).status_code == 304
-        written(store, Write(held, progress(1), points(0, 1.0)))
+        written(store, JobUpdate(held, progress(1), points(0, 1.0)))
         assert http.get(f"/v1/compare{suffix}", params={"job": ids}, headers=known).status_code == 200
 
 
@@ -337,7 +337,7 @@ def test_a_deleted_job_has_no_plot_left(http, store, trained):
 def test_more_diagrams_than_fit_are_refused(http, store, submit, claim):
     job = submit(MNIST)
     metrics = [f"gradient_norm.{layer}" for layer in range(1, 18)]
-    written(store, Write(claim(), progress(1), Curve(0, {metric: [1.0] for metric in metrics})))
+    written(store, JobUpdate(claim(), progress(1), Curve(0, {metric: [1.0] for metric in metrics})))
 
     def plot(names: list[str]):
         return http.get(f"/v1/jobs/{job.id}/curve.svg", params={"metrics": ",".join(names)})

@@ -5,10 +5,10 @@ from itertools import count
 from typing import Any
 
 from costcurve.core.errors import (
+    ClaimLost,
     IdempotencyKeyReused,
     InvalidTransition,
     JobNotFound,
-    LaneLost,
     SweepNotFound,
     WorkerRetired,
 )
@@ -110,7 +110,7 @@ class Model:
     def own(self, job_id: str, lane: int) -> dict[str, Any]:
         job = self.jobs.get(job_id)
         if job is None or job["lane"] != lane:
-            raise LaneLost("")
+            raise ClaimLost("")
         return job
 
     def record(self, job: dict[str, Any], points: int, checkpoint: bool) -> str | None:

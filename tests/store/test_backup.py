@@ -17,7 +17,7 @@ from costcurve.core.sweep import SweepSubmission
 from costcurve.store import JobStore
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import events, jobs, metadata
 from tests.conftest import ROOT, postgresql_database
@@ -55,9 +55,9 @@ def other(request, tmp_path):
 def lived_in(store, submit, claim, worker):
     """A store in which there is something of everything, and no worker has anything in hand."""
     submit(NETWORK, name="a 'network' – σ", tags={"of": "everything"})
-    written(store, Write(held := claim(), progress(100), points(0, 0.1, 1e-300), "one.safetensors"))
-    written(store, Write(held, progress(200), steps=steps(0, 0.1 + 0.2), start={"slowdown_factor": math.inf}))
-    written(store, Write(held, turn=mnist_result(9_000), model=model(bytes(range(256)))))
+    written(store, JobUpdate(held := claim(), progress(100), points(0, 0.1, 1e-300), "one.safetensors"))
+    written(store, JobUpdate(held, progress(200), steps=steps(0, 0.1 + 0.2), start={"slowdown_factor": math.inf}))
+    written(store, JobUpdate(held, outcome=mnist_result(9_000), model=model(bytes(range(256)))))
     submission = Submission.model_validate({"spec": NEURON})
     store.submit(submission, idempotency_key="once")
     finish(store, claim(), RESULT)

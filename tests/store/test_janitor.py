@@ -5,13 +5,13 @@ import pytest
 from costcurve.core.errors import StoreUnavailable
 from costcurve.core.status import JobStatus
 from costcurve.store import JobStore
-from costcurve.store.janitor import Upkeep
+from costcurve.store.janitor import Janitor
 from tests.helpers.reports import CPU, ENGINES, choose
 
 
 @pytest.fixture
-def upkeep(store) -> Upkeep:
-    return Upkeep(store, name="service", lease_seconds=10, retention_days=None)
+def upkeep(store) -> Janitor:
+    return Janitor(store, name="service", lease_seconds=10, retention_days=None)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_after_an_outage_everybody_has_a_lease_to_be_heard_from_again(store, run
 def test_who_looks_for_dead_workers_waits_like_those_who_renew_leases(opened, clock):
     """Or it would be in touch while they are not, and give them up as soon as it can write again."""
     busy = opened()
-    impatient = type(busy)(str(busy.engine.url), patience=0.05)
+    impatient = type(busy)(str(busy.engine.url), lock_timeout=0.05)
     with busy.write(), pytest.raises(StoreUnavailable, match="locked"):
         JobStore(impatient, clock=clock).touch()
     impatient.close()

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from costcurve.core.errors import JobNotFound, LaneLost, StoreUnavailable
+from costcurve.core.errors import ClaimLost, JobNotFound, StoreUnavailable
 from costcurve.core.job import Choice, Failure, Request
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
-from costcurve.store.job_update import HandBack, Restart, Write
+from costcurve.store.job_update import HandBack, JobUpdate, Restart
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import attempts, workers
 from tests.helpers.processes import until
@@ -141,7 +141,7 @@ def test_a_worker_that_repeats_its_last_write_is_not_told_that_it_lost_the_job(
     held = claim()
     if asked is not None:
         getattr(store, asked)(job.id)
-    write = Write(held, progress(2), points(0, 1.0, 0.5), turn=turn)
+    write = JobUpdate(held, progress(2), points(0, 1.0, 0.5), outcome=turn)
     losses.lose_next("end")
     with pytest.raises(StoreUnavailable):
         lossy.write([write])
@@ -154,12 +154,12 @@ def test_a_worker_that_repeats_its_last_write_is_not_told_that_it_lost_the_job(
 
 def test_a_network_whose_last_write_is_repeated_is_kept_once(lossy, store, losses, submit, claim):
     job = submit(NETWORK)
-    write = Write(
+    write = JobUpdate(
         claim(),
         progress(1),
         points(0, 1.0),
         steps=steps(0, 1.0),
-        turn=mnist_result(9000),
+        outcome=mnist_result(9000),
         model=model(),
         start={"a": 1.0},
     )
@@ -187,8 +187,8 @@ def test_a_worker_whose_write_never_took_effect_is_told_that_it_lost_the_job(
         store.delete(job.id)
 
     for turn in (RESULT, Failure("timed_out", "too late"), HandBack("for another reason"), Request.CANCEL, None):
-        [answer] = store.write([Write(held, progress(1), points(0, 1.0), turn=turn)])
-        assert isinstance(answer, LaneLost)
+        [answer] = store.write([JobUpdate(held, progress(1), points(0, 1.0), outcome=turn)])
+        assert isinstance(answer, ClaimLost)
 
 
 def test_of_writes_in_one_transaction_each_is_answered_by_what_became_of_it(store, submit, claim_as, hire):
@@ -197,8 +197,10 @@ def test_of_writes_in_one_transaction_each_is_answered_by_what_became_of_it(stor
     finish(store, claims[0], RESULT)
     hand_back(store, claims[1], reason="told to stop")
 
-    answers = store.write([Write(claims[0], turn=RESULT), Write(claims[1], turn=RESULT), Write(claims[2], progress(1))])
-    assert [type(answer) for answer in answers] == [type(None), LaneLost, type(None)]
+    answers = store.write(
+        [JobUpdate(claims[0], outcome=RESULT), JobUpdate(claims[1], outcome=RESULT), JobUpdate(claims[2], progress(1))]
+    )
+    assert [type(answer) for answer in answers] == [type(None), ClaimLost, type(None)]
     assert [store.get(job.id).status for job in (ours, lost, goes_on)] == ["succeeded", "queued", "running"]
 
 
@@ -211,13 +213,13 @@ def test_a_last_write_is_not_confirmed_by_the_attempt_of_another_job_that_has_it
     fresh = claim()
     finish(store, fresh, RESULT)
 
-    [answer] = store.write([Write(replace(held, attempt_pk=fresh.attempt_pk), turn=RESULT)])
-    assert isinstance(answer, LaneLost)
+    [answer] = store.write([JobUpdate(replace(held, attempt_pk=fresh.attempt_pk), outcome=RESULT)])
+    assert isinstance(answer, ClaimLost)
 
 
 def test_progress_that_is_written_twice_is_kept_once(lossy, store, losses, submit, claim, cost):
     job = submit()
-    write = Write(claim(), progress(2), points(0, 1.0, 0.5), "at-2", start={"a": 1.0})
+    write = JobUpdate(claim(), progress(2), points(0, 1.0, 0.5), "at-2", start={"a": 1.0})
     losses.lose_next("change")
     with pytest.raises(StoreUnavailable):
         lossy.write([write])
@@ -231,7 +233,7 @@ def test_a_new_beginning_that_is_written_twice_happens_once(lossy, store, losses
     job = submit()
     held = claim()
     record(store, held, progress(2), points(0, 1.0, 0.5), checkpoint="at-2")
-    write = Write(held, turn=Restart("its checkpoint is damaged"))
+    write = JobUpdate(held, outcome=Restart("its checkpoint is damaged"))
     losses.lose_next("request")
     with pytest.raises(StoreUnavailable):
         lossy.write([write])

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from costcurve.core.curve import Curve
-from costcurve.core.errors import LaneLost, UnknownMetric
+from costcurve.core.errors import ClaimLost, UnknownMetric
 from costcurve.core.job import Failure
 from costcurve.core.status import JobStatus
 from costcurve.store.schema import attempts, jobs
@@ -141,7 +141,7 @@ def test_a_worker_that_handed_a_job_back_cannot_write_to_it_any_more(store, subm
         lambda: confirm_cancel(store, stale),
         lambda: hand_back(store, stale, reason=""),
     ):
-        with pytest.raises(LaneLost):
+        with pytest.raises(ClaimLost):
             write()
     record(store, fresh, progress(1), points(0, 1.0))
     finish(store, fresh, RESULT)
@@ -155,7 +155,7 @@ def test_a_job_that_ended_cannot_end_again(store, submit, claim):
     held = claim()
     finish(store, held, RESULT)
 
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         fail(store, held, Failure("diverged", ""))
 
 

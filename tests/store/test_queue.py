@@ -7,7 +7,7 @@ from sqlalchemy import event, insert, select, text
 
 from costcurve.core.submission import JobChanges
 from costcurve.store import JobStore
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs
 from tests.helpers.reports import CPU, ENGINES, RESULT, choose, points, progress
@@ -30,7 +30,7 @@ def test_each_of_many_jobs_is_claimed_by_exactly_one_of_many_workers(store, subm
         own.register_worker(name, host="here", pid=0, device="cpu")
         while held := own.claim(name, engines=ENGINES, devices=CPU, choose=choose(3)):
             claimed.extend(each.job_id for each in held)
-            own.write([Write(each, turn=RESULT) for each in held])
+            own.write([JobUpdate(each, outcome=RESULT) for each in held])
 
     threads = [threading.Thread(target=work, args=(f"wrk_{number}",)) for number in range(6)]
     for thread in threads:

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, Boolean, Column, Float, Integer, event, update
 from costcurve.core.job import ExecProfile, Failure
 from costcurve.core.submission import Submission
 from costcurve.store import JobStore
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.schema import UtcTime, jobs
 from tests.helpers.reports import mnist_result, model, points, progress
 from tests.helpers.writing import confirm_cancel, confirm_pause, fail, hand_back, record, written
@@ -78,7 +78,7 @@ def test_a_replay_has_the_bytes_of_the_first_response_when_the_job_has_ended(htt
     if end == "failed":
         fail(store, held, Failure("diverged", "no longer finite"))
     else:
-        written(store, Write(held, progress(1), points(0, 1.0), turn=mnist_result(9000), model=model()))
+        written(store, JobUpdate(held, progress(1), points(0, 1.0), outcome=mnist_result(9000), model=model()))
 
     assert http.post("/v1/jobs", json=JOB, headers=KEY).content == first.content
     assert store.get(first.json()["id"]).status == end

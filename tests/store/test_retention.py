@@ -13,8 +13,8 @@ from costcurve.core.job import Failure
 from costcurve.core.submission import JobChanges
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store import JobStore
-from costcurve.store.janitor import Upkeep
-from costcurve.store.job_update import Write
+from costcurve.store.janitor import Janitor
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs
 from tests.helpers.processes import until
@@ -112,7 +112,7 @@ def test_retention_and_a_retry_of_the_same_sweep_lock_its_jobs_in_one_order(stor
 def test_one_transaction_deletes_only_so_many_bytes_of_networks(store, submit, claim, clock):
     for _ in range(5):
         submit(NETWORK)
-        written(store, Write(claim(), turn=mnist_result(9_000), model=model(bytes(10_000))))
+        written(store, JobUpdate(claim(), outcome=mnist_result(9_000), model=model(bytes(10_000))))
     for _ in range(2):
         clock.advance(1)
         store.cancel(submit().id)
@@ -121,7 +121,7 @@ def test_one_transaction_deletes_only_so_many_bytes_of_networks(store, submit, c
     # Three networks, two with the jobs that have nothing; and a network that alone is too large.
     assert [store.purge(days=1, max_bytes=size) for size in (35_000, 25_000)] == [3, 4]
     submit(NETWORK)
-    written(store, Write(claim(), turn=mnist_result(9_000), model=model(bytes(10_000))))
+    written(store, JobUpdate(claim(), outcome=mnist_result(9_000), model=model(bytes(10_000))))
     clock.advance(2 * DAY)
     assert [store.purge(days=1, max_bytes=5_000) for _ in range(2)] == [1, 0]
 
@@ -143,7 +143,7 @@ def test_retention_pauses_for_as_long_as_its_last_transaction_took(store, submit
         return count
 
     monkeypatch.setattr(store, "purge", purge_one)
-    Upkeep(store, name="service", lease_seconds=600, retention_days=1)._purge()
+    Janitor(store, name="service", lease_seconds=600, retention_days=1)._purge()
 
     assert len(took) == 5  # the last one found nothing
     for (began, ended), (next_began, _) in pairwise(took):
@@ -154,7 +154,7 @@ def test_a_long_purge_does_not_keep_upkeep_from_looking_for_dead_workers(store, 
     for _ in range(40):
         store.cancel(submit().id)
     clock.advance(2 * DAY)
-    upkeep = Upkeep(store, name="service", lease_seconds=1, retention_days=1)
+    upkeep = Janitor(store, name="service", lease_seconds=1, retention_days=1)
     purge = store.purge
     monkeypatch.setattr(store, "purge", lambda **given: purge(**given | {"limit": 1}))
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 from sqlalchemy import select
 
-from costcurve.core.errors import LaneLost
+from costcurve.core.errors import ClaimLost
 from costcurve.core.job import Choice, Claim, ExecProfile, Failure, Request
 from costcurve.core.status import JobStatus
-from costcurve.store.job_update import HandBack, Restart, Write
+from costcurve.store.job_update import HandBack, JobUpdate, Restart
 from costcurve.store.schema import attempts
 from tests.helpers.reports import CPU, ENGINES, RESULT, points, progress
 from tests.helpers.writing import finish, hand_back
@@ -39,9 +39,11 @@ def test_one_write_brings_jobs_to_every_kind_of_end(store, submit, claim_as, wor
     store.cancel(jobs[5].id)
     store.pause(jobs[6].id)
     for each in held:
-        store.write([Write(each, progress(1), points(0, 9.0), checkpoint="at-1")])
+        store.write([JobUpdate(each, progress(1), points(0, 9.0), checkpoint="at-1")])
     writes = [
-        Write(each, turn=turn) if isinstance(turn, Restart) else Write(each, progress(2), points(1, 0.5), turn=turn)
+        JobUpdate(each, outcome=turn)
+        if isinstance(turn, Restart)
+        else JobUpdate(each, progress(2), points(1, 0.5), outcome=turn)
         for each, turn in zip(held, turns, strict=True)
     ]
 
@@ -80,7 +82,7 @@ def test_each_lane_is_told_what_its_own_client_has_asked_for(store, submit, clai
     store.cancel(jobs[0].id)
     store.pause(jobs[2].id)
 
-    writes = [Write(each, progress(1), points(0, 1.0)) for each in held]
+    writes = [JobUpdate(each, progress(1), points(0, 1.0)) for each in held]
     assert store.write(writes) == [Request.CANCEL, None, Request.PAUSE]
 
 
@@ -88,15 +90,15 @@ def test_a_lane_that_was_lost_does_not_disturb_the_others(store, submit, hire, c
     jobs = [submit() for _ in range(4)]
     first = hire()
     held = claim_as(first, 4)
-    store.write([Write(held[1], turn=HandBack("told to stop"))])
+    store.write([JobUpdate(held[1], outcome=HandBack("told to stop"))])
     [taken] = claim_as(hire(), 1)
-    answers = store.write([Write(each, progress(2), points(0, 1.0, 2.0), turn=RESULT) for each in held])
+    answers = store.write([JobUpdate(each, progress(2), points(0, 1.0, 2.0), outcome=RESULT) for each in held])
 
-    assert [type(answer) for answer in answers] == [type(None), LaneLost, type(None), type(None)]
+    assert [type(answer) for answer in answers] == [type(None), ClaimLost, type(None), type(None)]
     assert jobs[1].id in str(answers[1])
     assert [store.get(job.id).status.value for job in jobs] == ["succeeded", "running", "succeeded", "succeeded"]
     assert [len(cost(job.id)) for job in jobs] == [2, 0, 2, 2]
-    assert store.write([Write(taken, progress(1), points(0, 5.0))]) == [None]
+    assert store.write([JobUpdate(taken, progress(1), points(0, 5.0))]) == [None]
     assert cost(jobs[1].id) == [5.0]
 
 
@@ -109,7 +111,7 @@ def test_hundreds_of_jobs_are_claimed_and_finished_in_as_few_statements_as_ten(
         statements.clear()
         held = claim_as(worker, jobs)
         assert len(held) == jobs
-        store.write([Write(each, progress(300), points(0, *[0.5] * 301), turn=RESULT) for each in held])
+        store.write([JobUpdate(each, progress(300), points(0, *[0.5] * 301), outcome=RESULT) for each in held])
         return Counter(statements)
 
     few = count(10)
@@ -159,9 +161,9 @@ def test_a_claim_of_a_deleted_job_writes_nothing_beside_the_claim_that_has_its_n
     store.delete(first.id)
     submit()
     held = claim()  # on SQLite the attempt has the number of the one that was deleted
-    answers = store.write([Write(stale, progress(9), points(0, 9.0)), Write(held, progress(1), points(0, 1.0))])
+    answers = store.write([JobUpdate(stale, progress(9), points(0, 9.0)), JobUpdate(held, progress(1), points(0, 1.0))])
 
-    assert isinstance(answers[0], LaneLost)
+    assert isinstance(answers[0], ClaimLost)
     assert answers[1] is None
     assert store.get(held.job_id).progress.step == 1
     assert store.curve(held.job_id, limit=10).curve.series["cost"] == [1.0]

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import update
 
-from costcurve.core.errors import LaneLost, WorkerRetired
+from costcurve.core.errors import ClaimLost, WorkerRetired
 from costcurve.core.job import Failure
 from costcurve.core.status import JobStatus
 from costcurve.runtime.settings import LEASE_SECONDS
@@ -123,7 +123,7 @@ def test_a_worker_that_was_given_up_can_renew_nothing_claim_nothing_and_write_no
         lambda: confirm_pause(store, stale),
         lambda: hand_back(store, stale, reason=""),
     ):
-        with pytest.raises(LaneLost):
+        with pytest.raises(ClaimLost):
             write()
 
 
@@ -134,7 +134,7 @@ def test_a_worker_whose_lease_expired_cannot_finish_the_job_that_another_has_now
     store.reap(by="somebody")
     [fresh] = claim_as(hire())
 
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         finish(store, stale, RESULT)
     finish(store, fresh, RESULT)
     assert (store.get(job.id).status, fresh.attempt) == (JobStatus.SUCCEEDED, 2)
@@ -359,7 +359,7 @@ def test_a_late_worker_of_a_deleted_job_cannot_write_to_the_job_that_came_after_
     job = submit()
     [fresh] = claim_as(hire())
 
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         finish(store, stale, RESULT)
     record(store, fresh, progress(1), points(0, 1.0))
     assert store.get(job.id).status is JobStatus.RUNNING

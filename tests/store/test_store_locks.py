@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import event
 
-from costcurve.core.errors import LaneLost, StoreUnavailable
+from costcurve.core.errors import ClaimLost, StoreUnavailable
 from costcurve.core.job import Failure
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import JobChanges
@@ -18,7 +18,7 @@ from costcurve.core.sweep import SweepSubmission
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.pagination import JobQuery
 from tests.helpers.reports import CPU, ENGINES, RESULT, choose, points, progress
 from tests.helpers.writing import fail, finish
@@ -29,7 +29,7 @@ PATCH = JobChanges(priority=1)
 @pytest.fixture
 def other(database_url, clock) -> Iterator[JobStore]:
     """The store, as another program has it that gives up waiting after a tenth of a second."""
-    database = Database(database_url, patience=0.1)
+    database = Database(database_url, lock_timeout=0.1)
     yield JobStore(database, clock=clock)
     database.close()
 
@@ -64,7 +64,7 @@ def test_a_worker_cannot_be_retired_while_it_claims(store, submit, worker, claim
         held = claim()
     retire()
     assert store.get(job.id).status is JobStatus.QUEUED
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         finish(store, held, RESULT)
 
 
@@ -86,7 +86,7 @@ def test_a_request_cannot_come_between_a_worker_and_what_it_is_told(store, submi
     held = claim()
 
     with just_behind(store, "ORDER BY jobs.pk", lambda: other.cancel(job.id)):
-        assert store.write([Write(held, progress(1), points(0, 1.0))]) == [None]
+        assert store.write([JobUpdate(held, progress(1), points(0, 1.0))]) == [None]
 
 
 def test_a_worker_cannot_be_given_up_while_it_renews_its_lease(store, submit, worker, claim, other, clock):

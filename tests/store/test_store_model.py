@@ -17,13 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from sqlalchemy import delete, select
 
 from costcurve.core.curve import STEPS_A_POINT, Curve, decode
-from costcurve.core.errors import ApiError, LaneLost, WorkerRetired
+from costcurve.core.errors import ApiError, ClaimLost, WorkerRetired
 from costcurve.core.job import Claim, Failure, Progress, Request
 from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import JobStore
-from costcurve.store.job_update import HandBack, Restart, Turn, Write
+from costcurve.store.job_update import HandBack, JobOutcome, JobUpdate, Restart
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import jobs, metadata, step_runs
 from tests.helpers.reports import ENGINES, RESULT, choose, mnist_result
@@ -60,7 +60,7 @@ class Story(RuleBasedStateMachine):
         self.workers: dict[str, str] = {}
         self.claims: list[tuple[Claim, int]] = []
         # How lanes ended by what was written.
-        self.ends: dict[int, Turn] = {}
+        self.ends: dict[int, JobOutcome] = {}
         self.ids: list[str] = []
         self.sweeps: list[str] = []
         self.seen: dict[str, Any] = {}
@@ -282,8 +282,8 @@ class Story(RuleBasedStateMachine):
         self.write(draw, lambda claim: self.progress(draw, claim))
 
     def end(self, draw: Draw) -> None:
-        def turn(claim: Claim) -> Write:
-            turns: list[Turn] = [RESULT if claim.spec.experiment == "neuron" else mnist_result(9000)]
+        def turn(claim: Claim) -> JobUpdate:
+            turns: list[JobOutcome] = [RESULT if claim.spec.experiment == "neuron" else mnist_result(9000)]
             turns += [
                 Failure("diverged", "cost was no longer finite"),
                 HandBack("told to stop"),
@@ -291,8 +291,8 @@ class Story(RuleBasedStateMachine):
             ]
             chosen = pick(draw, [*turns, *turns[1:] * 2])
             if isinstance(chosen, Restart) or draw(st.booleans()):
-                return Write(claim, turn=chosen)
-            return replace(self.progress(draw, claim), turn=chosen)
+                return JobUpdate(claim, outcome=chosen)
+            return replace(self.progress(draw, claim), outcome=chosen)
 
         self.write(draw, turn)
 
@@ -300,9 +300,9 @@ class Story(RuleBasedStateMachine):
         """What a worker does that has been told so, though its client may have changed its mind since."""
         asked = [lane for lane in self.held() if self.model.jobs[lane[0].job_id]["request"] is not None]
         request = draw(st.sampled_from(Request))
-        self.write(draw, lambda claim: Write(claim, turn=request), lanes=asked)
+        self.write(draw, lambda claim: JobUpdate(claim, outcome=request), lanes=asked)
 
-    def progress(self, draw: Draw, claim: Claim) -> Write:
+    def progress(self, draw: Draw, claim: Claim) -> JobUpdate:
         points, checkpoint = draw(st.integers(0, 3)), draw(st.booleans())
         start = self.model.jobs[claim.job_id]["curve"] if claim.job_id in self.model.jobs else 0
         done = start + points
@@ -311,9 +311,9 @@ class Story(RuleBasedStateMachine):
         begun, ended = (EPOCH_STEPS * epochs // STEPS_A_POINT for epochs in (start, done))
         numbers = list(map(float, range(begun, ended))) if claim.spec.experiment == "mnist" else []
         steps = Curve(begun, {"cost": numbers}) if numbers else Curve()
-        return Write(claim, progress, curve, file_name(done) if checkpoint else None, steps=steps)
+        return JobUpdate(claim, progress, curve, file_name(done) if checkpoint else None, steps=steps)
 
-    def write(self, draw: Draw, made: Callable[[Claim], Write], *, lanes: list | None = None) -> None:
+    def write(self, draw: Draw, made: Callable[[Claim], JobUpdate], *, lanes: list | None = None) -> None:
         """Write with one claim or a few, mostly such as hold still; sometimes with one of the latest that do not."""
         held = self.held()
         lost = [lane for lane in self.claims if lane not in held][-4:]
@@ -327,7 +327,7 @@ class Story(RuleBasedStateMachine):
         writes = [made(claim) for claim, _ in batch]
 
         def real() -> list[object]:
-            return [LaneLost if isinstance(said, LaneLost) else said for said in self.store.write(writes)]
+            return [ClaimLost if isinstance(said, ClaimLost) else said for said in self.store.write(writes)]
 
         def model() -> list[object]:
             return [
@@ -337,16 +337,16 @@ class Story(RuleBasedStateMachine):
         self.done["lanes written"] += len(batch)
         self.step(real, model)
 
-    def model_write(self, write: Write, lane: int) -> str | None:
+    def model_write(self, write: JobUpdate, lane: int) -> str | None:
         """The same in the model."""
-        if write.claim.job_id in self.model.jobs and lane in self.ends and self.ends[lane] == write.turn:
+        if write.claim.job_id in self.model.jobs and lane in self.ends and self.ends[lane] == write.outcome:
             return None  # written before, as if the answer had been lost
         job = self.model.own(write.claim.job_id, lane)
         if write.progress is not None:
             self.model.record(job, len(write.curve), write.checkpoint is not None)
-        if write.turn is not None and not isinstance(write.turn, Restart):
-            self.ends[lane] = write.turn
-        match write.turn:
+        if write.outcome is not None and not isinstance(write.outcome, Restart):
+            self.ends[lane] = write.outcome
+        match write.outcome:
             case None:
                 return job["request"]
             case Failure():
@@ -402,7 +402,7 @@ def outcome(work: Callable[[], object]) -> object:
     """What it returns, or the type of what it raises."""
     try:
         return work()
-    except (ApiError, LaneLost, WorkerRetired) as error:
+    except (ApiError, ClaimLost, WorkerRetired) as error:
         return type(error)
 
 

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import func, select
 
-from costcurve.core.errors import JobNotFound, LaneLost, ModelNotFound, ModelNotReady, NoTestImages
+from costcurve.core.errors import ClaimLost, JobNotFound, ModelNotFound, ModelNotReady, NoTestImages
 from costcurve.core.job import Failure
 from costcurve.core.model_file import in_order
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.schema import models
 from tests.helpers.reports import RESULT, mnist_result, model
 from tests.helpers.writing import confirm_cancel, confirm_pause, fail, finish, hand_back, written
@@ -16,7 +16,7 @@ ASKED = ("model", "confusion", "mistakes")
 
 
 def end(store, held, kept=None) -> None:
-    written(store, Write(held, turn=mnist_result(9000), model=kept or model()))
+    written(store, JobUpdate(held, outcome=mnist_result(9000), model=kept or model()))
 
 
 def kept_rows(store) -> int:
@@ -67,7 +67,7 @@ def test_the_model_of_a_lane_that_was_lost_is_dropped(store, submit, claim, clai
     clock.advance(11)
     store.reap(by="test")
     fresh, *_ = claim_as(hire())
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         end(store, stale, model(b"stale"))
     assert kept_rows(store) == 0
 

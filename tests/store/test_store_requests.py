@@ -2,7 +2,7 @@
 
 import pytest
 
-from costcurve.core.errors import InvalidTransition, JobNotFound, LaneLost
+from costcurve.core.errors import ClaimLost, InvalidTransition, JobNotFound
 from costcurve.core.job import Request
 from costcurve.core.status import TRANSITIONS, JobStatus, ensure_transition
 from tests.helpers.reports import RESULT, points, progress
@@ -89,7 +89,7 @@ def test_a_running_job_is_paused_by_its_worker_and_goes_on_from_its_checkpoint(s
     assert (seen.status, seen.status_reason, seen.attempt) == (JobStatus.PAUSED, "paused on request", 1)
     assert (seen.progress.step, cost(job.id)) == (2, [0.0, 1.0])
     assert claim() is None
-    with pytest.raises(LaneLost):
+    with pytest.raises(ClaimLost):
         record(store, held, progress(3), points(2, 2.0))
     store.resume(job.id)
     again = claim()

@@ -5,8 +5,8 @@ import math
 import pytest
 from sqlalchemy import func, select
 
-from costcurve.core.errors import JobNotFound, LaneLost
-from costcurve.store.job_update import Write
+from costcurve.core.errors import ClaimLost, JobNotFound
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.schema import network_starts
 from tests.helpers.reports import progress
 from tests.helpers.writing import hand_back, restart, written
@@ -20,8 +20,8 @@ def test_a_start_is_read_as_it_was_written_also_where_it_is_infinite(store, subm
     held = claim()
     assert store.start(job.id) is None
 
-    written(store, Write(held, progress(0), start=START))
-    written(store, Write(held, progress(1)))
+    written(store, JobUpdate(held, progress(0), start=START))
+    written(store, JobUpdate(held, progress(1)))
 
     assert store.start(job.id) == START
     assert list(store.start(job.id)) == list(START)
@@ -33,13 +33,13 @@ def test_a_start_is_read_as_it_was_written_also_where_it_is_infinite(store, subm
 def test_it_stays_through_hand_back_and_a_new_beginning(store, submit, claim):
     job = submit(NETWORK)
     held = claim()
-    written(store, Write(held, progress(0), start=START))
+    written(store, JobUpdate(held, progress(0), start=START))
     hand_back(store, held, reason="told to stop")
     assert store.start(job.id) == START
 
     again = claim()
     restart(store, again, why="its checkpoint is gone")
-    written(store, Write(again, progress(0), start={**START, "distinct_units.1": 29.0}))
+    written(store, JobUpdate(again, progress(0), start={**START, "distinct_units.1": 29.0}))
 
     assert store.start(job.id) == {**START, "distinct_units.1": 29.0}
 
@@ -49,14 +49,14 @@ def test_of_a_worker_that_has_lost_the_job_nothing_is_kept(store, submit, claim)
     lost = claim()
     hand_back(store, lost, reason="told to stop")
 
-    with pytest.raises(LaneLost):
-        written(store, Write(lost, progress(0), start=START))
+    with pytest.raises(ClaimLost):
+        written(store, JobUpdate(lost, progress(0), start=START))
     assert store.start(job.id) is None
 
 
 def test_it_goes_with_its_job(store, submit, claim):
     job = submit(NETWORK)
-    written(store, Write(claim(), progress(0), start=START))
+    written(store, JobUpdate(claim(), progress(0), start=START))
     store.cancel(job.id)
     store.retire_worker("wrk_1", reason="gone", crashed=False)
     store.delete(job.id)

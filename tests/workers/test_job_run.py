@@ -7,8 +7,8 @@ from tests.helpers.reports import mnist_result, points, steps
 from workers.checkpoints import Checkpoints
 from workers.engines import choice
 from workers.engines.base import Report
-from workers.job_run import Lane, Thrift
-from workers.memory_room import Room
+from workers.job_run import JobRun, WriteBudget
+from workers.memory_room import MemoryRoom
 
 
 def test_whatever_an_engine_has_reported_is_written_epochs_and_steps_and_once(store, submit, claim, tmp_path):
@@ -19,20 +19,24 @@ def test_whatever_an_engine_has_reported_is_written_epochs_and_steps_and_once(st
         Report(step=520, epoch=2, curve=Curve()),
         Report(step=750, epoch=3, curve=points(2, 0.25), steps=steps(5, 4.0, 3.0, 2.0), result=mnist_result(9000)),
     ]
-    thrift = Thrift()
-    lane = Lane(
-        claim(), checkpoints=Checkpoints(tmp_path), thrift=thrift, room=Room(choice.chosen), stop=threading.Event()
+    write_budget = WriteBudget()
+    job_run = JobRun(
+        claim(),
+        checkpoints=Checkpoints(tmp_path),
+        write_budget=write_budget,
+        room=MemoryRoom(choice.chosen),
+        stop=threading.Event(),
     )
-    lane.begin()
-    lane.start(iter(reports))
+    job_run.begin()
+    job_run.start(iter(reports))
     for interval in (60.0, 0.0, 60.0, 60.0):  # the second report is written at once, with what came before
-        thrift.record_interval = interval
-        write = lane.advance()
+        write_budget.record_interval = interval
+        write = job_run.advance()
         if write is not None:
             [answer] = store.write([write])
-            lane.written(write, answer)
+            job_run.written(write, answer)
 
-    assert lane.is_over
+    assert job_run.is_over
     assert store.curve(job.id, metrics=("cost",), limit=10).curve.series["cost"] == [1.0, 0.5, 0.25]
     page = store.curve(job.id, granularity="step", metrics=("cost",), limit=10)
     assert page.curve.series["cost"] == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0]

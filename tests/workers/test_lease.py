@@ -78,7 +78,7 @@ def test_a_worker_whose_training_hangs_loses_its_job_and_its_late_report_counts_
 
 def test_a_worker_that_gets_on_keeps_its_lease(store, clock, lease):
     def heartbeats() -> list[datetime]:
-        lease.got_on()
+        lease.mark_progress()
         return [worker.heartbeat_at for worker in store.workers()]
 
     for _ in range(5):

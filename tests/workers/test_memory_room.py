@@ -6,7 +6,7 @@ import pytest
 
 from costcurve.core.job import Choice
 from workers import memory_room
-from workers.memory_room import Room
+from workers.memory_room import MemoryRoom
 
 NEURON = {"experiment": "neuron"}
 NETWORK = {"experiment": "mnist"}
@@ -14,7 +14,7 @@ NETWORK = {"experiment": "mnist"}
 
 @pytest.fixture
 def held():
-    return Room(lambda *_: Choice("packed", 1024))
+    return MemoryRoom(lambda *_: Choice("packed", 1024))
 
 
 def test_packs_of_one_shape_are_halved_and_those_of_others_are_not(held, submit, claim):

@@ -236,7 +236,7 @@ def test_a_lane_whose_checkpoint_has_other_tensors_begins_anew_and_its_neighbour
 def test_checkpoints_of_many_lanes_take_a_small_share_of_the_time(monkeypatch):
     now = 100.0
     monkeypatch.setattr(job_run, "monotonic", lambda: now)
-    thrift = job_run.Thrift()
+    thrift = job_run.WriteBudget()
     written = 0
     while now < 200.0:
         if thrift.allows():
@@ -251,7 +251,7 @@ def test_checkpoints_of_many_lanes_take_a_small_share_of_the_time(monkeypatch):
 
 @pytest.mark.parametrize(("took", "interval"), [(0.001, 0.1), (0.01, 0.2), (30.0, 0.3)])
 def test_where_the_store_is_slow_progress_is_written_more_seldom_but_often_enough(took, interval):
-    thrift = job_run.Thrift()
+    thrift = job_run.WriteBudget()
     thrift.recorded(took)
 
     assert thrift.record_interval == pytest.approx(interval)

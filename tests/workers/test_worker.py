@@ -12,7 +12,7 @@ from safetensors.torch import load
 from costcurve.core.errors import DatasetUnavailable, InvalidTransition
 from costcurve.core.model_file import TrainedModel
 from costcurve.core.status import JobStatus
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from tests.helpers.processes import until
 from workers import loop
 from workers.checkpoints import Checkpoints
@@ -166,8 +166,8 @@ def test_a_network_is_kept_with_its_result_and_is_the_same_after_a_pause(bench, 
     assert bench.store.mistakes(job.id) == bench.store.mistakes(undisturbed.id)
 
 
-def model_of_bytes(count: int) -> Write:
-    return Write(SimpleNamespace(), model=TrainedModel(b"0" * count, (), ()))
+def model_of_bytes(count: int) -> JobUpdate:
+    return JobUpdate(SimpleNamespace(), model=TrainedModel(b"0" * count, (), ()))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def shared_settings(environment: Mapping[str, str], database_url: str) -> dict[s
     return {**ours, _PREFIX + "DATABASE_URL": database_url}
 
 
-class Seat:
+class WorkerActor:
     """A place on the cluster with a worker in it. The class of a Ray actor: plain Python, which Ray wraps."""
 
     def __init__(self, arguments: Sequence[str], settings: Mapping[str, str], *, has_gpu: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from costcurve.runtime.settings import Settings
-from workers.ray.actor import Seat
+from workers.ray.actor import WorkerActor
 from workers.ray.options import FleetOptions
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def place(
 
     resources = {"num_gpus": 1, "num_cpus": 0} if has_gpu else {"num_cpus": options.cpus_per_worker or 1, "num_gpus": 0}
     # `wait` lasts as long as the worker does, and must not keep `stop` waiting.
-    actor = ray.remote(Seat).options(**resources, max_restarts=0, max_concurrency=4, name=name)
+    actor = ray.remote(WorkerActor).options(**resources, max_restarts=0, max_concurrency=4, name=name)
     return actor.remote(list(arguments), dict(settings), has_gpu=has_gpu)
 
 

@@ -42,7 +42,7 @@ _NO_QUEUE = "nothing is known of the queue"
 
 
 @dataclass
-class _Seat:
+class _RayWorker:
     """A worker of the fleet: its actor, and the answers that are still to come from there."""
 
     name: str
@@ -86,7 +86,7 @@ class _Fleet:
         self._store = store
         self._settings = settings
         self._options = options
-        self._seats: list[_Seat] = []
+        self._workers: list[_RayWorker] = []
         self._outage = Outage(log)
         self._idleness = Idleness(options.idle_seconds)
         self._backoff = BACKOFF
@@ -99,40 +99,40 @@ class _Fleet:
         """
         while not stop.is_set():
             cluster.ensure_shared(self._settings)
-            self._bury(self._ended(LOOK))
+            self._handle_exit(self._ended(LOOK))
             self._scale(cluster.capacity(self._options), monotonic())
         return self._stop()
 
-    def _ended(self, seconds: float) -> list[_Seat]:
+    def _ended(self, seconds: float) -> list[_RayWorker]:
         """Those whose worker has ended, or was lost, within so many seconds."""
         import ray
 
-        if not self._seats:
+        if not self._workers:
             sleep(seconds)
             return []
-        ended, _ = ray.wait([seat.ended for seat in self._seats], timeout=seconds)
-        return [seat for seat in self._seats if seat.ended in ended]
+        ended, _ = ray.wait([worker.ended for worker in self._workers], timeout=seconds)
+        return [worker for worker in self._workers if worker.ended in ended]
 
-    def _bury(self, ended: list[_Seat]) -> None:
+    def _handle_exit(self, ended: list[_RayWorker]) -> None:
         """Clear away those that have ended, and say when the next may start."""
         import ray
 
         died_young = False
-        for seat in ended:
+        for worker in ended:
             try:
-                how = f"exit code {ray.get(seat.ended)}"
+                how = f"exit code {ray.get(worker.ended)}"
             except ray.exceptions.ActorUnavailableError:
-                seat.ended = seat.actor.wait.remote()  # it cannot be reached at the moment, and may well live
+                worker.ended = worker.actor.wait.remote()  # it cannot be reached at the moment, and may well live
                 continue
             except ray.exceptions.RayError as error:  # ActorDiedError, above all: its process, or its node, is gone
                 said = [line.strip() for line in str(error).splitlines() if line.strip()]
                 how = " … ".join(dict.fromkeys([said[0], said[-1]]))
-            self._seats.remove(seat)
-            if seat.is_leaving:
-                log.info("worker %s has been let go", seat.name)
+            self._workers.remove(worker)
+            if worker.is_leaving:
+                log.info("worker %s has been let go", worker.name)
                 continue
-            log.error("worker %s ended: %s", seat.name, how)
-            died_young |= monotonic() - seat.started < YOUNG
+            log.error("worker %s ended: %s", worker.name, how)
+            died_young |= monotonic() - worker.started < YOUNG
         if died_young:
             self._not_before = monotonic() + self._backoff
             self._backoff = min(2 * self._backoff, BACKOFF_MAX)
@@ -148,23 +148,23 @@ class _Fleet:
             self._outage.failed(_NO_QUEUE, error)
             return
         self._outage.worked(_NO_QUEUE)
-        for seat in self._staying():
-            if seat.has_gpu != capacity.has_gpu:  # GPUs have come, or gone
-                self._let_go(seat)
+        for worker in self._staying():
+            if worker.has_gpu != capacity.has_gpu:  # GPUs have come, or gone
+                self._stop_worker(worker)
         staying = self._staying()
-        busy = {seat.name for seat in staying if any(f"_{seat.name}_" in worker_id for worker_id in load.busy)}
-        self._idleness.look([seat.name for seat in staying], busy, now)
+        busy = {worker.name for worker in staying if any(f"_{worker.name}_" in worker_id for worker_id in load.busy)}
+        self._idleness.look([worker.name for worker in staying], busy, now)
         missing = wanted(load, len(busy), least=self._options.min_workers, most=most) - len(staying)
         if missing > 0 and now >= self._not_before:
             for _ in range(missing):
                 self._start(capacity, now)
         spare = self._idleness.spare(now)[: max(-missing, 0)]
-        for seat in staying:
-            if seat.name in spare:
-                self._let_go(seat)
+        for worker in staying:
+            if worker.name in spare:
+                self._stop_worker(worker)
 
-    def _staying(self) -> list[_Seat]:
-        return [seat for seat in self._seats if not seat.is_leaving]
+    def _staying(self) -> list[_RayWorker]:
+        return [worker for worker in self._workers if not worker.is_leaving]
 
     def _start(self, capacity: Capacity, now: float) -> None:
         name = secrets.token_hex(4)
@@ -175,27 +175,27 @@ class _Fleet:
             options=self._options,
             name=f"worker-{name}",
         )
-        self._seats.append(_Seat(name, actor, capacity.has_gpu, now, actor.is_up.remote(), actor.wait.remote()))
+        self._workers.append(_RayWorker(name, actor, capacity.has_gpu, now, actor.is_up.remote(), actor.wait.remote()))
         log.info("worker %s is started on a %s", name, "GPU" if capacity.has_gpu else "CPU")
 
-    def _let_go(self, seat: _Seat) -> None:
+    def _stop_worker(self, worker: _RayWorker) -> None:
         """Have a worker hand back what it has in hand, and end; one that Ray has not placed yet only ends."""
         import ray
 
-        seat.is_leaving = True
-        is_placed, _ = ray.wait([seat.placed], timeout=0)
+        worker.is_leaving = True
+        is_placed, _ = ray.wait([worker.placed], timeout=0)
         if is_placed:
-            seat.actor.stop.remote()
+            worker.actor.stop.remote()
         else:
-            ray.kill(seat.actor)
+            ray.kill(worker.actor)
 
     def _stop(self) -> bool:
         """Have all of them end, in order. False: some have not said that they have nothing in hand any more."""
-        for seat in self._staying():
-            self._let_go(seat)
+        for worker in self._staying():
+            self._stop_worker(worker)
         deadline = monotonic() + GRACE
-        while self._seats and monotonic() < deadline:
-            self._bury(self._ended(LOOK))
-        for seat in self._seats:
-            log.warning("worker %s does not end in time", seat.name)
-        return not self._seats
+        while self._workers and monotonic() < deadline:
+            self._handle_exit(self._ended(LOOK))
+        for worker in self._workers:
+            log.warning("worker %s does not end in time", worker.name)
+        return not self._workers

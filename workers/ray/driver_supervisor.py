@@ -23,7 +23,7 @@ YOUNG = 20.0
 _spawn = multiprocessing.get_context("spawn")
 
 
-class Keeper:
+class DriverSupervisor:
     """Keeps a driver running until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(self, settings: Settings, options: FleetOptions) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from costcurve.core.curve import Curve
-from costcurve.store.curve_chunks import run_of, write_runs
+from costcurve.store.curve_chunks import chunk_of, write_chunks
 from costcurve.store.database import Database
 from costcurve.store.schema import jobs
 from tests.helpers.processes import Deployment, until
@@ -70,7 +70,7 @@ def record(home: Path, job_ids: list[str], points: int, *, run: int = 100_000) -
             pk = tx.scalar(jobs.select().with_only_columns(jobs.c.pk).where(jobs.c.id == job_id))
             for start in range(0, points, run):
                 column = [1 / (x + 1.5) for x in range(start, min(start + run, points))]
-                write_runs(tx, "epoch", [run_of(pk, Curve(start, dict.fromkeys(metrics, column)))])
+                write_chunks(tx, "epoch", [chunk_of(pk, Curve(start, dict.fromkeys(metrics, column)))])
     database.close()
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from benchmarks import overload
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from costcurve.store.job_update import Write
+from costcurve.store.job_update import JobUpdate
 from tests.helpers.processes import Deployment
 from tests.helpers.reports import CPU, ENGINES, choose, mnist_result, model, progress
 
@@ -45,7 +45,7 @@ def network(home: Path) -> str:
     weights = {f"weights.{n}": random.normal(size=shape).astype("f4") for n, shape in enumerate(shapes, 1)}
     biases = {f"biases.{n}": np.zeros(shape[1], "f4") for n, shape in enumerate(shapes, 1)}
     kept = model(save(weights | biases))
-    store.write([Write(claim, progress(1), turn=mnist_result(9000), model=kept)])
+    store.write([JobUpdate(claim, progress(1), outcome=mnist_result(9000), model=kept)])
     database.close()
     return claim.job_id
 
