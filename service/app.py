@@ -66,6 +66,7 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        generate_unique_id_function=lambda route: route.name,  # `submit_job`, and not its path as well
         redirect_slashes=False,  # a redirect would lead to whatever host the request named
     )
     app.state.draining = False

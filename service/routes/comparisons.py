@@ -62,7 +62,7 @@ class CsvComparisonParameters(ComparisonParameters):
 
 
 @router.get("/compare", response_model=ComparisonOut, responses=TAGGED)
-def compare(
+def get_comparison(
     parameters: Annotated[ComparisonParameters, Query()],
     store: Store,
     gate: ReadingGate,
@@ -89,7 +89,9 @@ def _compared(store: JobStore, parameters: ComparisonParameters) -> ComparisonOu
 
 
 @router.get("/compare.csv", response_class=Csv)
-def compare_csv(parameters: Annotated[CsvComparisonParameters, Query()], store: Store, gate: ReadingGate) -> Response:
+def get_comparison_csv(
+    parameters: Annotated[CsvComparisonParameters, Query()], store: Store, gate: ReadingGate
+) -> Response:
     """The curves on one axis as CSV: x, and a column `{job_id}.{metric}` for each job and metric."""
 
     def read() -> Response:

@@ -123,7 +123,7 @@ def get_confusion(job_id: str, store: Store) -> ConfusionOut:
 
 
 @router.get("/jobs/{job_id}/confusion.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
-def get_confusion_picture(
+def get_confusion_plot(
     job_id: str,
     file_format: Format,
     store: Store,
@@ -143,7 +143,7 @@ def list_mistakes(job_id: str, store: Store) -> MistakeList:
 
 
 @router.get("/jobs/{job_id}/mistakes.{file_format}", response_class=Response, responses=_NO_READER | _PICTURE)
-def get_mistakes_picture(
+def get_mistakes_plot(
     job_id: str,
     file_format: Format,
     store: Store,

@@ -62,7 +62,7 @@ class ComparisonPlotParameters(PlotParameters):
 
 
 @router.get("/jobs/{job_id}/curve.{file_format}")
-def get_plot(
+def get_curve_plot(
     job_id: str,
     file_format: Format,
     parameters: Annotated[PlotParameters, Query()],
@@ -84,7 +84,7 @@ def get_plot(
 
 
 @router.get("/compare.{file_format}")
-def get_comparison(
+def get_comparison_plot(
     file_format: Format,
     parameters: Annotated[ComparisonPlotParameters, Query()],
     store: Store,

@@ -67,7 +67,7 @@ class ComparedJob(BaseModel):
     version: int
 
 
-class DifferenceOut(BaseModel):
+class SpecDifferenceOut(BaseModel):
     """A field of the spec that is not the same in all jobs, and its value in each; null where a job has none."""
 
     field: str
@@ -97,7 +97,7 @@ class ComparisonOut(BaseModel):
     """Some jobs side by side: in what their specs differ, what they came to, and how."""
 
     jobs: list[ComparedJob]
-    differences: list[DifferenceOut]
+    differences: list[SpecDifferenceOut]
     results: list[ResultOut]
     curves: ComparedCurves | None = Field(description="null for jobs of different experiments, which share no axis.")
 
@@ -145,8 +145,8 @@ def column_of(values: Iterable[float | None]) -> Column:
     return [value if value is not None and isfinite(value) else None for value in values]
 
 
-def _difference(ids: Sequence[str], found: Difference) -> DifferenceOut:
-    return DifferenceOut(field=found.field, values=dict(zip(ids, found.values, strict=True)), derived=found.derived)
+def _difference(ids: Sequence[str], found: Difference) -> SpecDifferenceOut:
+    return SpecDifferenceOut(field=found.field, values=dict(zip(ids, found.values, strict=True)), derived=found.derived)
 
 
 def _results(jobs: Sequence[Job]) -> list[ResultOut]:

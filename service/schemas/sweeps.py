@@ -67,7 +67,7 @@ class SpreadOut(_Out):
     max: float
 
 
-class DifferenceOut(_Out):
+class MeanDifferenceOut(_Out):
     """The score of a cell minus that of the leader with the same seed, over the n seeds that both have."""
 
     to_cell: int = Field(description="The leader.")
@@ -99,7 +99,7 @@ class CellOut(_Out):
     )
     counts: dict[JobStatus, int] = Field(description="How many of its jobs are in each state.")
     figures: dict[str, SpreadOut] = Field(description="The figures of the results of those that have succeeded.")
-    difference: DifferenceOut | None = Field(description="From the leader; null if they share no seed.")
+    difference: MeanDifferenceOut | None = Field(description="From the leader; null if they share no seed.")
     jobs: list[CellJobOut]
 
 

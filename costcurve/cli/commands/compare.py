@@ -1,4 +1,4 @@
-"""`compare`."""
+"""`get_comparison`."""
 
 from collections.abc import Sequence
 from pathlib import Path
