@@ -30,7 +30,7 @@ class Operation(Generic[P, T]):
 
     def __init__(self, steps: Callable[Concatenate[Remote, P], Steps[T]]) -> None:
         self.__doc__ = steps.__doc__
-        self._steps = steps
+        self.steps = steps
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._of_client = self._method("Client", name)
@@ -38,7 +38,7 @@ class Operation(Generic[P, T]):
 
     def _method(self, owner: str, name: str) -> Callable[..., Any]:
         """Return the method as a function, with the name and the signature that `help` and `pickle` look for."""
-        steps = self._steps
+        steps = self.steps
 
         def method(client: "Client | AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
             return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method

@@ -2,7 +2,7 @@
 
 import json
 from http.server import BaseHTTPRequestHandler
-from inspect import signature
+from inspect import getattr_static, signature
 
 import httpx
 import pytest
@@ -263,6 +263,7 @@ def test_both_clients_have_the_same_documented_methods():
     assert ours ^ theirs == {"close", "aclose"}
     with Client() as client:
         for name in ours - {"close", "iterate"}:
-            assert getattr(Client, name) is getattr(AsyncClient, name)
+            assert getattr_static(Client, name) is getattr_static(AsyncClient, name)
+            assert "remote" not in signature(getattr(Client, name)).parameters
             assert getattr(client, name).__doc__
         assert "remote" not in signature(client.submit).parameters

@@ -286,9 +286,9 @@ def test_a_backup_that_is_killed_at_the_last_moment_leaves_no_file_of_that_name(
     folder.mkdir()
     program = (
         "import os, signal, sys, pathlib\n"
-        "from jobs import backups, database\n"
-        "backups._publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "backups.back_up(database.Database(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+        "from costcurve.store import backup, database\n"
+        "backup._publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "backup.back_up(database.Database(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, database_url, folder / "backup.db"], timeout=200)
 

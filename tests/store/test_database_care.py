@@ -126,7 +126,8 @@ def test_migrate_does_not_wait_for_a_file_that_can_be_no_database(tmp_path, name
 
 
 def test_care_of_the_database_needs_neither_training_nor_http():
-    seen = "import sys, jobs.__main__; print(sorted({'torch', 'numpy', 'fastapi', 'uvicorn'} & set(sys.modules)))"
+    heavy = "{'torch', 'numpy', 'fastapi', 'uvicorn'}"
+    seen = f"import sys, costcurve.store.__main__; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", seen], text=True) == "[]\n"
 
 

@@ -17,17 +17,17 @@ def watch(store, database_url, tmp_path):
 
 def test_a_worker_that_does_not_get_ready_in_time_is_killed_and_counts_as_one_that_died_young(watch, monkeypatch):
     monkeypatch.setattr(supervisor, "START", 0.0)
-    [seat] = watch._seats
-    watch._attend(seat)
-    worker = seat.process
-    watch._attend(seat)
+    [slot] = watch._slots
+    watch._attend(slot)
+    worker = slot.process
+    watch._attend(slot)
     worker.join(20)
-    watch._attend(seat)
+    watch._attend(slot)
 
     assert worker.exitcode == -9
-    assert seat.process is None
+    assert slot.process is None
     assert [ended.reason for ended in watch._unretired] == ["its worker died (it was not ready within 0 s)"]
-    assert (seat.backoff, watch._stop()) == (2 * BACKOFF, True)
+    assert (slot.backoff, watch._stop()) == (2 * BACKOFF, True)
 
 
 def test_whatever_goes_wrong_at_a_start_is_waited_out_later_and_later(watch, monkeypatch, caplog):
@@ -35,15 +35,15 @@ def test_whatever_goes_wrong_at_a_start_is_waited_out_later_and_later(watch, mon
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(supervisor._spawn, "Process", refuse)
-    [seat] = watch._seats
+    [slot] = watch._slots
     waited = []
     for _ in range(9):
-        seat.not_before = 0.0
-        waited.append(seat.backoff)
-        watch._attend(seat)
-        assert seat.not_before > 0
+        slot.not_before = 0.0
+        waited.append(slot.backoff)
+        watch._attend(slot)
+        assert slot.not_before > 0
 
-    assert seat.process is None
+    assert slot.process is None
     assert waited == [*(BACKOFF * 2**n for n in range(6)), *3 * [BACKOFF_UNREADY]]
     assert "no worker can be started on cpu (BlockingIOError: [Errno 11]" in caplog.messages[0]
 
