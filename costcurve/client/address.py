@@ -43,7 +43,7 @@ class Address:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The Authorization header for the credentials; empty without credentials."""
+        """Authorization header for the credentials; empty without credentials."""
         if not self.credentials:
             return {}
         parsed = httpx.URL(self.given)

@@ -35,8 +35,8 @@ def curve(
             for each step in both cases.
         first: first x; the beginning if None.
         last: last x, inclusive; the newest point if None.
-        max_points: limit on the points returned, at most 100,000; every point if None. If points are left out, `sampled` is
-            True. The sample consists of recorded points. It keeps the first and the last point, and the lowest and
+        max_points: most points to return, up to 100,000; every point if None. If points are left out, `sampled`
+            is True. The sample consists of recorded points. It keeps the first and the last point, and the lowest and
             highest value of each metric in each interval.
 
     Raises:

@@ -54,7 +54,7 @@ class Call(Generic[T]):
 
     @property
     def leaves_doubt(self) -> bool:
-        """True if errors must mention a possible effect of the request."""
+        """True if a lost response leaves a doubt for the caller."""
         return self.key is not None or not self.repeatable
 
     @property
