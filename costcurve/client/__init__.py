@@ -1,1 +1,1 @@
-"""The client: its methods, its requests and its types."""
+"""Python client of the CostCurve service: methods, requests, errors and types."""

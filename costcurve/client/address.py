@@ -1,4 +1,4 @@
-"""The address of a service: checked, and shown without its credentials."""
+"""Address of a service: validated, and printed without its credentials."""
 
 import base64
 import os
@@ -11,14 +11,17 @@ _MASK = "***"
 
 
 class Address:
-    """An HTTP address. `shown` is safe to print; requests go to `url`, with `credentials` in a header of their own."""
+    """HTTP address of a service, with its credentials kept apart.
+
+    `shown` is safe to print. Requests go to `url`; `credentials` go into a header of their own.
+    """
 
     def __init__(self, given: str) -> None:
-        """Check the address.
+        """Check and split the address that the caller gave.
 
         Raises:
-            TypeError: it is not text.
-            ValueError: it is not an HTTP URL.
+            TypeError: the address is not text.
+            ValueError: the address is not an HTTP URL.
         """
         if not isinstance(given, str):
             raise TypeError(f"url must be text such as {DEFAULT_URL!r}, not {type(given).__name__}")
@@ -30,14 +33,17 @@ class Address:
 
     @classmethod
     def found(cls, url: str | None) -> Self:
-        """Return the address given; else that in COSTCURVE_URL; else this machine's. Raises as the constructor does."""
+        """Return the address in `url`, in COSTCURVE_URL, or of this machine.
+
+        The first that is not empty counts. Raises the errors of the constructor.
+        """
         if url is None or url == "":
             url = os.environ.get("COSTCURVE_URL") or DEFAULT_URL
         return cls(url)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The credentials as HTTP sends them; nothing if there are none."""
+        """Authorization header for the credentials; empty without credentials."""
         if not self.credentials:
             return {}
         parsed = httpx.URL(self.given)
@@ -49,8 +55,11 @@ class Address:
 
 
 def masked(url: str) -> str:
-    """Return the URL, or what was meant as one, with everything that may be a secret replaced by asterisks."""
-    before, at, rest = url.rpartition("@")  # first, as a password may hold any of the other signs
+    """Return the text of a URL with possible secrets masked by asterisks.
+
+    The text does not have to be a valid URL.
+    """
+    before, at, rest = url.rpartition("@")  # first, because a password may contain the other separators
     end = min((found for sign in "?#" if (found := rest.find(sign)) >= 0), default=len(rest))
     shown = rest if end == len(rest) else f"{rest[: end + 1]}{_MASK}"
     if not at:
@@ -64,7 +73,7 @@ def _parsed(given: str) -> httpx.URL:
     try:
         parsed = httpx.URL(given)
     except (httpx.InvalidURL, UnicodeError) as error:
-        if shown != given:  # the reason may quote a part of the secret
+        if shown != given:  # the parser's reason may quote part of the secret
             raise ValueError(f"{shown!r} is not a URL") from None
         raise ValueError(f"{shown!r} is not a URL: {error}") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host or (parsed.port or 0) > 65535:

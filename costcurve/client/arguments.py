@@ -1,4 +1,4 @@
-"""Arguments of the client's methods, checked where a wrong one would otherwise be told by another name."""
+"""Validation of client arguments, so that errors name the argument passed."""
 
 import math
 import re
@@ -12,7 +12,7 @@ _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 def checked_key(key: str | None) -> str:
-    """Return the idempotency key, or a fresh one for None. Raises TypeError, ValueError."""
+    """Return the idempotency key or a new one. Raises TypeError, ValueError."""
     if key is None:
         return uuid4().hex
     if not isinstance(key, str):
@@ -31,20 +31,23 @@ def checked_id(kind: str, own_id: object) -> str:
         attribute = getattr(own_id, "id", None)
         hint = f"; its id is its attribute `id`: {attribute!r}" if isinstance(attribute, str) else ""
         raise TypeError(f"{kind}_id must be text, not {type(own_id).__name__}{hint}")
-    if not own_id:  # which would be the address of all of them
+    if not own_id:  # an empty id would give the path of the whole collection
         raise ValueError(f"a {kind}'s id cannot be empty")
     return own_id
 
 
 def checked_ids(job_ids: object) -> list[str]:
-    """Return the ids of several jobs. Raises TypeError, ValueError."""
+    """Return the ids of several jobs as a list. Raises TypeError, ValueError."""
     if isinstance(job_ids, str) or not isinstance(job_ids, Iterable):
         raise TypeError(f"job_ids must be several ids, such as ['job_1', 'job_2'], not {_kind(job_ids)}")
     return [checked_id("job", job_id) for job_id in job_ids]
 
 
 def checked_seconds(seconds: object, name: str, *, positive: bool = False) -> float:
-    """Return a duration, 0 or more, or more than 0 if it must be `positive`. Raises TypeError, ValueError."""
+    """Return a duration in seconds, at least 0.
+
+    With `positive`, 0 is refused too. Infinity is allowed. Raises TypeError, ValueError.
+    """
     number = seconds if isinstance(seconds, float) and seconds == math.inf else plain(seconds, name)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {_kind(seconds)}")
@@ -54,7 +57,7 @@ def checked_seconds(seconds: object, name: str, *, positive: bool = False) -> fl
 
 
 def tag_filters(tags: Mapping[str, str] | None) -> list[str]:
-    """Return the tags of a filter as the query has them, `key:value`. Raises TypeError."""
+    """Return tag filters as query values of the form `key:value`. Raises TypeError."""
     if tags is None:
         return []
     if not isinstance(tags, Mapping):
@@ -63,7 +66,7 @@ def tag_filters(tags: Mapping[str, str] | None) -> list[str]:
 
 
 def swept_values(grid: Any) -> dict[str, list[Any]]:
-    """Return the values of each field of a grid. Raises TypeError, ValueError."""
+    """Return the values of each swept field. Raises TypeError, ValueError."""
     if grid is None:
         return {}
     fields = plain(grid, "grid")
@@ -76,7 +79,7 @@ def swept_values(grid: Any) -> dict[str, list[Any]]:
 
 
 def metric_names(metrics: object) -> str | None:
-    """Return the metrics as the service takes them, with commas between them. Raises TypeError."""
+    """Return metric names as one text, separated by commas. Raises TypeError."""
     if metrics is None or isinstance(metrics, str):
         return metrics
     if not isinstance(metrics, Iterable):
@@ -89,7 +92,10 @@ def metric_names(metrics: object) -> str | None:
 
 
 def spec_fields(spec: Any) -> Any:
-    """Return the fields of a spec, which is a mapping or a model. Raises TypeError."""
+    """Return the fields of a spec (a mapping or a model).
+
+    Raises TypeError, ValueError.
+    """
     if isinstance(spec, str):
         raise TypeError(
             f"spec is the text {spec!r}; it must be a mapping such as {{'experiment': 'neuron'}}. "

@@ -1,4 +1,7 @@
-"""The client, synchronous and asynchronous: the same operations, whose steps each takes in its own way."""
+"""Synchronous and asynchronous client with the same operations.
+
+Each operation is written once, as steps. The two clients differ in how they execute the steps.
+"""
 
 import asyncio
 import inspect
@@ -21,12 +24,15 @@ from costcurve.client.types import Job
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Shorter than the five seconds after which a server closes an idle connection, so that none breaks under a request.
+# Seconds. Servers close idle connections after 5 s; the client does so first, so that no request meets a closed one.
 _LIMITS = httpx.Limits(keepalive_expiry=2)
 
 
 class Operation(Generic[P, T]):
-    """A method of both clients, written once: on Client it returns T, on AsyncClient it is awaited for T."""
+    """Descriptor for a method that both clients share.
+
+    On Client the method returns T. On AsyncClient it returns a coroutine of T.
+    """
 
     def __init__(self, steps: Callable[Concatenate[Remote, P], Steps[T]]) -> None:
         self.__doc__ = steps.__doc__
@@ -37,11 +43,11 @@ class Operation(Generic[P, T]):
         self._of_async_client = self._method("AsyncClient", name)
 
     def _method(self, owner: str, name: str) -> Callable[..., Any]:
-        """Return the method as a function, with the name and the signature that `help` and `pickle` look for."""
+        """Return the method with the name and signature for `help` and `pickle`."""
         steps = self.steps
 
         def method(client: "Client | AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T | Coroutine[Any, Any, T]:
-            return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - this is its method
+            return client._take(steps(client.remote, *args, **kwargs))  # noqa: SLF001 - a method of the client itself
 
         method.__doc__ = steps.__doc__
         method.__module__ = __name__
@@ -67,7 +73,10 @@ class Operation(Generic[P, T]):
 
 
 def _signature(steps: Callable[..., Any], *, is_awaited: bool) -> inspect.Signature:
-    """Return the signature of a client's method: `self`, each keyword by its name, and what the steps return."""
+    """Return the signature of a client's method as its callers see it.
+
+    `remote` becomes `self`, each keyword of a TypedDict is listed by name, and the return type is that of the steps.
+    """
     signature = inspect.signature(steps)
     parameters = []
     for parameter in signature.parameters.values():
@@ -87,7 +96,7 @@ def _signature(steps: Callable[..., Any], *, is_awaited: bool) -> inspect.Signat
 
 
 class _Operations:
-    """All operations, and the configuration of a client, which is what a pickle of it holds."""
+    """Operations of both clients, and the configuration that a pickled client keeps."""
 
     def __init__(self, url: str | None) -> None:
         self.remote = Remote(url)
@@ -100,7 +109,10 @@ class _Operations:
         return f"{type(self).__name__}({self.remote.url!r})"
 
     def _is_forked(self) -> bool:
-        """Return True, once, in a process that was forked from the client's: the connections belong to its parent."""
+        """Return True once in a process forked from the client's process.
+
+        The open connections belong to the parent process.
+        """
         if self._process == os.getpid():
             return False
         self._process = os.getpid()
@@ -147,24 +159,28 @@ class _Operations:
 
 
 class Client(_Operations):
-    """A CostCurve service, spoken to synchronously. Usable from one thread at a time; close it, or use `with`.
+    """Synchronous client of one CostCurve service, over HTTP.
 
-    It may be pickled, and used after a fork: the other process then has connections of its own.
+    Use it from one thread at a time. Close it after use, or use it in a `with` statement.
+
+    It may be pickled, and used after a fork. The other process then opens its own connections.
     """
 
     def __init__(self, url: str | None = None) -> None:
-        """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
+        """Create a client for the service at `url`.
+
+        Without `url`, the client uses the environment variable COSTCURVE_URL. Without that, it uses http://127.0.0.1:8000.
 
         Raises:
             TypeError: the address is not text.
             ValueError: the address is not an HTTP URL.
-            CostCurveError: the environment's certificates or proxies cannot be used.
+            CostCurveError: the certificates or proxies in the environment cannot be used.
         """
         super().__init__(url)
         self._http = self._connections()
 
     def iterate(self, **filters: Unpack[jobs.Filters]) -> Iterator[Job]:
-        """All jobs that pass the filters (those of `list`), page after page."""
+        """Yield all jobs that match the filters of `list`, page after page."""
         page = self.list(**filters)
         yield from page.items
         while page.next_cursor is not None:
@@ -216,21 +232,26 @@ class Client(_Operations):
 
 
 class AsyncClient(_Operations):
-    """A CostCurve service, spoken to asynchronously: the methods of Client, awaited. Close it, or use `async with`."""
+    """Asynchronous client of one CostCurve service, over HTTP.
+
+    It has the methods of Client; await them. Close it after use, or use it in an `async with` statement.
+    """
 
     def __init__(self, url: str | None = None) -> None:
-        """The service at `url`; else at the environment's COSTCURVE_URL; else at http://127.0.0.1:8000.
+        """Create a client for the service at `url`.
+
+        Without `url`, the client uses the environment variable COSTCURVE_URL. Without that, it uses http://127.0.0.1:8000.
 
         Raises:
             TypeError: the address is not text.
             ValueError: the address is not an HTTP URL.
-            CostCurveError: the environment's certificates or proxies cannot be used.
+            CostCurveError: the certificates or proxies in the environment cannot be used.
         """
         super().__init__(url)
         self._http = self._connections()
 
     async def iterate(self, **filters: Unpack[jobs.Filters]) -> AsyncIterator[Job]:
-        """All jobs that pass the filters (those of `list`), page after page."""
+        """Yield all jobs that match the filters of `list`, page after page."""
         page = await self.list(**filters)
         while True:
             for job in page.items:
@@ -281,7 +302,7 @@ class AsyncClient(_Operations):
 
 
 class Timely(httpx.SyncByteStream):
-    """The body of an answer, which must have come whole by a deadline."""
+    """Response body that must arrive completely before a deadline."""
 
     def __init__(
         self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, deadline: float, request: httpx.Request
@@ -291,7 +312,7 @@ class Timely(httpx.SyncByteStream):
         self._request = request
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces. Raises httpx.ReadTimeout."""
+        """Yield the parts of the body. Raises httpx.ReadTimeout after the deadline."""
         for piece in cast(httpx.SyncByteStream, self._stream):
             if time.monotonic() > self._deadline:
                 raise httpx.ReadTimeout("the answer took too long", request=self._request)
@@ -304,7 +325,7 @@ class Timely(httpx.SyncByteStream):
 
 @contextmanager
 def _environment_told() -> Iterator[None]:
-    """Make errors of what the environment says about proxies and certificates errors of the client."""
+    """Raise CostCurveError for unusable proxy or certificate settings in the environment."""
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
@@ -313,7 +334,10 @@ def _environment_told() -> Iterator[None]:
 
 
 def _may_need_a_proxy(url: str) -> bool:
-    """False for this machine itself: the environment's proxy would look for the service on its own."""
+    """Return False if the URL's host is this machine.
+
+    A proxy from the environment would look for the service on the proxy's own machine.
+    """
     host = httpx.URL(url).host
     try:
         return not ipaddress.ip_address(host).is_loopback

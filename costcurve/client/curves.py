@@ -1,5 +1,5 @@
-# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
-"""What the client can do with results, each operation once, as steps (exchange.py), like those in operations.py."""
+# ruff: noqa: D417 - the client shows these docstrings, and its callers do not pass `remote`
+"""Operations of the client on curves and comparisons, as steps (transport.py)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -24,20 +24,23 @@ def curve(
     last: int | None = None,
     max_points: int | None = None,
 ) -> Steps[Curve]:
-    """The job's curve from x = first to x = last, as far as it is trained. Ask from its `next_from` for what is new.
+    """Return the curve of the job, as far as it is trained.
+
+    To read only new points later, pass the `next_from` of the curve as `first`.
 
     Args:
-        job_id: the job.
-        metrics: names, or one text with commas between them; all metrics if None.
-        granularity: `epoch`, or `step` for the mean, lowest and highest cost of each hundred steps; a neuron has a
-            point for each step anyway.
-        first: where to start; at the beginning if None.
-        last: where to end, inclusive; at the newest point if None.
-        max_points: if there are more, only that many come, and `sampled` says so: recorded points, among them the first
-            and the last, and every metric's lowest and highest in each stretch. Every point if None.
+        job_id: id of the job.
+        metrics: names of metrics, or one text with commas between them; all metrics if None.
+        granularity: `epoch`, or `step` for the mean, lowest and highest cost of each 100 steps. A neuron has one point
+            for each step in both cases.
+        first: first x; the beginning if None.
+        last: last x, inclusive; the newest point if None.
+        max_points: most points to return, up to 100,000; every point if None. If points are left out, `sampled`
+            is True. The sample consists of recorded points. It keeps the first and the last point, and the lowest and
+            highest value of each metric in each interval.
 
     Raises:
-        ApiError: status 422, when there is no such metric, or max_points are too few for so many metrics.
+        ApiError: status 422 if there is no such metric, or if max_points is too small for the number of metrics.
     """
     query: Query = {
         "metrics": metric_names(metrics),
@@ -55,7 +58,7 @@ def curve(
         query = {**query, "from": page.next_from}
         page = yield from remote.answer(Call("GET", call.path, call.parse, query=query))
         if not page.x:
-            break  # the job was handed back, and starts anew
+            break  # the job was requeued, and its curve starts again
         x.extend(page.x)
         for metric, values in page.series.items():
             series[metric].extend(values)
@@ -71,7 +74,10 @@ def curve_csv(
     granularity: Granularity = "epoch",
     max_points: int | None = None,
 ) -> Steps[str]:
-    """The curve as CSV, with a header; infinite values are `inf`. Arguments as for `curve`."""
+    """Return the curve of the job as CSV, with a header line.
+
+    Infinite values are written as `inf`. Arguments as for `curve`.
+    """
     query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "max_points": max_points}
     return remote.answer(Call("GET", job_path(job_id, "/curve.csv"), as_text, query=query, media_type=CSV))
 
@@ -87,18 +93,20 @@ def compare(
     last: int | None = None,
     max_points: int | None = None,
 ) -> Steps[Comparison]:
-    """Some jobs (2 to 16) side by side: in what their specs differ, what they came to, and their curves on one axis.
+    """Compare 2 to 16 jobs: their specs, results and curves.
+
+    The curves share one x axis.
 
     Args:
-        job_ids: the jobs.
-        metrics: as for `curve`; those that all of the jobs record if None.
+        job_ids: ids of the jobs.
+        metrics: as for `curve`; the metrics that all of the jobs record if None.
         granularity: as for `curve`.
-        first: where to start; at the beginning if None.
-        last: where to end, inclusive; at the newest point if None.
-        max_points: as for `curve`, but 1,000 (or as many as are needed) if None; 10,000 at most.
+        first: first x; the beginning if None.
+        last: last x, inclusive; the newest point if None.
+        max_points: as for `curve`, at most 10,000. If None, 1,000, or more if the metrics and jobs need more.
 
     Raises:
-        ApiError: status 404 when there is no such job, 422 as for `curve`.
+        ApiError: status 404 if there is no such job; status 422 as for `curve`.
     """
     query: Query = {
         "job": checked_ids(job_ids),
@@ -120,7 +128,11 @@ def compare_csv(
     granularity: Granularity = "epoch",
     max_points: int | None = None,
 ) -> Steps[str]:
-    """The curves of some jobs as CSV: x, and a column `{job_id}.{metric}` for each. Every point, but for max_points."""
+    """Return the curves of 2 to 16 jobs as CSV.
+
+    The columns are x, and `{job_id}.{metric}` for each job and metric. All points are included unless max_points is
+    given. Arguments as for `compare`.
+    """
     names = metric_names(metrics)
     query: Query = {"job": checked_ids(job_ids), "metrics": names, "granularity": granularity, "max_points": max_points}
     return remote.answer(Call("GET", "/v1/compare.csv", as_text, query=query, media_type=CSV))
@@ -131,21 +143,23 @@ def plot(
     /,
     job_ids: str | Sequence[str],
     *,
-    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the usual name for it
     metrics: Metrics | None = None,
     granularity: Granularity = "epoch",
     log: bool = False,
     title: str | None = None,
 ) -> Steps[bytes]:
-    """A picture of the curves of one job, or of several jobs (2 to 16, of one experiment) on the same axes.
+    """Return a plot of the curves of one or several jobs.
+
+    Several jobs (2 to 16, all of one experiment) are drawn on the same axes.
 
     Args:
-        job_ids: the job, or the jobs.
+        job_ids: id of the job, or ids of the jobs.
         format: `svg` or `png`.
-        metrics: what to draw, a diagram for each; the cost if None.
-        granularity: `epoch`, or `step` for the mean cost of each hundred steps, in a band from lowest to highest.
-        log: whether the values stand on a logarithmic axis.
-        title: stands above; made from the specs if None.
+        metrics: metrics to plot, with one diagram each; the cost if None.
+        granularity: `epoch`, or `step` for the mean cost of each 100 steps, in a band from the lowest to the highest.
+        log: True for a logarithmic value axis.
+        title: title of the plot; made from the specs if None.
     """
     jobs = checked_ids([job_ids] if isinstance(job_ids, str) else job_ids)
     query: Query = {"metrics": metric_names(metrics), "granularity": granularity, "log": log, "title": title}
@@ -157,5 +171,5 @@ def plot(
 
 
 def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
-    """The training line by line, as the article prints it."""
+    """Return the training line by line, in the article's format."""
     return remote.answer(Call("GET", job_path(job_id, "/transcript"), as_text, media_type=TEXT))

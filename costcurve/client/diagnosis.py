@@ -1,4 +1,4 @@
-"""What the client can ask about the reasons: why a training is slow, and what would cure it."""
+"""Diagnoses: why a training is slow, and which spec may cure it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,10 @@ from costcurve.client.transport import Remote, Steps
 
 
 class Finding(BaseModel):
-    """Something that explains how a training went; `cure`, a spec to submit, would test the explanation."""
+    """One explanation of how a training went, with its evidence.
+
+    `cure` is a spec to submit that would test the explanation.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
 
@@ -23,7 +26,10 @@ class Finding(BaseModel):
 
 
 class Diagnosis(BaseModel):
-    """What the service has found, the gravest first, and what it comes to in a sentence or two."""
+    """Findings of the service, most severe first, and a summary.
+
+    `summary` has one or two sentences.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -32,16 +38,19 @@ class Diagnosis(BaseModel):
     start: dict[str, float | None] | None = None
 
     def finding(self, code: str) -> Finding | None:
-        """The first finding with this code, if there is one."""
+        """Return the first finding with this code, or None."""
         return next((finding for finding in self.findings if finding.code == code), None)
 
 
 def diagnosis(remote: Remote, /, job_id: str) -> Steps[Diagnosis]:
-    """Why the job's training goes, or went, as it does, as far as it has come."""
+    """Return the diagnosis of the job's training up to now."""
     return remote.answer(Call("GET", job_path(job_id, "/diagnosis"), as_model(Diagnosis)))
 
 
 def compare_diagnosis(remote: Remote, /, job_ids: Sequence[str]) -> Steps[Diagnosis]:
-    """What the differences between 2 to 16 jobs come to: whether the loss made one, and whether rates are the same."""
+    """Return a diagnosis of the differences between 2 to 16 jobs.
+
+    It says whether the loss made a difference, and whether the learning rates are comparable.
+    """
     call = Call("GET", "/v1/compare/diagnosis", as_model(Diagnosis), query={"job": checked_ids(job_ids)})
     return remote.answer(call)

@@ -1,4 +1,7 @@
-"""Errors of the client. A job that failed is no error here: it is a job, with its `error`."""
+"""Errors that the client raises for failed requests and timeouts.
+
+A failed job is not an error of the client: it is returned as a job, with its `error`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -9,17 +12,17 @@ E = TypeVar("E", bound="CostCurveError")
 
 
 class CostCurveError(Exception):
-    """Anything that kept the client from an answer.
+    """Base class of the errors that leave the client without a result.
 
-    `uncertain`: the request may have had its effect although this error came. Then the same submission with
-    `idempotency_key`, if that is not None, is safe to send again.
+    `uncertain`: the request may have taken effect although this error was raised. If `idempotency_key` is not None, the
+    caller can safely send the same submission again with this key.
     """
 
     uncertain = False
     idempotency_key: str | None = None
 
     def doubt(self, idempotency_key: str | None) -> None:
-        """Note that the request, sent with this key, may have had its effect."""
+        """Record that the request, sent with this key, may have taken effect."""
         self.uncertain = True
         self.idempotency_key = idempotency_key
 
@@ -34,22 +37,22 @@ class CostCurveError(Exception):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is otherwise made again from its text alone, which breaks a process pool.
+        # By default pickle rebuilds an exception from its text alone, which breaks a process pool.
         return _restored, (type(self), self.args, self.__dict__)
 
 
 class BadField(NamedTuple):
-    """One field that the service did not accept: where it is (`/spec/epochs`), and why."""
+    """Field that the service rejected: its JSON pointer (`/spec/epochs`), and the reason."""
 
     pointer: str
     message: str
 
 
 class ApiError(CostCurveError):
-    """The service, or a gateway before it, refused the request.
+    """Refusal of the request by the service or a gateway before it.
 
-    `code` is stable, and documented; `errors` names bad fields, `more_errors` counts those that are not named;
-    `retry_after` is in how many seconds the service asks to be tried again, if it says so.
+    `code` is stable and documented. `errors` lists rejected fields, and `more_errors` counts those not listed.
+    `retry_after` is the pause in seconds that the service asks for; None if it asks for none.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class ApiError(CostCurveError):
 
 
 class ServiceUnreachable(CostCurveError):
-    """No answer came from the address, or none in time."""
+    """No response from the address, or none before the timeout."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no service answers at {url} ({reason})")
@@ -91,7 +94,7 @@ class ServiceUnreachable(CostCurveError):
 
 
 class UnexpectedAnswer(CostCurveError):
-    """Something answers at the address, but not as CostCurve would."""
+    """Response from the address that does not look like CostCurve's."""
 
     def __init__(self, url: str, what: str) -> None:
         super().__init__(f"what answers at {url} does not look like a CostCurve service: {what}")
@@ -99,7 +102,7 @@ class UnexpectedAnswer(CostCurveError):
 
 
 class Moved(UnexpectedAnswer):
-    """The address answers with a redirect, which is not followed: `location` is where it points."""
+    """Redirect, which the client does not follow. `location` is its target."""
 
     def __init__(self, url: str, status: int, location: str, base: str | None) -> None:
         if not location:
@@ -113,7 +116,10 @@ class Moved(UnexpectedAnswer):
 
 
 class WaitTimeout(CostCurveError, TimeoutError):
-    """The job has not ended in the time given; it goes on. `job` is its last known state."""
+    """Timeout of `wait`: the job has not ended, and continues.
+
+    `job` is its last known state.
+    """
 
     def __init__(self, job: Job, seconds: float) -> None:
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} seconds")
@@ -121,7 +127,10 @@ class WaitTimeout(CostCurveError, TimeoutError):
 
 
 class SweepWaitTimeout(CostCurveError, TimeoutError):
-    """Some jobs of the sweep have not ended in the time given; they go on. `sweep` is its last known state."""
+    """Timeout of `wait_for_sweep`: some jobs have not ended, and continue.
+
+    `sweep` is its last known state.
+    """
 
     def __init__(self, sweep: Sweep, seconds: float) -> None:
         super().__init__(f"{sweep.id} has {sweep.total - sweep.ended:,} jobs that go on after {seconds:g} seconds")

@@ -1,4 +1,4 @@
-"""Images as `predict` takes them: lists of 784 pixels out of the shapes and ranges that people have."""
+"""Conversion of images of common shapes to lists of 784 pixels."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ _DARKEST_BYTE = 255
 def as_images(images: object) -> list[Any]:
     """Return images as lists of pixels, 0 (paper) to 1 (ink).
 
-    Accepted are one image or several, each of 784 pixels or of 28 rows of 28, in lists, arrays or tensors; further axes
-    of length 1, such as a colour channel, do not matter. If all pixels are whole numbers from 0 to 255 and one is
-    above 1, they are bytes, and divided by 255. An image of another size is left as it is: the service names it.
+    Accepts one image or several, each of 784 pixels or of 28 rows of 28, as lists, arrays or tensors. Other axes of
+    length 1, such as a colour channel, are allowed. Pixels are divided by 255 if all of them are whole numbers from 0
+    to 255 and at least one is above 1. An image of another size is returned unchanged: the service reports it.
 
     Raises:
-        TypeError: there is something else than numbers.
+        TypeError: a value is not a number.
         ValueError: a pixel is not a finite number.
     """
     given = plain(images, "images")
@@ -31,7 +31,10 @@ def as_images(images: object) -> list[Any]:
 
 
 def _pixels(image: object, name: str) -> object:
-    """Return an image as one list if it has the right number of pixels, whatever rows they stand in."""
+    """Return an image of 784 pixels, nested or flat, as one list.
+
+    Another image is returned unchanged.
+    """
     if not isinstance(image, list):
         return _number(image, name)
     flat = _flat(image, name)

@@ -1,5 +1,8 @@
-# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
-"""What the client can do, each operation once, as steps (exchange.py). Their documentation is the client's."""
+# ruff: noqa: D417 - the client shows these docstrings, and its callers do not pass `remote`
+"""Operations of the client on jobs, workers and presets.
+
+Each is written once, as steps (transport.py). Their docstrings are the documentation of the client's methods.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict, Unpack
@@ -31,7 +34,10 @@ AnyGivenSpec = Mapping[str, Any] | AnySpec
 
 
 class JobFields(TypedDict, total=False):
-    """Where and when a job runs, and what it is called. A field that is None is left to the service."""
+    """Optional fields of a submission, apart from the spec.
+
+    A field that is None is not sent: the service uses its default.
+    """
 
     preset: str | None
     device: str | None
@@ -43,7 +49,10 @@ class JobFields(TypedDict, total=False):
 
 
 class Overrides(TypedDict, total=False):
-    """In what a clone differs. What is left out is as it is in the job that is cloned."""
+    """Fields in which a clone differs from the original job.
+
+    Fields left out are copied from the original job.
+    """
 
     spec: Mapping[str, Any]
     device: str
@@ -55,7 +64,10 @@ class Overrides(TypedDict, total=False):
 
 
 class Changes(TypedDict, total=False):
-    """What becomes of a job that was submitted. What is left out stays as it is."""
+    """Fields that `update` changes in a submitted job.
+
+    Fields left out keep their values.
+    """
 
     name: str | None
     tags: Mapping[str, str]
@@ -64,7 +76,10 @@ class Changes(TypedDict, total=False):
 
 
 class Filters(TypedDict, total=False):
-    """Which jobs, in which order; `limit` is the size of a page. A filter that is None lets every job pass."""
+    """Filters, order and page size (`limit`) of a list of jobs.
+
+    A filter that is None matches every job.
+    """
 
     status: str | None
     experiment: str | None
@@ -83,44 +98,52 @@ def submit(
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
 ) -> Steps[Job]:
-    """Queue one training job. It comes back at once, queued; `wait` for its end.
+    """Queue one training job and return it without waiting for training.
+
+    Use `wait` to wait until the job ends.
 
     Args:
-        spec: what to train; with a preset, the fields in which the job differs from it.
-        fields: `preset` (the name of a ready spec), `device`, `engine`, `name`, `tags`, `priority`,
-            `max_runtime_seconds`.
-        idempotency_key: 1 to 255 characters that name this submission. Sent again with the same key, it makes no second
-            job, even from another program; a fresh one if None.
+        spec: the spec to train, as a mapping or a model. With a preset, only the fields that differ from the preset.
+        fields: `preset` (name of a ready spec), `device` (`auto`, `cpu` or `cuda`), `engine`, `name`, `tags` (up to 16
+            pairs of text), `priority` (0 to 100, higher first), `max_runtime_seconds` (limit on the training time, in
+            seconds). All are optional.
+        idempotency_key: 1 to 255 printable ASCII characters that identify this submission. A second submission with the
+            same key creates no second job, even from another program. The client makes a new key if None.
 
     Raises:
-        ApiError: the service refused; status 422, and `errors` names each bad field, when the job is not valid.
-        ServiceUnreachable: no answer came, though it was tried again. `uncertain` tells whether the job may have been
-            accepted all the same.
+        ApiError: the service refused. Status 422 if the job is not valid; `errors` then lists each rejected field.
+        ServiceUnreachable: no response came, also after retries. `uncertain` is True if the service may have accepted
+            the job.
     """
     body = submission_body(spec, fields)
     return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=body, key=checked_key(idempotency_key)))
 
 
 def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:
-    """What `submit` with the same arguments would come to: the resolved spec, its cost, warnings. Queues nothing.
+    """Return the resolved spec, cost and warnings of a submission.
+
+    Takes the arguments of `submit`, but queues nothing.
 
     Raises:
-        ApiError: status 422, when the job is not valid; `errors` names each bad field.
+        ApiError: status 422 if the job is not valid; `errors` lists each rejected field.
     """
     return remote.answer(Call("POST", "/v1/jobs:validate", as_model(Validation), body=submission_body(spec, fields)))
 
 
 def get(remote: Remote, /, job_id: str) -> Steps[Job]:
-    """The job as it stands."""
+    """Return the job in its current state."""
     return remote.answer(Call("GET", job_path(job_id), as_model(Job)))
 
 
 def list_jobs(remote: Remote, /, *, cursor: str | None = None, **filters: Unpack[Filters]) -> Steps[JobPage]:
-    """One page of jobs, the newest first unless `order` says otherwise; `iterate` goes through all pages.
+    """Return one page of jobs; `iterate` yields the jobs of all pages.
+
+    The newest job comes first, unless `order` selects another order.
 
     Args:
-        cursor: the `next_cursor` of the page before.
-        filters: `status`, `experiment`, `loss`, `tags`, `sweep_id`, `order`, `limit` (1 to 200; 50 if not given).
+        cursor: the `next_cursor` of the previous page; None for the first page.
+        filters: `status`, `experiment`, `loss`, `tags` (a job must have all of them), `sweep_id`, `order`
+            (`created_at`, `-created_at` or `-best_accuracy`), `limit` (jobs a page, 1 to 200; default 50).
     """
     query: dict[str, Any] = {**filters, "cursor": cursor}
     query["tag"] = tag_filters(query.pop("tags", None))
@@ -136,18 +159,20 @@ def wait(
     poll: float = 1.0,
     on_update: Callable[[Job], object] | None = None,
 ) -> Steps[Job]:
-    """The job, once it has ended, however it ended: look at its `status`, its `result` and its `error`.
+    """Wait until the job has ended, then return it.
 
-    Outlives a restart of the service.
+    The job may have succeeded, failed or been cancelled: check its `status`, `result` and `error`.
+
+    Waiting survives a restart of the service.
 
     Args:
-        job_id: the job.
-        timeout: seconds after which to stop waiting; None waits as long as it takes.
-        poll: the longest pause between two looks, in seconds; the first looks come quicker.
-        on_update: called with the job at the first look, and whenever it has changed.
+        job_id: id of the job.
+        timeout: seconds until the client stops waiting; None waits without limit.
+        poll: longest pause between two polls, in seconds. The first pauses are shorter.
+        on_update: called with the job after the first poll and after each change.
 
     Raises:
-        WaitTimeout: the job has not ended in time. It goes on.
+        WaitTimeout: the job did not end before the timeout. It continues.
     """
     etag = ""
 
@@ -167,28 +192,36 @@ def wait(
 
 
 def pause(remote: Remote, /, job_id: str) -> Steps[Job]:
-    """Put the job aside: a queued one at once, a running one as soon as its worker hears of it. Twice is no error.
+    """Pause the job, whether it is queued or running.
+
+    A queued job is paused at once. A running job is paused when its worker sees the request, in about 1 s. Pausing a
+    job twice is not an error.
 
     Raises:
-        ApiError: status 409, when the job has ended, or is about to be cancelled.
+        ApiError: status 409 if the job has ended or is about to be cancelled.
     """
     return remote.answer(Call("POST", job_path(job_id, "/pause"), as_model(Job)))
 
 
 def resume(remote: Remote, /, job_id: str) -> Steps[Job]:
-    """Put the paused job back into the queue; it goes on where it was. One that is not paused goes on anyway.
+    """Put the paused job back into the queue, with its progress.
+
+    Training continues where it was paused. A job that is not paused simply continues.
 
     Raises:
-        ApiError: status 409, when the job has ended.
+        ApiError: status 409 if the job has ended.
     """
     return remote.answer(Call("POST", job_path(job_id, "/resume"), as_model(Job)))
 
 
 def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
-    """Cancel the job: a waiting one at once, a running one as soon as its worker hears of it. Twice is no error.
+    """Cancel the job, whether it is queued, paused or running.
+
+    A queued or paused job is cancelled at once. A running job is cancelled when its worker sees the request, in about
+    1 s. Cancelling a job twice is not an error.
 
     Raises:
-        ApiError: status 409, when the job has already succeeded or failed.
+        ApiError: status 409 if the job has already succeeded or failed.
     """
     return remote.answer(Call("POST", job_path(job_id, "/cancel"), as_model(Job)))
 
@@ -196,16 +229,19 @@ def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
 def clone(
     remote: Remote, /, job_id: str, *, idempotency_key: str | None = None, **overrides: Unpack[Overrides]
 ) -> Steps[Job]:
-    """Queue the same job again, but for the overrides. The new job's `parent_id` is the job's id.
+    """Queue a copy of the job, changed by the overrides.
+
+    The `parent_id` of the new job is the id of the original job.
 
     Args:
-        job_id: the job.
+        job_id: id of the original job.
         idempotency_key: as for `submit`.
-        overrides: `spec` (the fields in which it differs), `device`, `engine`, `name`, `tags`, `priority`,
-            `max_runtime_seconds`. None takes a name or a limit away.
+        overrides: `spec` (only the fields that differ), `device`, `engine`, `name`, `tags`, `priority`,
+            `max_runtime_seconds`. None removes a name or a runtime limit.
 
     Raises:
-        ApiError: the service refused; status 422, and `errors` names each bad field, when they do not fit the job.
+        ApiError: the service refused. Status 422 if the overrides do not fit the job; `errors` then lists each rejected
+            field.
         ServiceUnreachable: as for `submit`.
     """
     path = job_path(job_id, "/clone")
@@ -215,53 +251,58 @@ def clone(
 
 
 def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[Job]:
-    """Change what the job is called, how urgent it is, or whether it is kept; whatever its state.
+    """Change the job's name, tags, priority or pin, in any state.
 
     Args:
-        job_id: the job.
-        changes: `name` (None takes it away), `tags` (all of them), `priority`, `pinned`.
+        job_id: id of the job.
+        changes: `name` (None removes it), `tags` (replaces all tags), `priority` (0 to 100, higher first), `pinned`
+            (True keeps the job after its retention time).
 
     Raises:
-        ApiError: status 422, and `errors` names each bad field.
+        ApiError: status 422 if a value is not valid; `errors` lists each rejected field.
     """
     return remote.answer(Call("PATCH", job_path(job_id), as_model(Job), body=plain(changes, "changes")))
 
 
 def delete(remote: Remote, /, job_id: str) -> Steps[None]:
-    """Have the service forget the job, which must have ended, and everything that belongs to it.
+    """Delete an ended job and everything that belongs to it.
 
     Raises:
-        ApiError: status 409, when the job has not ended; status 404, when there was no such job.
+        ApiError: status 409 if the job has not ended; status 404 if there is no such job.
     """
     return remote.answer(Call("DELETE", job_path(job_id), _nothing, media_type=None, done_code=JobNotFound.code))
 
 
 def events(remote: Remote, /, job_id: str) -> Steps[list[Event]]:
-    """All that happened to the job, the first first."""
+    """Return all events of the job, the oldest first."""
     listed = yield from remote.answer(Call("GET", job_path(job_id, "/events"), as_model(EventList)))
     return listed.items
 
 
 def workers(remote: Remote, /) -> Steps[list[Worker]]:
-    """The workers that are alive."""
+    """Return the workers that are alive, with their running jobs."""
     listed = yield from remote.answer(Call("GET", "/v1/workers", as_model(WorkerList)))
     return listed.items
 
 
 def presets(remote: Remote, /) -> Steps[list[Preset]]:
-    """The ready specs, the article's own experiments first."""
+    """Return the ready specs, those of the article first."""
     listed = yield from remote.answer(Call("GET", "/v1/presets", as_model(PresetList)))
     return listed.items
 
 
 def version(remote: Remote, /) -> Steps[str]:
-    """The service's version."""
+    """Return the version of CostCurve that the service runs."""
     answer = yield from remote.answer(Call("GET", "/v1/version", as_model(ServiceVersion)))
     return answer.version
 
 
 def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
-    """Whether the service answers within `timeout` seconds, and can reach its store. Asks once, and raises nothing."""
+    """Return True if the service is ready to accept requests.
+
+    The service is ready if it responds within `timeout` seconds, can write to its store and is not about to stop.
+    The client sends one request, without retries. An error of the client counts as not ready and is not raised.
+    """
     try:
         yield from remote.answer(Call("GET", "/readyz", as_bytes, timeout=timeout), retry_seconds=0)
     except CostCurveError:
@@ -270,13 +311,16 @@ def ready(remote: Remote, /, *, timeout: float = 5) -> Steps[bool]:
 
 
 def submission_body(spec: AnyGivenSpec | None, fields: JobFields) -> dict[str, Any]:
-    """The body of a submission; what is None is left to the service."""
+    """Return the JSON body of a submission.
+
+    Fields that are None are left out: the service uses its defaults.
+    """
     given = {name: plain(value, name) for name, value in fields.items() if value is not None}
     return given if spec is None else {**given, "spec": spec_fields(spec)}
 
 
 def _news(response: httpx.Response) -> tuple[Job, str] | None:
-    """Return the job and its ETag, or None if the service says that it has not changed."""
+    """Return the job and its ETag; None for 304 Not Modified."""
     if response.status_code == httpx.codes.NOT_MODIFIED:
         return None
     return Job.model_validate_json(response.content), response.headers.get("ETag", "")

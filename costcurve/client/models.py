@@ -1,5 +1,5 @@
-# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
-"""What the client can do with a trained network, as steps (exchange.py)."""
+# ruff: noqa: D417 - the client shows these docstrings, and its callers do not pass `remote`
+"""Operations of the client on trained networks, as steps (transport.py)."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from costcurve.client.request import FILE, Call, as_bytes, as_model, job_path, p
 from costcurve.client.transport import Remote, Steps
 from costcurve.client.types import Confusion, Mistake, MistakeList, Prediction
 
-# Seconds that a service may take to read a thousand images with a network of five million weights.
+# Seconds: enough for a service to classify 1,000 images with a network of 5 million weights.
 _PREDICTION_TIMEOUT = 120
 
 
@@ -18,32 +18,33 @@ def model(
     /,
     job_id: str,
     *,
-    format: Literal["safetensors", "onnx"] = "safetensors",  # noqa: A002 - the word everybody looks for
+    format: Literal["safetensors", "onnx"] = "safetensors",  # noqa: A002 - the usual name for it
 ) -> Steps[bytes]:
-    """The trained model as a file, of a job that has succeeded.
+    """Return the trained model of a succeeded job as a file.
 
     Args:
-        job_id: the job.
-        format: `safetensors`, or `onnx`.
+        job_id: id of the job.
+        format: `safetensors` or `onnx`.
 
     Raises:
-        ApiError: status 409 while the job has not ended; status 404 if it has no model.
+        ApiError: status 409 if the job has not ended; status 404 if it has no model.
     """
     return remote.answer(Call("GET", job_path(job_id, "/model"), as_bytes, query={"format": format}, media_type=FILE))
 
 
 def predict(remote: Remote, /, job_id: str, images: Iterable[Any]) -> Steps[Prediction]:
-    """Have the trained network read images.
+    """Classify images with the trained network of the job.
 
     Args:
-        job_id: the job, which must have succeeded, on MNIST.
-        images: 1 to 1,000 images, each 784 pixels row by row or 28 rows of 28, as lists, arrays or tensors; or one
-            image alone. A pixel is 0 (paper) to 1 (ink); whole numbers from 0 to 255, if one is above 1, are divided
-            by 255.
+        job_id: id of the job, which must have succeeded, on MNIST.
+        images: one image, or 1 to 1,000 images, as lists, arrays or tensors. An image is 784 pixels row by row, or 28
+            rows of 28. A pixel is 0 (paper) to 1 (ink). Pixels are divided by 255 if all are whole numbers from 0 to
+            255 and at least one is above 1.
 
     Raises:
-        ApiError: status 422, and `errors` names the first bad pixel of each image; otherwise as for `model`.
-        TypeError: there is something else than numbers.
+        ApiError: status 422 if a pixel is not valid; `errors` lists the first bad pixel of each image. Otherwise as for
+            `model`.
+        TypeError: a value is not a number.
         ValueError: a pixel is not a finite number.
     """
     body = {"images": as_images(images)}
@@ -52,7 +53,7 @@ def predict(remote: Remote, /, job_id: str, images: Iterable[Any]) -> Steps[Pred
 
 
 def confusion(remote: Remote, /, job_id: str) -> Steps[Confusion]:
-    """How often each digit of the test images is read as which.
+    """Return the confusion matrix of the network on the test images.
 
     Raises:
         ApiError: status 422 if the job trains a neuron; otherwise as for `model`.
@@ -61,7 +62,9 @@ def confusion(remote: Remote, /, job_id: str) -> Steps[Confusion]:
 
 
 def mistakes(remote: Remote, /, job_id: str) -> Steps[list[Mistake]]:
-    """The test images that are read most wrongly, the worst first, 64 at most.
+    """Return the test images that are classified most wrongly, worst first.
+
+    At most 64 images are returned.
 
     Raises:
         ApiError: as for `confusion`.
@@ -76,9 +79,14 @@ def model_plot(
     job_id: str,
     what: Literal["confusion", "mistakes"],
     *,
-    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the usual name for it
 ) -> Steps[bytes]:
-    """A picture of the confusion matrix, or of the test images that are read most wrongly.
+    """Return a plot of the confusion matrix or of the worst mistakes.
+
+    Args:
+        job_id: id of the job.
+        what: `confusion`, or `mistakes` for the test images that are classified most wrongly.
+        format: `svg` or `png`.
 
     Raises:
         ApiError: as for `confusion`.

@@ -1,4 +1,4 @@
-"""Arguments as JSON has them: numbers, text and lists out of arrays, scalars and tensors of any library."""
+"""Conversion of arrays, scalars and tensors of any library to JSON values."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,18 +11,18 @@ _DEEPEST = 100
 
 
 def plain(value: object, name: str, *, depth: int = 0) -> Any:
-    """Return the value as None, a bool, a number, text, a list or a dict of such.
+    """Return the value as JSON types: None, bool, number, text, list, dict.
 
-    Arrays, scalars and tensors are those that have `tolist`, as in numpy and torch.
+    Arrays, scalars and tensors are recognised by their method `tolist`, as in numpy and torch.
 
     Args:
         value: the argument, or a part of it.
-        name: where it stands, such as `spec.init`, for the error.
-        depth: in how many lists and mappings it stands.
+        name: path of the value, such as `spec.init`, for the error.
+        depth: number of lists and mappings around the value.
 
     Raises:
-        TypeError: JSON has nothing like it.
-        ValueError: it is not a finite number, or it is nested too deep.
+        TypeError: JSON has no such type.
+        ValueError: a number is not finite, or the value is nested more than 100 levels deep.
     """
     if depth > _DEEPEST:
         raise ValueError(f"{name} is nested deeper than {_DEEPEST} levels")
@@ -49,14 +49,17 @@ def plain(value: object, name: str, *, depth: int = 0) -> Any:
             return plain(convert(), name, depth=depth + 1)
         case Iterable():
             values = list(value)
-            if are_numbers(values):  # a thousand images are a million of them
+            if are_numbers(values):  # fast path: 1,000 images have 784,000 numbers
                 return values
             return [plain(each, f"{name}[{index}]", depth=depth + 1) for index, each in enumerate(values)]
     raise TypeError(f"{name} is of type {type(value).__name__}; it must be numbers, text, lists and mappings of them")
 
 
 def are_numbers(values: list[Any]) -> bool:
-    """Return True if all of them are numbers that JSON has."""
+    """Return True if all values are plain ints or finite floats.
+
+    Booleans and subclasses of int and float do not count.
+    """
     kinds = set(map(type, values))
     return kinds <= {int} or (kinds <= {int, float} and all(map(math.isfinite, values)))
 

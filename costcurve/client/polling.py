@@ -1,4 +1,4 @@
-"""Waiting for the end of a job or a sweep, as steps: it is looked at again and again, quickly at first."""
+"""Polling, as steps, until a job or a sweep has ended."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ _LONGEST_POLL_SECONDS = 3600.0
 
 
 class Ending(Protocol):
-    """A job, or a sweep."""
+    """Job or sweep: a thing whose state can be terminal."""
 
     @property
     def is_terminal(self) -> bool: ...
@@ -30,16 +30,16 @@ def until_ended(
     on_update: Callable[[E], object] | None,
     too_late: Callable[[E, float], Exception],
 ) -> Steps[E]:
-    """Return what `look` sees, once it has ended.
+    """Poll with `look`, and return the first state that has ended.
 
     Args:
         remote: the service.
-        look: given what was seen last, None at first, and the moment by which to give up; it returns the same again if
-            nothing has changed.
-        timeout: seconds after which to stop waiting; None waits as long as it takes.
-        poll: the longest pause between two looks, in seconds.
-        on_update: called at the first look, and whenever something has changed.
-        too_late: what to raise then, from what was seen last and the seconds.
+        look: returns the current state. It receives the last state (None at first) and the deadline on the client's
+            clock (None: no deadline). It returns an equal state if nothing has changed.
+        timeout: seconds until the client stops waiting; None waits without limit.
+        poll: longest pause between two polls, in seconds, at most 3,600. Pauses grow from 0.05 s by a factor of 1.5.
+        on_update: called with the state after the first poll and after each change.
+        too_late: makes the error of a timeout from the last state and `timeout`.
     """
     poll = min(checked_seconds(poll, "poll", positive=True), _LONGEST_POLL_SECONDS)
     if on_update is not None and not callable(on_update):

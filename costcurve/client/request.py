@@ -1,4 +1,4 @@
-"""One HTTP request, described without being sent, and what its answer means."""
+"""Description of one HTTP request, and the parsing of its response."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,14 @@ Query = Mapping[str, str | int | bool | Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """A request, of which sending it twice does what sending it once does, unless it is not `repeatable`.
+    """Request to the service, and the parser of its response.
 
-    `media_type`: the content type of a good answer, or None if it has no content; `key`: the idempotency key of a
-    submission; `done_code`: the error code which says that an earlier sending, whose answer got lost, has done it;
-    `timeout`: seconds to answer in.
+    - `parse` makes the result from a good response.
+    - `media_type` is the content type of a good response; None if it has no content.
+    - `key` is the idempotency key of a submission.
+    - `repeatable` is True if sending the request twice has the effect of sending it once.
+    - `done_code` is the error code which shows that an earlier attempt, whose response was lost, has taken effect.
+    - `timeout` is the time in seconds until the response must be complete.
     """
 
     method: str
@@ -47,41 +50,44 @@ class Call(Generic[T]):
     key: str | None = None
     repeatable: bool = True
     done_code: str | None = None
-    timeout: float = 60  # drawing a long curve takes the service a while
+    timeout: float = 60  # seconds; the service may need many of them to draw a long curve
 
     @property
     def leaves_doubt(self) -> bool:
-        """Return True if the sender must know whether it was done, where no answer said so."""
+        """True if a lost response leaves a doubt for the caller."""
         return self.key is not None or not self.repeatable
 
     @property
     def target(self) -> str:
-        """Path and query, percent-encoded; parameters that are None are left out."""
+        """Path and query, percent-encoded, without the parameters that are None."""
         given = {
             key: str(value).lower() if isinstance(value, bool) else value
             for key, value in self.query.items()
             if value is not None
         }
-        # What a shell passed on may not be UTF-8; the service then says what it thinks of the escapes.
+        # Text from a shell may not be UTF-8; the service then receives escapes, and reports them.
         query = urlencode(given, doseq=True, errors="backslashreplace")
         return f"{self.path}?{query}" if query else self.path
 
     @property
     def content(self) -> bytes | None:
-        """The body as JSON. Raises ValueError for NaN and the infinities, which JSON does not have."""
+        """Body as JSON; None without a body.
+
+        Raises ValueError for NaN and infinities, which JSON does not have.
+        """
         return None if self.body is None else json.dumps(self.body, allow_nan=False).encode()
 
     def read(self, response: httpx.Response, *, may_be_done: bool = False) -> T:
-        """Return the answer, parsed.
+        """Return the parsed response, or raise the error that it describes.
 
         Args:
-            response: the answer.
-            may_be_done: whether the request may have had its effect before, when no answer came back.
+            response: the response of the service.
+            may_be_done: True if an earlier attempt without a response may have taken effect.
 
         Raises:
             ApiError: the service refused.
-            Moved: the answer is a redirect.
-            UnexpectedAnswer: this is not CostCurve's answer.
+            Moved: the response is a redirect.
+            UnexpectedAnswer: the response is not CostCurve's.
         """
         if response.is_error:
             error = refusal(response)
@@ -108,45 +114,48 @@ class Call(Generic[T]):
 
 
 def job_path(job_id: str, rest: str = "") -> str:
-    """Return the address of a job, with its id escaped. Raises TypeError, ValueError."""
+    """Return the path of a job, percent-encoded. Raises TypeError, ValueError."""
     return _path_of("job", job_id) + rest
 
 
 def sweep_path(sweep_id: str, rest: str = "") -> str:
-    """Return the address of a sweep, with its id escaped. Raises TypeError, ValueError."""
+    """Return the path of a sweep, percent-encoded. Raises TypeError, ValueError."""
     return _path_of("sweep", sweep_id) + rest
 
 
 def _path_of(kind: str, own_id: str) -> str:
-    # Dots too are escaped, as `..` would climb.
+    # Dots are escaped too, because `..` would mean the parent path.
     escaped = quote(checked_id(kind, own_id), safe="", errors="backslashreplace").replace(".", "%2E")
     return f"/v1/{kind}s/{escaped}"
 
 
 def as_model(model: type[M]) -> Callable[[httpx.Response], M]:
-    """A parser for JSON of this shape."""
+    """Return a parser that reads a JSON response into this model."""
     return lambda response: model.model_validate_json(response.content)
 
 
 def as_text(response: httpx.Response) -> str:
-    """A parser for plain text."""
+    """Return the body of the response as text (UTF-8)."""
     return response.content.decode()
 
 
 def as_bytes(response: httpx.Response) -> bytes:
-    """A parser that takes anything as it is."""
+    """Return the body of the response unchanged, as bytes."""
     return response.content
 
 
 def picture_type(file_format: str) -> str:
-    """Return the content type of a picture. Raises ValueError for a format that is not drawn."""
+    """Return the content type of a plot format. Raises ValueError."""
     if file_format not in _PICTURES:
         raise ValueError(f"format is {file_format!r}; it must be one of {', '.join(_PICTURES)}")
     return _PICTURES[file_format]
 
 
 def refusal(response: httpx.Response) -> ApiError:
-    """Return the service's problem document as an error; or the bare status, if a proxy in between made the answer."""
+    """Return the problem document of the response as an error.
+
+    If the response has none, because a proxy made it, the error has only the status.
+    """
     try:
         problem: Any = response.json()
         return ApiError(
@@ -170,7 +179,7 @@ def refusal(response: httpx.Response) -> ApiError:
 
 
 def shown(url: httpx.URL) -> str:
-    """Return the URL without what may be a secret in it: its query stays, as the client made it."""
+    """Return the URL without credentials; the query, which the client made, remains."""
     return str(url.copy_with(userinfo=b""))
 
 
@@ -192,7 +201,7 @@ def _media_type(response: httpx.Response) -> str:
 
 
 def _described(response: httpx.Response) -> str:
-    """Return the status, the content type and the first characters of an answer."""
+    """Return the status, content type and beginning of a response."""
     text = response.content[:200].decode(errors="replace").split()
     begins = f" that begins {' '.join(text)[:_LONGEST_QUOTE]!r}" if text else ""
     return f"status {response.status_code} with {_media_type(response) or 'no content type'}{begins}"

@@ -1,4 +1,4 @@
-"""Decisions about a request that got no good answer: send it again, after which pause, until when."""
+"""Retry policy: retryable responses, pauses, and the time limit."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-# A service that has answered before may be restarting. One that never has is probably not there.
+# Seconds. A service that has responded before may be restarting. One that never has is probably not there.
 RETRY_SECONDS = 30.0
 CONNECT_RETRY_SECONDS = 1.0
-# For a service that says itself, in Retry-After, when it wants to be asked again.
+# Seconds after the first attempt, for a service that sends Retry-After.
 LONGEST_ASKED = 120.0
 _LONGEST_PAUSE = 2.0
 
-# Answers that pass: of a gateway whose service restarts, of a service without its database, of a limit on requests.
+# Temporary: from a gateway whose service restarts, a service without its database, or a rate limit.
 TEMPORARY = frozenset(
     {
         httpx.codes.REQUEST_TIMEOUT,
@@ -24,28 +24,34 @@ TEMPORARY = frozenset(
         httpx.codes.GATEWAY_TIMEOUT,
     }
 )
-# With these, the service has not begun with the request.
+# With these, the service has not started to process the request.
 NOT_BEGUN = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
-# A connection that was never made carried nothing.
+# Without a connection, nothing of the request was sent.
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
 class RetryBudget:
-    """Pauses between sendings of one request, and the moment after which it is not sent again."""
+    """Pauses between attempts of one request, and the time limit for them."""
 
     def __init__(self, start: float, seconds: float, *, deadline: float | None) -> None:
-        """`start` and `deadline` are moments of a monotonic clock; nothing is sent again after the deadline."""
+        """Start the budget: retry for `seconds` after `start`, never after the deadline.
+
+        `start` and `deadline` are seconds on a monotonic clock.
+        """
         self._start = start
         self._until = start + seconds
         self._deadline = deadline
         self._pauses = _pauses()
 
     def extend(self, seconds: float) -> None:
-        """Send again until at least `seconds` after the start."""
+        """Allow retries until at least `seconds` after the start."""
         self._until = max(self._until, self._start + seconds)
 
     def pause(self, now: float, asked: float | None) -> float | None:
-        """Return the pause to make now, `asked` seconds at least; or None if it is too late to send again."""
+        """Return the pause before the next attempt in seconds; None to stop.
+
+        The pause is at least `asked` seconds, the value of Retry-After.
+        """
         pause, until = next(self._pauses), self._until
         if asked is not None:
             pause = max(pause, asked)
@@ -53,15 +59,16 @@ class RetryBudget:
                 until = max(until, self._start + LONGEST_ASKED)
         if self._deadline is not None:
             if now < self._deadline < now + pause and asked is None:
-                pause = self._deadline - now  # a last try
+                pause = self._deadline - now  # one last attempt at the deadline
             until = min(until, self._deadline)
         return pause if now < now + pause <= until else None
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Return in how many seconds, 0 or more, Retry-After asks for the next try; None if it says nothing legible.
+    """Return the pause that Retry-After asks for, in seconds, at least 0.
 
-    A date counts from the answer's own Date, as the two clocks may differ.
+    None if the header is missing or cannot be read. A date is compared with the response's own Date header, because the
+    clocks of client and service may differ.
     """
     given = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", given):

@@ -1,5 +1,5 @@
-# ruff: noqa: D417 - these are the client's own docstrings, and its callers never see `remote`
-"""What the client can do with sweeps, each operation once, as steps (exchange.py), like those in operations.py."""
+# ruff: noqa: D417 - the client shows these docstrings, and its callers do not pass `remote`
+"""Operations of the client on sweeps, as steps (transport.py)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
@@ -25,18 +25,21 @@ def submit_sweep(
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
 ) -> Steps[Sweep]:
-    """Queue one job for each cell of a grid and each repeat: all of them, or none.
+    """Queue one job for each repeat of each cell of a grid.
+
+    The service queues all of the jobs, or none of them.
 
     Args:
-        spec: what all cells share; with a preset, the fields in which they differ from it.
+        spec: fields that all cells share. With a preset, only the fields that differ from the preset.
         grid: the values of each swept field of the spec, such as `{"loss": ["quadratic", "cross_entropy"]}`.
-        repeats: jobs for each cell, with the seeds seed, seed + 1 and so on, the same in every cell. If None, as many
-            as the preset says, or 1.
+        repeats: jobs for each cell. They have the seeds seed, seed + 1 and so on, the same in every cell. If None, the
+            number in the preset, or 1.
         idempotency_key: as for `submit`.
-        fields: as for `submit`; they hold for every job. `preset` may also be one of `sweep_presets`.
+        fields: as for `submit`, for every job of the sweep. `preset` may also be the name of one of `sweep_presets`.
 
     Raises:
-        ApiError: the service refused; status 422, and `errors` names each bad field, `/grid/loss/1` for instance.
+        ApiError: the service refused. Status 422 if the sweep is not valid; `errors` then lists each rejected field,
+            such as `/grid/loss/1`.
         ServiceUnreachable: as for `submit`.
     """
     body = {**submission_body(spec, fields), "grid": swept_values(grid)}
@@ -46,17 +49,19 @@ def submit_sweep(
 
 
 def sweep_presets(remote: Remote, /) -> Steps[list[SweepPreset]]:
-    """The ready sweeps, by whose names `submit_sweep` knows them."""
+    """Return the ready sweeps, which `submit_sweep` accepts by name as `preset`."""
     listed = yield from remote.answer(Call("GET", "/v1/sweep-presets", as_model(SweepPresetList)))
     return listed.items
 
 
 def get_sweep(remote: Remote, /, sweep_id: str, *, leaderboard: int | None = None) -> Steps[Sweep]:
-    """The sweep as it stands, and its best cells; `list` with its `sweep_id` gives its jobs.
+    """Return the sweep in its current state, with its best cells.
+
+    `list` with the `sweep_id` returns the jobs of the sweep.
 
     Args:
-        sweep_id: the sweep.
-        leaderboard: how many of the best cells, 0 to 200; 10 if None.
+        sweep_id: id of the sweep.
+        leaderboard: number of best cells to return, 0 to 200; 10 if None.
     """
     return remote.answer(Call("GET", sweep_path(sweep_id), as_model(Sweep), query={"leaderboard": leaderboard}))
 
@@ -70,42 +75,49 @@ def sweep_cells(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Steps[CellPage]:
-    """One page of a sweep's cells: what each sets, its jobs, the mean and the spread of what they came to.
+    """Return one page of the cells of a sweep.
+
+    Each cell has its settings, its jobs, and the mean and spread of their results.
 
     Args:
-        sweep_id: the sweep.
-        order: `rank`, the best first, if None; or `cell`, by their numbers, which stays while jobs go on.
-        limit: 1 to 200; 50 if None.
-        cursor: the `next_cursor` of the page before.
+        sweep_id: id of the sweep.
+        order: `rank` for the best cell first, the default; or `cell` for the order of cell numbers, which does not
+            change while jobs are running.
+        limit: cells a page, 1 to 200; 50 if None.
+        cursor: the `next_cursor` of the previous page; None for the first page.
     """
     query: Query = {"order": order, "limit": limit, "cursor": cursor}
     return remote.answer(Call("GET", sweep_path(sweep_id, "/cells"), as_model(CellPage), query=query))
 
 
 def list_sweeps(remote: Remote, /, *, limit: int | None = None, cursor: str | None = None) -> Steps[SweepPage]:
-    """One page of sweeps, the newest first.
+    """Return one page of sweeps, the newest sweep first.
 
     Args:
-        limit: 1 to 200; 50 if None.
-        cursor: the `next_cursor` of the page before.
+        limit: sweeps a page, 1 to 200; 50 if None.
+        cursor: the `next_cursor` of the previous page; None for the first page.
     """
     query = {"limit": limit, "cursor": cursor}
     return remote.answer(Call("GET", "/v1/sweeps", as_model(SweepPage), query=query))
 
 
 def cancel_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
-    """Cancel all of its jobs that have not ended, as `cancel` does with one. Twice is no error."""
+    """Cancel all jobs of the sweep that have not ended.
+
+    Each job is cancelled as by `cancel`. Cancelling a sweep twice is not an error.
+    """
     return remote.answer(Call("POST", sweep_path(sweep_id, "/cancel"), as_model(Sweep)))
 
 
 def retry_sweep(remote: Remote, /, sweep_id: str) -> Steps[Sweep]:
-    """Queue a new job in place of each that failed, with the same spec and the same seed. The new ones count instead.
+    """Queue a new job for each failed job of the sweep.
 
-    Where nothing failed, nothing happens. It is sent once: new jobs may fail within seconds, and a second sending would
-    queue them again.
+    A new job has the spec and the seed of the failed one, and replaces it in all counts and means. If no job failed,
+    nothing happens. The client does not repeat a request that the service may have started: new jobs may fail within
+    seconds, and a second request would queue them again.
 
     Raises:
-        CostCurveError: with `uncertain`, when no answer says whether it was done.
+        CostCurveError: with `uncertain`, if no response says whether the jobs were queued.
     """
     return remote.answer(Call("POST", sweep_path(sweep_id, "/retry"), as_model(Sweep), repeatable=False))
 
@@ -115,7 +127,7 @@ def plot_sweep(
     /,
     sweep_id: str,
     *,
-    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the word everybody looks for
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the usual name for it
     metrics: Metrics | None = None,
     granularity: Granularity | None = None,
     best: int | None = None,
@@ -123,17 +135,19 @@ def plot_sweep(
     log: bool = False,
     title: str | None = None,
 ) -> Steps[bytes]:
-    """A picture of some cells of a sweep: of each the mean curve, and a band that shows how far its repeats spread.
+    """Return a plot of cells of a sweep, a curve each.
+
+    A cell is drawn as the mean curve of its repeats, in a band that shows their spread.
 
     Args:
-        sweep_id: the sweep.
+        sweep_id: id of the sweep.
         format: `svg` or `png`.
-        metrics: what to draw, a diagram for each; the cost if None.
+        metrics: metrics to plot, with one diagram each; the cost if None.
         granularity: `epoch` or `step`; the service's default, `epoch`, if None.
-        best: how many of the best cells, 1 to 16; 8 if None.
-        cells: instead of the best those with these numbers, at most 16.
-        log: whether the values stand on a logarithmic axis.
-        title: stands above; made from the sweep if None.
+        best: number of best cells to plot, 1 to 16; 8 if None.
+        cells: numbers of the cells to plot instead of the best ones, at most 16.
+        log: True for a logarithmic value axis.
+        title: title of the plot; made from the sweep if None.
     """
     query: Query = {
         "metrics": metric_names(metrics),
@@ -156,16 +170,19 @@ def wait_for_sweep(
     poll: float = 1.0,
     on_update: Callable[[Sweep], object] | None = None,
 ) -> Steps[Sweep]:
-    """The sweep, once all of its jobs have ended, however they ended: look at its `counts`. `get_sweep` tells the best.
+    """Wait until all jobs of the sweep have ended, then return it.
+
+    Its jobs may have succeeded, failed or been cancelled: check its `counts`. The sweep returned has no best cells; use
+    `get_sweep` for them.
 
     Args:
-        sweep_id: the sweep.
-        timeout: seconds after which to stop waiting; None waits as long as it takes.
-        poll: the longest pause between two looks, in seconds; the first looks come quicker.
-        on_update: called with the sweep at the first look, and whenever its counts have changed.
+        sweep_id: id of the sweep.
+        timeout: seconds until the client stops waiting; None waits without limit.
+        poll: longest pause between two polls, in seconds. The first pauses are shorter.
+        on_update: called with the sweep after the first poll and after each change of its counts.
 
     Raises:
-        SweepWaitTimeout: some of its jobs have not ended in time. They go on.
+        SweepWaitTimeout: some of its jobs did not end before the timeout. They continue.
     """
     call = Call("GET", sweep_path(sweep_id), as_model(Sweep), query={"leaderboard": 0})
     return until_ended(

@@ -1,7 +1,8 @@
-"""Requests to one service as steps: what to send, how often, and when to give up. Nothing here waits or opens a socket.
+"""Requests to one service as steps: attempts, retries and timeouts.
 
-Every operation of the client is a generator of steps. It yields a request to send or a pause to make, and is given what
-came of it; the synchronous and the asynchronous client differ only in how they take these steps (clients.py).
+Every operation of the client is a generator of steps. It yields a request to send or a pause to make, and receives
+the outcome. The synchronous and the asynchronous client differ only in how they execute the steps (client.py). Nothing
+in this module waits or opens a socket.
 """
 
 import logging
@@ -29,9 +30,9 @@ from costcurve.client.retry import (
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 5.0
-# An answer is given so long even if less is left until a deadline.
+# Seconds: a near deadline does not shorten the timeout of an attempt below this.
 _SHORTEST_TIMEOUT = 5.0
-# Shorter troubles are over before a person would wonder.
+# Seconds until a warning is logged: shorter outages are over before a person notices them.
 _TELL_AFTER_SECONDS = 2.0
 _USER_AGENT = f"costcurve/{version('costcurve')}"
 
@@ -40,7 +41,7 @@ _log = logging.getLogger("costcurve")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Do nothing for some seconds."""
+    """Step that waits for a number of seconds."""
 
     seconds: float
 
@@ -50,10 +51,13 @@ Steps: TypeAlias = Generator[httpx.Request | Pause, Outcome, T]
 
 
 class Remote:
-    """The service at one address, and whether it has ever answered. `url` is its address without credentials."""
+    """Service at one address, and whether it has ever responded.
+
+    `url` is the address without credentials.
+    """
 
     def __init__(self, url: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """The service at `url`; else at COSTCURVE_URL; else on this machine.
+        """Use the service at `url`, at COSTCURVE_URL, or on this machine.
 
         Raises:
             TypeError: the address is not text.
@@ -65,21 +69,21 @@ class Remote:
         self._has_answered = False
 
     def answer(self, call: Call[T], *, retry_seconds: float | None = None, deadline: float | None = None) -> Steps[T]:
-        """Send the call until it is answered, or until patience is over.
+        """Send the request, retry it where safe, and return its result.
 
-        A call that is repeatable is sent again after a transport error and after an answer that passes, such as 502,
-        503, 504 and 429; another one only while it was certainly not begun.
+        A repeatable request is retried after a transport error and after a temporary status (408, 429, 502, 503, 504).
+        Another request is retried only if the service has certainly not started to process it.
 
         Args:
             call: the request.
-            retry_seconds: seconds in which it may be sent again; if None, RETRY_SECONDS for a service that has answered
-                before, CONNECT_RETRY_SECONDS for another.
-            deadline: moment of the clock after which it is not sent again.
+            retry_seconds: seconds during which the request may be retried. If None, RETRY_SECONDS for a service that
+                has responded before, and CONNECT_RETRY_SECONDS for another.
+            deadline: time on the clock after which there is no further attempt.
 
         Raises:
-            ServiceUnreachable: no answer came.
+            ServiceUnreachable: no response came.
             ApiError: the service refused.
-            UnexpectedAnswer: this is not CostCurve's answer.
+            UnexpectedAnswer: the response is not CostCurve's.
         """
         start = self.clock()
         seconds = RETRY_SECONDS if self._has_answered else CONNECT_RETRY_SECONDS
@@ -94,7 +98,7 @@ class Remote:
                     begun, asked = status not in NOT_BEGUN, retry_after(outcome.headers)
                     trouble = f"answers {status} {outcome.reason_phrase}"
                     if retry_seconds is None:
-                        left.extend(RETRY_SECONDS)  # something is there
+                        left.extend(RETRY_SECONDS)  # the status shows that a server is there
                 case httpx.Response():
                     self._has_answered = True
                     return self._read(call, outcome, may_be_done=may_be_done)

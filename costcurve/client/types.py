@@ -1,6 +1,6 @@
-"""What the service answers, as typed objects.
+"""Responses of the service as typed objects.
 
-Fields that a newer service adds are kept (`model_extra`), never refused: an older client keeps working.
+Fields that a newer service adds are kept (`model_extra`) and never refused, so that an older client keeps working.
 """
 
 from datetime import datetime
@@ -14,7 +14,10 @@ class _Answer(BaseModel):
 
 
 class Progress(_Answer):
-    """How far training is: finished epochs and steps of how many, and the seconds still to go, once known."""
+    """Progress of training: finished epochs and steps, and their totals.
+
+    `fraction` is a share from 0 to 1. `eta_seconds` is the remaining time in seconds, once known.
+    """
 
     epoch: int
     epochs: int
@@ -25,14 +28,14 @@ class Progress(_Answer):
 
 
 class JobError(_Answer):
-    """Why a job failed: a stable code, and a text."""
+    """Reason why a job failed: a stable code and a message."""
 
     code: str
     message: str
 
 
 class Job(_Answer):
-    """A training job, as it stood when the service answered."""
+    """Training job, in its state at the time of the response."""
 
     id: str
     status: str
@@ -64,19 +67,25 @@ class Job(_Answer):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the training ended as it should; False as well while it has not ended."""
+        """True if the training succeeded; False while the job has not ended."""
         return self.status == "succeeded"
 
 
 class JobPage(_Answer):
-    """Some jobs, and the cursor of the page behind them; None when this page is the last."""
+    """One page of a list of jobs.
+
+    `next_cursor` is the cursor of the next page; None on the last page.
+    """
 
     items: list[Job]
     next_cursor: str | None = None
 
 
 class Spread(_Answer):
-    """How a figure is spread over n jobs; `stdev`, with the divisor n − 1, is None for one job."""
+    """Statistics of one result figure over n jobs.
+
+    `stdev` is the sample standard deviation (divisor n − 1); None for one job.
+    """
 
     n: int
     mean: float
@@ -86,7 +95,10 @@ class Spread(_Answer):
 
 
 class SeedDifference(_Answer):
-    """By how much a cell's scores differ from the leader's with the same seed, over the n seeds that both have."""
+    """Difference between a cell's scores and those of the best cell.
+
+    Scores are compared for equal seeds, over the n seeds that both cells have.
+    """
 
     to_cell: int
     n: int
@@ -96,7 +108,10 @@ class SeedDifference(_Answer):
 
 
 class CellJob(_Answer):
-    """One job of a cell; its score, by which cells are ranked, once it has succeeded."""
+    """One job of a cell, with the score that ranks its cell.
+
+    `score` is None until the job has succeeded.
+    """
 
     id: str
     repeat: int
@@ -106,9 +121,9 @@ class CellJob(_Answer):
 
 
 class Cell(_Answer):
-    """One cell of a sweep: what it sets, its jobs, and for each figure of their results its spread.
+    """Cell of a sweep: settings, jobs and the spread of their results.
 
-    `rank` counts from 1, the best; it is None while none of its jobs has succeeded.
+    `rank` counts from 1, the best cell. It is None until one of its jobs has succeeded.
     """
 
     cell: int
@@ -121,14 +136,20 @@ class Cell(_Answer):
 
 
 class Ranking(_Answer):
-    """By the mean of which figure cells are ranked, and whether a `higher` or a `lower` one is better."""
+    """Rule that ranks cells: the figure whose mean is compared.
+
+    `better` is `higher` or `lower`.
+    """
 
     figure: str
     better: str
 
 
 class CellPage(_Answer):
-    """Some cells of a sweep, and the cursor of the page behind them; None when this page is the last."""
+    """One page of the cells of a sweep.
+
+    `next_cursor` is the cursor of the next page; None on the last page.
+    """
 
     ranking: Ranking
     items: list[Cell]
@@ -136,7 +157,10 @@ class CellPage(_Answer):
 
 
 class Sweep(_Answer):
-    """A sweep: what was submitted, and how many of its jobs are in each state; if asked for alone, its best cells."""
+    """Sweep as submitted, with the number of its jobs in each state.
+
+    `leaderboard` holds its best cells if the sweep was requested by its id.
+    """
 
     id: str
     grid: dict[str, list[Any]]
@@ -159,24 +183,30 @@ class Sweep(_Answer):
 
     @property
     def ended(self) -> int:
-        """How many of its jobs have ended, however they ended."""
+        """Number of jobs that have succeeded, failed or been cancelled."""
         return self.total - sum(self.counts.get(status, 0) for status in ("queued", "running", "paused"))
 
     @property
     def succeeded(self) -> bool:
-        """Whether all of its jobs have ended as they should."""
+        """True if all jobs of the sweep have succeeded."""
         return self.counts.get("succeeded", 0) == self.total
 
 
 class SweepPage(_Answer):
-    """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
+    """One page of a list of sweeps.
+
+    `next_cursor` is the cursor of the next page; None on the last page.
+    """
 
     items: list[Sweep]
     next_cursor: str | None = None
 
 
 class Event(_Answer):
-    """Something that happened to a job: who did it, when, and why in words; the first comes from no status."""
+    """Event of a job: its actor, time and reason in words.
+
+    `from_status` of the first event is None.
+    """
 
     id: int
     at: datetime
@@ -187,13 +217,13 @@ class Event(_Answer):
 
 
 class EventList(_Answer):
-    """All that happened to a job, the first first."""
+    """All events of a job, the oldest first."""
 
     items: list[Event]
 
 
 class Worker(_Answer):
-    """A worker that is alive, and the jobs that it has in hand."""
+    """Worker that is alive, with the ids of its running jobs."""
 
     id: str
     host: str
@@ -207,17 +237,19 @@ class Worker(_Answer):
 
 
 class WorkerList(_Answer):
-    """Every worker that is alive."""
+    """List of all workers that are alive at present."""
 
     items: list[Worker]
 
 
 class Curve(_Answer):
-    """A curve as columns: `series[metric][i]` belongs to `x[i]`, and is None where it is infinite or was not recorded.
+    """Curve of one job as columns: `series[metric][i]` belongs to `x[i]`.
 
-    mnist counts finished epochs, the first being 0, or steps (`granularity`); a neuron counts the updates made, 0 being
-    before any. `total_points` is how many points there are in the range that was asked for, `sampled` whether some of
-    them are left out, and `next_from` the x from which to ask for what is new.
+    A value is None if it is infinite or was not recorded. For mnist, x counts finished epochs or steps, from 0, as
+    `granularity` says. For a neuron, x counts updates; 0 is before the first update.
+
+    `total_points` is the number of points in the requested range. `sampled` is True if points are left out. `next_from`
+    is the x from which to request new points.
     """
 
     job_id: str
@@ -230,7 +262,7 @@ class Curve(_Answer):
 
 
 class ComparedJob(_Answer):
-    """One of the jobs that are compared."""
+    """One of the jobs of a comparison."""
 
     id: str
     name: str | None = None
@@ -239,9 +271,10 @@ class ComparedJob(_Answer):
 
 
 class Difference(_Answer):
-    """A field of the spec that is not the same in all jobs: its value in each, by id; None where a job has none.
+    """Field of the spec that differs between the compared jobs.
 
-    `derived`: it follows from other fields.
+    `values` holds its value by job id; None if a job has no such field. `derived` is True if the field follows from
+    other fields.
     """
 
     field: str
@@ -250,14 +283,20 @@ class Difference(_Answer):
 
 
 class ResultFigure(_Answer):
-    """A figure of the results in each job, by id; None where a job has none (yet)."""
+    """One result figure of the compared jobs.
+
+    `values` holds its value by job id; None if a job has none yet, or never has it.
+    """
 
     field: str
     values: dict[str, Any]
 
 
 class ComparedCurves(_Answer):
-    """Curves on one axis: `series[metric][job_id][i]` belongs to `x[i]`, and is None where the job has no point."""
+    """Curves of several jobs on one axis: `series[metric][job_id][i]` belongs to `x[i]`.
+
+    A value is None where the job has no point.
+    """
 
     granularity: str = "epoch"
     x: list[int]
@@ -268,7 +307,10 @@ class ComparedCurves(_Answer):
 
 
 class Comparison(_Answer):
-    """Some jobs side by side. `curves` is None for jobs of different experiments, which share no axis."""
+    """Comparison of several jobs: differences, results and curves.
+
+    `curves` is None for jobs of different experiments, which share no axis.
+    """
 
     jobs: list[ComparedJob]
     differences: list[Difference]
@@ -277,7 +319,7 @@ class Comparison(_Answer):
 
 
 class Prediction(_Answer):
-    """For each image the digit that is read, and the ten outputs that say so."""
+    """Predicted digit and ten network outputs for each image."""
 
     job_id: str
     digits: list[int]
@@ -285,7 +327,10 @@ class Prediction(_Answer):
 
 
 class Confusion(_Answer):
-    """`counts[i][j]`: so many of the test images of digit `labels[i]` are read as `labels[j]`."""
+    """Confusion matrix of a network on the test images.
+
+    `counts[i][j]` is the number of test images of digit `labels[i]` that are classified as `labels[j]`.
+    """
 
     job_id: str
     labels: list[int]
@@ -295,7 +340,10 @@ class Confusion(_Answer):
 
 
 class Mistake(_Answer):
-    """A test image that is read wrongly; `image` is its number among the test images, from 0."""
+    """Test image that the network classifies wrongly.
+
+    `image` is its number among the test images, from 0.
+    """
 
     image: int
     label: int
@@ -305,20 +353,23 @@ class Mistake(_Answer):
 
 
 class MistakeList(_Answer):
-    """Test images that are read wrongly, the worst first."""
+    """Test images that the network classifies wrongly, the worst first."""
 
     items: list[Mistake]
 
 
 class SpecWarning(_Answer):
-    """Something legal in a spec that is rarely meant."""
+    """Warning about a spec that is legal but rarely intended."""
 
     code: str
     message: str
 
 
 class Validation(_Answer):
-    """What a submission would come to: the resolved spec, its cost on one CPU core, and warnings."""
+    """Result of validating a submission: resolved spec, cost and warnings.
+
+    The cost in time and memory is estimated for one CPU core.
+    """
 
     spec: dict[str, Any]
     spec_hash: str
@@ -329,7 +380,7 @@ class Validation(_Answer):
 
 
 class Preset(_Answer):
-    """A ready spec, with every default filled in."""
+    """Ready spec, with every default filled in."""
 
     name: str
     description: str
@@ -337,13 +388,13 @@ class Preset(_Answer):
 
 
 class PresetList(_Answer):
-    """All presets, the article's own first."""
+    """All presets, those of the article first."""
 
     items: list[Preset]
 
 
 class SweepPreset(_Answer):
-    """A ready sweep, as one would submit it."""
+    """Ready sweep, in the form in which a client would submit it."""
 
     name: str
     description: str
@@ -353,12 +404,12 @@ class SweepPreset(_Answer):
 
 
 class SweepPresetList(_Answer):
-    """All ready sweeps."""
+    """All ready sweeps that the service offers."""
 
     items: list[SweepPreset]
 
 
 class ServiceVersion(_Answer):
-    """Which CostCurve the service is."""
+    """Version of CostCurve that the service runs."""
 
     version: str
