@@ -56,7 +56,10 @@ _spawn = multiprocessing.get_context("spawn")
 
 @dataclass
 class _WorkerSlot:
-    """One place on a device: its worker process, or the time of the next start."""
+    """A slot for one worker process on one device.
+
+    It holds the process that runs there now, or the time from which the next may start.
+    """
 
     number: int
     device: str
@@ -165,7 +168,10 @@ class Supervisor:
         return max(min([LOOK, *waiting]), 0.0)
 
     def _attend(self, slot: _WorkerSlot) -> None:
-        """Clear away a dead worker, kill a hung one, start a missing one."""
+        """Clear away a dead worker, kill a hung one, start one.
+
+        It starts a worker if the slot is empty and its backoff is over.
+        """
         if slot.process is not None and not slot.process.is_alive():
             self._handle_exit(slot, slot.process)
         elif slot.process is not None:

@@ -1,8 +1,8 @@
-"""A Ray actor that runs the ordinary supervisor with one worker, as a child process.
+"""A Ray actor that runs the ordinary supervisor with one worker.
 
-The worker is the same program as everywhere, so signals, leases and crashes work as usual. The actor holds one end of
-a pipe to its supervisor (costcurve/runtime/parent_process.py). When the actor ends, even killed with its node or its
-driver, the pipe closes. The supervisor sees this and requeues its worker's jobs.
+The supervisor is a child process and the same program as everywhere, so signals, leases and crashes work as usual. The
+actor holds one end of a pipe to it (costcurve/runtime/parent_process.py). When the actor ends, even killed with its
+node or its driver, the pipe closes. The supervisor sees this and requeues its worker's jobs.
 """
 
 import os

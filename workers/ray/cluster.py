@@ -91,7 +91,7 @@ def disconnect() -> None:
 
 
 def capacity(options: FleetOptions) -> Capacity:
-    """Return the number of workers that fit on the empty living nodes."""
+    """Return how many workers the living nodes could hold if empty."""
     resources = [node["Resources"] for node in _nodes()]
     gpus = sum(int(each.get("GPU", 0)) for each in resources)
     if gpus and options.cpus_per_worker is None:
@@ -118,10 +118,12 @@ def ensure_shared(settings: Settings) -> None:
 def place(
     arguments: Sequence[str], settings: Mapping[str, str], *, has_gpu: bool, options: FleetOptions, name: str
 ) -> Any:
-    """Return a new actor with a worker, which Ray places when it has room.
+    """Create an actor with a worker, on any node with room.
 
-    The actor ends with its driver, so no forgotten actor remains. Ray does not restart it; the fleet does. Only the fleet
-    knows whether the worker is still needed, and that one that died young must wait for a backoff.
+    If there is no room, Ray places it later. The actor ends with its driver, so no forgotten actor remains.
+
+    Ray does not restart it; the fleet does. Only the fleet knows whether the worker is still needed, and that one that died
+    young must wait for a backoff.
     """
     import ray
 
