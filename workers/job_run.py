@@ -85,8 +85,8 @@ class WriteBudget:
 class JobRun:
     """One job in this worker, from its claim to its end.
 
-    It decides what to write, but writes nothing to the store itself. The worker applies each returned JobUpdate, together
-    with those of its other jobs. Then it calls `written`.
+    It decides what to write, but writes nothing to the store itself. The worker applies each returned JobUpdate,
+    together with those of its other jobs. Then it calls `written`.
     """
 
     def __init__(

@@ -122,8 +122,8 @@ def place(
 
     If there is no room, Ray places it later. The actor ends with its driver, so no forgotten actor remains.
 
-    Ray does not restart it; the fleet does. Only the fleet knows whether the worker is still needed, and that one that died
-    young must wait for a backoff.
+    Ray does not restart it; the fleet does. Only the fleet knows whether the worker is still needed, and that one that
+    died young must wait for a backoff.
     """
     import ray
 
