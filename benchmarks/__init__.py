@@ -1,1 +1,1 @@
-"""One runnable file for each claim, and `records/` with the figures."""
+"""Benchmarks: one runnable file per claim; `records/` has the results."""

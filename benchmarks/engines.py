@@ -1,4 +1,4 @@
-"""How fast the engines train: microseconds a step, median of several runs, one thread."""
+"""Speed of the engines: median microseconds per step, one thread."""
 
 import argparse
 import os
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def share_of_evaluation(images: ImageSets, repeats: int) -> str:
-    """How much of the default job is evaluation with fused_cpu."""
+    """Measure the share of evaluation in a default job with fused_cpu."""
     spec = mnist(epochs=30)
     one_image = ImageSets(images.train, *(first(part) for part in (images.validation, images.test)))
     whole, without = [], []
@@ -79,17 +79,17 @@ def share_of_evaluation(images: ImageSets, repeats: int) -> str:
 
 
 def first(images: Images) -> Images:
-    """The first of them alone."""
+    """Return only the first image."""
     return Images(images.pixels[:1], images.labels[:1], images.targets[:1])
 
 
 def mnist(**fields: object) -> MnistSpec:
-    """One epoch of the default MNIST spec with these changes."""
+    """Return the default MNIST spec with one epoch and these changes."""
     return MnistSpec.model_validate({"experiment": "mnist", "epochs": 1, **fields})
 
 
 def reports(spec: AnySpec, images: ImageSets, engine: str) -> Iterator[Report]:
-    """Train it."""
+    """Train the spec with this engine; return the iterator of reports."""
     if isinstance(spec, NeuronSpec) and engine == neuron_pack.NAME:
         return neuron_pack.train_pack([spec], device=CPU)[0]
     if isinstance(spec, NeuronSpec):
@@ -100,12 +100,12 @@ def reports(spec: AnySpec, images: ImageSets, engine: str) -> Iterator[Report]:
 
 
 def compiled() -> str:
-    """What fused_cpu is here."""
+    """Return the instruction set and kernel version of fused_cpu here."""
     return f"{fused_cpu.instruction_sets()[0]}, kernel {fused_cpu.source()}"
 
 
 def load_images() -> ImageSets:
-    """MNIST on the CPU."""
+    """Load MNIST on the CPU."""
     data_dir = os.environ.get("COSTCURVE_DATA_DIR")
     found = load_mnist(data_dir=Path(data_dir) if data_dir else None, cache_dir=default_cache_dir())
     return ImageSets(

@@ -1,4 +1,7 @@
-"""Latencies and memory of a service while clients ask for more than it can do, trickle, and do not read."""
+"""Latencies and memory of a service while clients overload it.
+
+Some clients ask for more than the service can compute, some trickle bytes, and some do not read their responses.
+"""
 
 import argparse
 import asyncio
@@ -28,13 +31,21 @@ from costcurve.store.schema import jobs
 
 PLOTS, COMPARISONS, TRICKLING, NOT_READING = 60, 60, 200, 20
 JOBS = 16
-# Points that a worker reports of such a job at once, about.
+# Approximate number of points in one report of such a job.
 _RUN = 2_000
 
 
 @dataclass
 class Seen:
-    """Figures of one phase: seconds of each answer to a probe, peak memory, and the statuses of heavy requests."""
+    """Measurements of one phase.
+
+    Attributes:
+        health: seconds of each `/healthz` response.
+        polls: seconds of each response to a poll of a job.
+        failures: failed probes and polls, in words.
+        mebibytes: peak resident memory of the service, in MiB.
+        statuses: HTTP statuses of the heavy requests.
+    """
 
     health: list[float] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
@@ -45,7 +56,7 @@ class Seen:
 
 @contextmanager
 def service(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A service on this home: its process and its URL."""
+    """Run a service on this home; yield its process and URL."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("COSTCURVE_")}
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -67,7 +78,10 @@ def service(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 
 def long_jobs(home: Path, url: str, epochs: int) -> list[str]:
-    """Neurons whose curves are recorded as if they had been trained for so many epochs."""
+    """Submit neuron jobs and store curves of `epochs` points for them.
+
+    The curves are stored as if a worker had trained the jobs.
+    """
     spec = {"experiment": "neuron", "epochs": epochs}
     with httpx.Client(base_url=url, timeout=60) as client:
         made = [client.post("/v1/jobs", json={"spec": spec | {"learning_rate": 0.1 + i / 100}}) for i in range(JOBS)]
@@ -85,7 +99,10 @@ def long_jobs(home: Path, url: str, epochs: int) -> list[str]:
 
 
 def watch(process: subprocess.Popen[bytes], url: str, job_id: str, seconds: float) -> Seen:
-    """Probe and poll for so long, as Kubernetes and clients would, each request on a connection of its own."""
+    """Probe and poll for `seconds` seconds, as Kubernetes and clients would.
+
+    Each request has a connection of its own.
+    """
     seen, end = Seen(), time.monotonic() + seconds
 
     def look(path: str, into: list[float], every: float) -> None:
@@ -119,13 +136,16 @@ def watch(process: subprocess.Popen[bytes], url: str, job_id: str, seconds: floa
 
 
 def memory(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
+    """Return the resident memory of a process in MiB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 
 def overload(port: int, ids: list[str], seconds: float, statuses: Any) -> None:
-    """Do all at once for so long, then hang up on everything. Runs in a process of its own."""
+    """Send all the load for `seconds` seconds, then close all connections.
+
+    Runs in a process of its own.
+    """
     counted = asyncio.run(_overload(port, ids, seconds))
     statuses.put(counted)
 
@@ -186,7 +206,10 @@ def _request(path: str) -> bytes:
 
 
 def measured(home: Path, *, epochs: int, seconds: float, rest: float = 10.0) -> dict[str, Seen]:
-    """Return the phases before the overload, during it, and `rest` seconds after it."""
+    """Return the phases before, during and after the overload.
+
+    The last phase starts `rest` seconds after the overload.
+    """
     with service(home) as (process, url):
         ids = long_jobs(home, url, epochs)
         seen = {"before": watch(process, url, ids[0], 5)}
@@ -208,7 +231,7 @@ def measured(home: Path, *, epochs: int, seconds: float, rest: float = 10.0) -> 
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that this share of them does not exceed."""
+    """Return the value that this share of the values does not exceed."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 

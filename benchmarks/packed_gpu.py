@@ -1,4 +1,7 @@
-"""How many jobs packed_gpu trains in a second on a CUDA device, against one core with fused_cpu; and how they agree."""
+"""Jobs per second of packed_gpu, compared with fused_cpu on one core.
+
+It also measures how well their weights agree.
+"""
 
 import argparse
 import sys
@@ -15,13 +18,16 @@ from workers.engines.base import Report
 from workers.engines.packed_gpu import engine as packed_gpu
 from workers.training.network import Images, ImageSets
 
-# As many as an H100 has multiprocessors, and multiples of that.
+# 1, then the number of multiprocessors of an H100 (132) and multiples of it.
 LANES = [1, 132, 264, 1056]
 AGREEMENT_STEPS = 200
 
 
 def main() -> int:
-    """Train packs of default jobs, one half with each loss, and write the record; 1 where that cannot be done."""
+    """Train packs of default jobs, and write the record.
+
+    Half of the jobs have each loss. Return 1 if the measurement cannot be done here, else 0.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--lanes", type=int, nargs="+", default=LANES)
@@ -60,12 +66,12 @@ def main() -> int:
 
 
 def job(number: int, **fields: object) -> MnistSpec:
-    """The default job with one loss or the other, by turns."""
+    """Return the default job, with the two losses by turns."""
     return mnist(seed=number, loss=("cross_entropy", "quadratic")[number % 2], **fields)
 
 
 def together(specs: list[MnistSpec], images: ImageSets, device: torch.device) -> Iterator[Report]:
-    """Train them all, in turns as a worker does."""
+    """Train all specs in one pack, by turns as a worker does."""
     lanes = list(packed_gpu.train_pack(specs, images, device=device))
     while lanes:
         for lane in tuple(lanes):
@@ -76,7 +82,10 @@ def together(specs: list[MnistSpec], images: ImageSets, device: torch.device) ->
 
 
 def distances(lanes: int, on_cpu: ImageSets, on_device: ImageSets, device: torch.device) -> Iterator[float]:
-    """How far all weights of each lane are off fused_cpu's after some steps, relative to their norm."""
+    """Yield each lane's distance from fused_cpu after AGREEMENT_STEPS steps.
+
+    The distance of all weights and biases is relative to their norm.
+    """
     specs = [job(lane, epochs=2, steps_per_epoch=AGREEMENT_STEPS) for lane in range(lanes)]
     for spec, lane in zip(specs, packed_gpu.train_pack(specs, on_device, device=device), strict=True):
         found, expected = weights_after_one_epoch(lane), weights_after_one_epoch(fused_cpu.train_mnist(spec, on_cpu))
@@ -84,7 +93,7 @@ def distances(lanes: int, on_cpu: ImageSets, on_device: ImageSets, device: torch
 
 
 def weights_after_one_epoch(reports: Iterator[Report]) -> torch.Tensor:
-    """All weights and biases, in float64."""
+    """Return all weights and biases in float64."""
     report = next(report for report in reports if len(report.curve))
     if report.snapshot is None:
         raise ValueError("the state after the first epoch is gone")
@@ -93,7 +102,10 @@ def weights_after_one_epoch(reports: Iterator[Report]) -> torch.Tensor:
 
 
 def seconds_of(reports: Iterator[Report]) -> float:
-    """Seconds that a training takes; its reports are let go one by one, with the memory that their snapshots hold."""
+    """Return the seconds that a training takes.
+
+    Its reports are dropped one by one, to free the memory of their snapshots.
+    """
     started = perf_counter()
     for _report in reports:
         pass
@@ -101,7 +113,7 @@ def seconds_of(reports: Iterator[Report]) -> float:
 
 
 def moved(images: Images, device: torch.device) -> Images:
-    """The same on another device."""
+    """Return the images on another device."""
     return Images(images.pixels.to(device), images.labels.to(device), images.targets.to(device))
 
 

@@ -1,4 +1,4 @@
-"""A record: figures with the command, the machine, the versions and the commit they were seen on."""
+"""Records: figures with their command, machine, versions and commit."""
 
 import os
 import platform
@@ -15,14 +15,14 @@ RECORDS = Path(__file__).parent / "records"
 def write(
     name: str, title: str, lines: list[str], *, command: str | None = None, facts: Mapping[str, str] | None = None
 ) -> Path:
-    """Write records/NAME.md, and show it.
+    """Write records/NAME.md and print it.
 
     Args:
-        name: of the record.
+        name: name of the record.
         title: its heading.
-        lines: its text, Markdown.
-        command: what was typed, if not this very script.
-        facts: what else its head says of how the figures came about, by name.
+        lines: its text, in Markdown.
+        command: the command that was run; None for this script.
+        facts: more lines for its head, by name.
     """
     script = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     head = [
@@ -43,13 +43,13 @@ def write(
 
 
 def commit() -> str:
-    """The commit that is seen here, and whether it is all that is seen."""
+    """Return the current commit, and a note if there are uncommitted changes."""
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/records")
     return f"{_git('rev-parse', 'HEAD')}{' and uncommitted changes' if changed else ''}"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table."""
+    """Return the lines of a Markdown table."""
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
 
 

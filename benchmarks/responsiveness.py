@@ -1,4 +1,7 @@
-"""How soon a running service tells of progress, cancels a training and stops, with a real service and a real worker."""
+"""Delays of a running service: reports, cancels and stops.
+
+Measured with a real service and a real worker.
+"""
 
 import tempfile
 import time
@@ -44,14 +47,14 @@ def main() -> None:
 
 
 def running(client: Client, job_id: str) -> Job:
-    """The job, once some steps are done."""
+    """Wait until the job has trained a step, and return it."""
     while not (job := client.get(job_id)).progress.step:
         time.sleep(0.02)
     return job
 
 
 def report_gaps(client: Client, spec: dict[str, object], seconds: float = 10) -> list[float]:
-    """Seconds between one report of the job and the next, as a client that looks all the time sees them."""
+    """Return the seconds between reports, as a busily polling client sees them."""
     job = running(client, client.submit(spec).id)
     seen, last, gaps = job.version, time.monotonic(), []
     end = last + seconds
@@ -68,7 +71,7 @@ def report_gaps(client: Client, spec: dict[str, object], seconds: float = 10) ->
 
 
 def cancel(client: Client, spec: dict[str, object]) -> float:
-    """Seconds from a cancel request to the job's end."""
+    """Return the seconds from a cancel request to the job's end."""
     job = running(client, client.submit(spec).id)
     started = time.monotonic()
     client.cancel(job.id)

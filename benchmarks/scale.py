@@ -1,4 +1,7 @@
-"""How far one PostgreSQL carries: the throughput of 1, 2 and 4 workers, and how many claims a second it could take."""
+"""Scale of one PostgreSQL: throughput of workers and the limit of claims.
+
+It measures 1, 2 and 4 workers, and computes how many claims per second the server could take.
+"""
 
 import argparse
 import math
@@ -29,7 +32,7 @@ from tests.helpers.processes import Deployment, until
 
 NEURON = {"experiment": "neuron", "loss": "quadratic", "init": "normal"}
 NETWORK = {"experiment": "mnist", "epochs": 1, "steps_per_epoch": 1000}
-# What is queued, how many of it, and what is said of it.
+# Name of a load: what is queued, and how many jobs.
 LOADS = {
     "neurons, 300 epochs, in packs": ({"spec": NEURON}, 4000),
     "neurons, 300 epochs, one by one": ({"spec": NEURON, "engine": "autograd"}, 400),
@@ -82,7 +85,7 @@ def main() -> None:
 
 
 def throughput(count: int, share: float) -> Iterator[list[str]]:
-    """Rows of the first table, of so many worker processes."""
+    """Yield the rows of the first table for `count` worker processes."""
     with (
         served() as (url, database, folder),
         Deployment(folder, environment={"COSTCURVE_DATABASE_URL": url}) as deployment,
@@ -100,7 +103,7 @@ def throughput(count: int, share: float) -> Iterator[list[str]]:
 
 
 def warm(database: Database, count: int) -> None:
-    """Have each worker train a network, so that all have loaded MNIST and the kernel."""
+    """Have each worker train a network, to load MNIST and the kernel."""
     served_by: set[str] = set()
     while len(served_by) < count:
         sweep(database, {"spec": NETWORK}, 2 * count)
@@ -109,7 +112,10 @@ def warm(database: Database, count: int) -> None:
 
 
 def sweep(database: Database, body: dict, number: int) -> float:
-    """Seconds from the submission of so many jobs until the last has succeeded, by the database's clock."""
+    """Return the seconds from a sweep's submission to its last success.
+
+    They are measured by the database's clock.
+    """
     submission = SweepSubmission.model_validate({**body, "grid": {"seed": list(range(number))}})
     queued = JobStore(database).submit_sweep(submission).sweep
     own = jobs.c.sweep_id == queued.id
@@ -130,7 +136,7 @@ def sweep(database: Database, body: dict, number: int) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job without any training costs PostgreSQL."""
+    """Cost to PostgreSQL of a job without any training."""
 
     queued: int
     claimers: int
@@ -150,7 +156,10 @@ class Cost:
 
 
 def claiming(count: int, *, depth: int, share: float) -> Cost:
-    """Have so many processes claim and end jobs of a queue of this depth, with nothing to train."""
+    """Measure `count` processes that claim and end jobs without training.
+
+    The queue starts with `depth` jobs.
+    """
     each = max(int(1000 * share) // count, 10)
     with served() as (url, database, folder):
         for _ in range(0, depth, 2_000):
@@ -177,7 +186,7 @@ def claiming(count: int, *, depth: int, share: float) -> Cost:
 
 
 def claim_and_end(url: str, worker_id: str, number: int, barrier: Barrier) -> None:
-    """Claim a job and end it, so many times."""
+    """Claim and end `number` jobs, one after another."""
     values = [0.5 / (1 + point) for point in range(POINTS)]
     names = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
     curve = Curve(0, dict.fromkeys(names, values))
@@ -194,12 +203,12 @@ def claim_and_end(url: str, worker_id: str, number: int, barrier: Barrier) -> No
             [answer] = store.write([JobUpdate(held, progress, curve, outcome=result)])
             ensure(answer is None, answer)
         barrier.wait()
-        barrier.wait()  # what its connection cost is counted only while it lives
+        barrier.wait()  # the CPU time of its connection is counted only while the connection lives
 
 
 @contextmanager
 def served() -> Iterator[tuple[str, Database, Path]]:
-    """An empty PostgreSQL of its own, and the folder of the server."""
+    """Yield an empty PostgreSQL database: URL, database, server folder."""
     with (
         tempfile.TemporaryDirectory() as name,
         database_url("PostgreSQL", Path(name)) as url,
@@ -209,7 +218,10 @@ def served() -> Iterator[tuple[str, Database, Path]]:
 
 
 def cpu_seconds(folder: Path) -> float:
-    """CPU time of the PostgreSQL server in this folder: of its processes that live, and of those that have ended."""
+    """Return the CPU time of the PostgreSQL server in this folder.
+
+    It includes live processes and those that have ended.
+    """
     main = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -218,14 +230,14 @@ def cpu_seconds(folder: Path) -> float:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(stat.parent.name) == main:
-            ticks += sum(int(field) for field in fields[11:15])  # its own, and its ended children's
+            ticks += sum(int(field) for field in fields[11:15])  # of itself and of its ended children
         elif int(fields[1]) == main:
             ticks += sum(int(field) for field in fields[11:13])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def wal_position(url: str) -> int:
-    """How many bytes of write-ahead log there are, as of now."""
+    """Return the number of bytes of write-ahead log written so far."""
     with psycopg.connect(url) as connection:
         [position] = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')").fetchone()
     return int(position)

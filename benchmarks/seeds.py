@@ -1,4 +1,7 @@
-"""The article's two MNIST runs with ten seeds on each engine: best accuracies, and how far the engines drift apart."""
+"""The article's two MNIST runs with ten seeds on each engine.
+
+The record has the best accuracies and how far the engines' weights drift apart.
+"""
 
 import argparse
 import math
@@ -26,7 +29,7 @@ ENGINES: dict[str, Train] = {
 
 
 def main() -> None:
-    """Train them all, and write the record."""
+    """Train all seeds on all engines, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     seeds = range(parser.parse_args().seeds)
@@ -66,8 +69,11 @@ def main() -> None:
 
 
 def after_all_epochs(train: Train, loss: str, seed: int, images: ImageSets) -> tuple[int, torch.Tensor]:
-    """The most test images read correctly after any epoch, and all weights and biases after the last."""
-    # One epoch more than is wanted: a training's very last report has no snapshot.
+    """Return the best count of correct test images and the final weights.
+
+    The weights are all weights and biases after the last epoch, as one float64 vector.
+    """
+    # One epoch more than needed: the last report of a training has no snapshot.
     spec = engines.mnist(loss=loss, seed=seed, epochs=EPOCHS + 1)
     correct: list[float] = []
     for report in train(spec, images):
@@ -80,18 +86,18 @@ def after_all_epochs(train: Train, loss: str, seed: int, images: ImageSets) -> t
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """|one - other| / |other|."""
+    """Return |one - other| / |other|."""
     return ((one - other).norm() / other.norm()).item()
 
 
 def accuracy_row(loss: str, engine: str, correct: list[int]) -> list[str]:
-    """Mean and spread of what was read correctly, in percent."""
+    """Return the mean and the spread of the accuracy, in percent."""
     percent = [100 * count / TEST_IMAGES for count in correct]
     return [loss, engine, f"{mean(percent):.3f}", f"{stdev(percent):.3f}", f"{min(percent):.2f} … {max(percent):.2f}"]
 
 
 def difference_row(loss: str, ours: list[int], reference: list[int]) -> list[str]:
-    """The same seed on two engines."""
+    """Return the difference of two engines at the same seeds."""
     each = [one - other for one, other in zip(ours, reference, strict=True)]
     error = stdev(each) / math.sqrt(len(each))
     return [loss, f"{mean(each):+.1f}", f"{error:.1f}", f"{min(each):+d} … {max(each):+d}"]

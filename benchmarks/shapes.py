@@ -1,4 +1,7 @@
-"""Up to which shapes the compiled engine is faster than the reference, with each instruction set, batch by batch."""
+"""Shapes for which fused_cpu is faster than the reference engine.
+
+They are measured with each instruction set and batch size.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -28,12 +31,15 @@ LAYERS = (
     [784, *[500] * 8, 10],
 )
 BATCH_SIZES = (1, 10, 100, 1000)
-# Seconds that one engine trains one shape with one batch size, at least: the epoch is made so long.
+# Minimum seconds for which one engine trains one shape with one batch size; sets the length of the epoch.
 SECONDS = 0.4
 
 
 def main() -> None:
-    """Time an epoch of each, with one image of each kind to evaluate; write the record."""
+    """Time an epoch of each shape, and write the record.
+
+    There is one image of each kind to evaluate.
+    """
     torch.set_num_threads(1)
     every = load_images()
     images = ImageSets(every.train, first(every.validation), first(every.test))
@@ -55,7 +61,10 @@ def main() -> None:
 
 
 def measured(layers: list[int], batch_size: int, images: ImageSets, names: list[str]) -> list[str]:
-    """Microseconds a step of the reference engine, and how many times as fast each instruction set is."""
+    """Return microseconds per step of the reference, and the speedups.
+
+    There is one speedup per instruction set.
+    """
     epoch(reference(layers, batch_size, 1, images))
     steps = 1
     while (took := epoch(reference(layers, batch_size, steps, images))) < SECONDS and steps < 1 << 16:
@@ -70,17 +79,17 @@ def measured(layers: list[int], batch_size: int, images: ImageSets, names: list[
 
 
 def reference(layers: list[int], batch_size: int, steps: int, images: ImageSets) -> Iterator[Report]:
-    """The reference engine's training."""
+    """Train with the reference engine; return its reports."""
     return autograd.train_mnist(spec_of(layers, batch_size, steps), images, device=CPU)
 
 
 def spec_of(layers: list[int], batch_size: int, steps: int) -> MnistSpec:
-    """An epoch of so many steps."""
+    """Return a spec with one epoch of `steps` steps."""
     return mnist(layers=layers, batch_size=batch_size, steps_per_epoch=steps)
 
 
 def epoch(reports: Iterator[Report]) -> float:
-    """Seconds."""
+    """Return the seconds that these reports take."""
     started = perf_counter()
     for _ in reports:
         pass
@@ -88,7 +97,7 @@ def epoch(reports: Iterator[Report]) -> float:
 
 
 def shown(layers: list[int]) -> str:
-    """The sizes, as short as they can be said."""
+    """Return the layer sizes as a short text."""
     hidden = layers[1:-1]
     if len(hidden) > 3 and len(set(hidden)) == 1:
         return f"784, {len(hidden)} × {hidden[0]}, 10"

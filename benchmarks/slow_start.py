@@ -1,4 +1,7 @@
-"""The slow start on MNIST, seed by seed: how long the quadratic loss stands still where cross-entropy learns."""
+"""The slow start on MNIST, seed by seed.
+
+It shows how long the quadratic loss learns nothing while cross-entropy learns.
+"""
 
 import argparse
 
@@ -13,7 +16,10 @@ WRONG = {"scheme": "normal", "output_bias": 10.0}
 
 
 def main() -> None:
-    """Train both losses from the same bad start for each seed, and write the record."""
+    """Train both losses from the same bad start for each seed.
+
+    Write the record.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     seeds = parser.parse_args().seeds
@@ -41,7 +47,7 @@ def main() -> None:
 
 
 def correct(images: ImageSets, **fields: object) -> list[int]:
-    """Test images read correctly after each epoch."""
+    """Return the number of correct test images after each epoch."""
     reports = train_mnist(mnist(**fields), images, device=CPU)
     return [int(value) for report in reports for value in report.curve.series.get("correct", [])]
 

@@ -1,4 +1,7 @@
-"""How long it takes to queue a sweep of 5,000 jobs, to look at it, to cancel it, and to retry it, by HTTP."""
+"""Time to submit, read, cancel and retry a sweep of 5,000 jobs.
+
+Each is measured by HTTP.
+"""
 
 import argparse
 import os
@@ -60,8 +63,8 @@ def main() -> None:
 
 @contextmanager
 def served(store: Database) -> Iterator[httpx.Client]:
-    """A client of a service on this database, which runs in a thread."""
-    # Told that it is TCP, asyncio sends each answer at once.
+    """Yield a client of a service that runs in a thread."""
+    # With IPPROTO_TCP, asyncio switches off Nagle's algorithm and sends each response at once.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
@@ -75,7 +78,7 @@ def served(store: Database) -> Iterator[httpx.Client]:
 
 
 def one_round(http: httpx.Client, store: Database) -> dict[str, float]:
-    """Seconds that each request took."""
+    """Return the seconds that each request took, by name."""
     seconds: dict[str, float] = {}
 
     def timed(what: str, method: str, path: str, **sent: Any) -> httpx.Response:
@@ -95,7 +98,7 @@ def one_round(http: httpx.Client, store: Database) -> dict[str, float]:
     end_all(store, sweep_id, JobStatus.FAILED)
     retried = timed("retry of all", "POST", f"{path}/retry").json()
     cancelled = timed("cancel", "POST", f"{path}/cancel").json()
-    # What was measured happened.
+    # The measured requests had their effect.
     assert [cell["figures"]["best_accuracy"]["n"] for cell in best] == [2] * 10  # noqa: S101
     assert retried["counts"]["queued"] == MAX_SWEEP_JOBS  # noqa: S101
     assert cancelled["counts"]["cancelled"] == MAX_SWEEP_JOBS  # noqa: S101
@@ -103,7 +106,10 @@ def one_round(http: httpx.Client, store: Database) -> dict[str, float]:
 
 
 def end_all(store: Database, sweep_id: str, status: JobStatus) -> None:
-    """Say of all jobs of a sweep that they ended so."""
+    """Set all jobs of a sweep to this final status.
+
+    Each gets a result of its own.
+    """
     with store.write() as tx:
         pks = tx.scalars(select(jobs.c.pk).where(jobs.c.sweep_id == sweep_id).order_by(jobs.c.pk)).all()
         changes = [
@@ -114,7 +120,7 @@ def end_all(store: Database, sweep_id: str, status: JobStatus) -> None:
 
 
 def result(correct: int) -> dict[str, Any]:
-    """The result of a network that reads so many of the test images."""
+    """Return the result of a network that classifies `correct` images correctly."""
     return MnistResult(
         final_cost=0.1,
         train_seconds=1.0,

@@ -1,4 +1,7 @@
-"""How soon a warm worker is done: one MNIST job from its submission over HTTP, and a sweep of a thousand neurons."""
+"""Turnaround on a warm worker, over HTTP, for two loads.
+
+One load is a single MNIST job, the other a sweep of a thousand neurons.
+"""
 
 import argparse
 import os
@@ -40,7 +43,7 @@ def main() -> None:
     networks, neurons = [], []
     for kind in ("SQLite", "PostgreSQL"):
         with deployment(kind) as (client, store):
-            client.wait(client.submit(NETWORK).id)  # from now on, it is warm
+            client.wait(client.submit(NETWORK).id)  # warms the worker
             own, whole = [], []
             for _ in range(repeats):
                 own.append(train(images))
@@ -67,7 +70,10 @@ def main() -> None:
 
 @contextmanager
 def deployment(kind: str) -> Iterator[tuple[Client, JobStore]]:
-    """A service and one worker on an empty database of this kind."""
+    """Run a service and one worker on an empty database.
+
+    Yield a client and the store.
+    """
     with tempfile.TemporaryDirectory() as folder, database_url(kind, Path(folder)) as url:
         os.environ["COSTCURVE_DATABASE_URL"] = url
         log = Path(folder) / "log"
@@ -80,7 +86,7 @@ def deployment(kind: str) -> Iterator[tuple[Client, JobStore]]:
 
 @contextmanager
 def database_url(kind: str, folder: Path) -> Iterator[str]:
-    """An empty database."""
+    """Yield the URL of an empty database of this kind."""
     if kind == "SQLite":
         yield f"sqlite:///{folder}/costcurve.db"
         return
@@ -94,7 +100,7 @@ def database_url(kind: str, folder: Path) -> Iterator[str]:
 
 
 def train(images: engines.ImageSets) -> float:
-    """Seconds that the engine takes for the default MNIST job here."""
+    """Return the seconds that the engine takes for the default MNIST job."""
     started = time.perf_counter()
     for _report in engines.reports(MnistSpec.model_validate(NETWORK), images, engines.fused_cpu.NAME):
         pass
@@ -102,7 +108,10 @@ def train(images: engines.ImageSets) -> float:
 
 
 def turnaround(client: Client) -> float:
-    """Seconds from the submission of the same over HTTP until the client sees that it has succeeded."""
+    """Return the seconds of the same job, submitted over HTTP.
+
+    They end when the client sees that it has succeeded.
+    """
     started = time.perf_counter()
     job = client.wait(client.submit(NETWORK).id, poll=0.05)
     seconds = time.perf_counter() - started
@@ -111,7 +120,10 @@ def turnaround(client: Client) -> float:
 
 
 def sweep(client: Client, store: JobStore) -> float:
-    """Seconds from a sweep's submission over HTTP until all of its neurons have succeeded, as the database has it."""
+    """Return the seconds from a sweep's submission until all jobs succeeded.
+
+    They end at the last finish time in the database.
+    """
     submitted = datetime.now(UTC)
     queued = client.submit_sweep(NEURON, repeats=NEURONS)
     ended = client.wait_for_sweep(queued.id, poll=0.05)
@@ -130,7 +142,10 @@ def sweep(client: Client, store: JobStore) -> float:
 
 
 def ensure(holds: bool, what: object) -> None:
-    """End the program unless it holds: what is measured must be what is wanted."""
+    """End the program with a message unless `holds` is true.
+
+    A measurement must measure what is intended.
+    """
     if not holds:
         raise SystemExit(f"not as it should be: {what}")
 

@@ -1,1 +1,4 @@
-"""Training: worker processes that claim jobs, train them and report. The only place with torch."""
+"""Worker processes: claim jobs, train them and report.
+
+Only this package imports torch.
+"""

@@ -1,4 +1,7 @@
-"""`python -m workers`: train queued jobs until told to stop, on this machine or on a Ray cluster."""
+"""`python -m workers`: train queued jobs until stopped.
+
+The workers run on this machine or on a Ray cluster.
+"""
 
 import argparse
 import logging
@@ -21,12 +24,16 @@ from workers.ray.driver_supervisor import DriverSupervisor
 from workers.ray.options import add_options, fleet_options
 from workers.supervisor import Supervisor
 
-# Seconds that the supervisor waits for a busy database: it has signals to answer, and tries again later instead.
+# Seconds that the supervisor waits for a busy database. It must answer signals, so it gives up soon and retries later.
 SUPERVISOR_PATIENCE = 0.3
 
 
 def main() -> int:
-    """Supervise workers; 0 after an orderly end, 1 when it cannot start."""
+    """Run the supervisor until it stops; return the exit code.
+
+    Returns:
+        0 after an orderly end, 1 if it could not start or could not end in order.
+    """
     parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
     parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
     parser.add_argument(
@@ -43,7 +50,7 @@ def main() -> int:
     try:
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
-        Database(settings.resolved_database_url).close()  # migrated now, if need be, and with patience
+        Database(settings.resolved_database_url).close()  # migrate here, with the default lock timeout
         if fleet is not None:
             return 0 if DriverSupervisor(settings, fleet).run() else 1
         store = JobStore(Database(settings.resolved_database_url, lock_timeout=SUPERVISOR_PATIENCE))

@@ -1,4 +1,7 @@
-"""Loading that does not hold up whoever waits for it: a download may take minutes, a request to stop may not."""
+"""Loading in a background thread, so that stop requests need not wait.
+
+A download may take minutes; a stop request may not.
+"""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +14,10 @@ T = TypeVar("T")
 
 
 class Loading(Generic[T]):
-    """Something that is loaded once, in a thread of its own, and kept. A failed load is tried anew the next time."""
+    """A value that one background thread loads once.
+
+    A failed load is retried at the next call.
+    """
 
     def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
@@ -24,12 +30,15 @@ class Loading(Generic[T]):
         return monotonic() - self._begun
 
     def begin(self) -> "Future[T]":
-        """The load that is under way or done; started if there is none, or if the last one failed."""
+        """Return the current load.
+
+        Start one if there is none, or if the last one failed.
+        """
         if self._future is None or (self._future.done() and self._future.exception() is not None):
             self._future = Future()
             self._begun = monotonic()
-            # A daemon: a process that is told to stop does not wait for it.
-            # Its log tells, as ours does, for which job that is.
+            # A daemon thread: a process that stops does not wait for it.
+            # The copied context keeps the job's fields in its log lines.
             run = copy_context().run
             threading.Thread(target=run, args=(self._run, self._future), name="loading", daemon=True).start()
         return self._future
@@ -37,5 +46,5 @@ class Loading(Generic[T]):
     def _run(self, future: "Future[T]") -> None:
         try:
             future.set_result(self._load())
-        except Exception as error:  # noqa: BLE001 - it is passed on, not dropped
+        except Exception as error:  # noqa: BLE001 - passed on through the future
             future.set_exception(error)

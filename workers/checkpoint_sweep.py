@@ -1,4 +1,4 @@
-"""The sweep: removes from the folder of checkpoints what no worker will remove."""
+"""The checkpoint sweep: removes files that no worker will remove."""
 
 import logging
 import os
@@ -14,31 +14,34 @@ from costcurve.store import JobStore
 
 log = logging.getLogger(__name__)
 
-# Seconds between two sweeps; and after one that failed.
+# Seconds between two sweeps, and after a failed one.
 INTERVAL = 600.0
 RETRY = 60.0
-# Seconds after which a file that was never finished is nobody's.
+# Seconds without a change after which an unfinished file counts as abandoned.
 UNFINISHED = 3600.0
-# Days without any change after which the folder of a job that the store does not know is removed. The job was deleted;
-# or it belongs to another database whose workers use the same folder.
+# Days without a change after which the folder of a job unknown to the store is removed. The job was deleted, or it
+# belongs to another database whose workers use the same folder.
 UNKNOWN_DAYS = 7.0
 _SECONDS_A_DAY = 86_400.0
-# Jobs that are asked for in one transaction.
+# Jobs looked up in one transaction.
 _AT_ONCE = 500
 _OURS = re.compile(r"job_[0-9a-z_]+", re.ASCII)
 _CANNOT_SWEEP = "the folder of checkpoints cannot be swept"
 
 
 class CheckpointSweep:
-    """Sweeps in a thread of its own, so that neither a long training nor a file server that hangs is in the way."""
+    """A thread that sweeps the checkpoint folder every ten minutes.
+
+    It has a thread of its own, so that neither a long training nor a hanging file server delays it.
+    """
 
     def __init__(self, folder: Path, store: JobStore, outage: Outage | None = None) -> None:
         """Prepare the sweep.
 
         Args:
-            folder: the folder of checkpoints.
-            store: says which jobs have ended, and which there are.
-            outage: where failed sweeps are told; the program's other threads may share it.
+            folder: the checkpoint folder.
+            store: answers which jobs exist and which have ended.
+            outage: logs failed sweeps; may be shared with the other threads of the process.
         """
         self._folder = folder
         self._store = store
@@ -47,24 +50,24 @@ class CheckpointSweep:
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
     def start(self) -> None:
-        """Sweep now, and every ten minutes."""
+        """Start the thread: sweep now, then every ten minutes."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Sweep no more; returns at once."""
+        """Ask the thread to end; return without waiting for it."""
         self._stop.set()
 
     def sweep(self) -> None:
-        """Remove what is left of jobs that have ended or were deleted, and files that were never finished.
+        """Remove the files of ended and deleted jobs, and abandoned unfinished files.
 
         Raises:
-            OSError: something could not be looked at; all else was done.
-            StoreUnavailable: nothing is known of the jobs.
+            OSError: a folder could not be read or removed; all others were swept.
+            StoreUnavailable: the store could not say which jobs exist.
         """
         if not self._folder.is_dir():
             return
-        # Other names are not ours, and some of them are no text that a database takes.
-        job_ids = [name for name in os.listdir(self._folder) if _OURS.fullmatch(name)]  # noqa: PTH208 - names alone
+        # Other names are not job ids, and a database rejects some of them as text.
+        job_ids = [name for name in os.listdir(self._folder) if _OURS.fullmatch(name)]  # noqa: PTH208 - names only
         problem: OSError | None = None
         for start in range(0, len(job_ids), _AT_ONCE):
             some = job_ids[start : start + _AT_ONCE]
@@ -79,7 +82,7 @@ class CheckpointSweep:
 
     def _sweep_one(self, folder: Path, *, is_over: bool, is_known: bool) -> None:
         if is_over or (not is_known and _age(folder) > UNKNOWN_DAYS * _SECONDS_A_DAY):
-            with suppress(FileNotFoundError):  # another worker sweeps as well
+            with suppress(FileNotFoundError):  # another worker sweeps the same folder
                 shutil.rmtree(folder)
             return
         for part in folder.glob("*.part"):
@@ -91,7 +94,7 @@ class CheckpointSweep:
         while not self._stop.is_set():
             try:
                 self.sweep()
-            except Exception as error:  # noqa: BLE001 - told of; a folder that cannot be swept costs nothing but room
+            except Exception as error:  # noqa: BLE001 - logged; an unswept folder only takes up disk space
                 self._outage.failed(_CANNOT_SWEEP, error)
                 self._stop.wait(RETRY)
             else:
@@ -100,7 +103,10 @@ class CheckpointSweep:
 
 
 def _age(folder: Path) -> float:
-    """Seconds since the folder, or anything in it, changed last; 0 if it is gone."""
+    """Return the seconds since the folder or a file in it changed.
+
+    Return 0 if the folder is gone.
+    """
     try:
         return time() - max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
     except FileNotFoundError:

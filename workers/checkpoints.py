@@ -1,7 +1,8 @@
-"""Checkpoints and trained networks as files. A training resumes from a checkpoint bit for bit.
+"""Checkpoints and trained networks as files.
 
-The name of a file ends with the checksum of all its bytes, and the store keeps the name: a byte that changes on the
-disk is noticed. Names of an older version have no checksum; such a file is trusted if it can be read.
+A training resumes from a checkpoint bit for bit. A file name ends with the checksum of all its bytes, and the store
+keeps the name. So a byte that changes on the disk is detected. Names written by an older version have no checksum;
+such a file is trusted if it can be read.
 """
 
 import hashlib
@@ -23,28 +24,36 @@ from workers.training.evaluation import FinalNetwork
 log = logging.getLogger(__name__)
 
 _FORMAT = "costcurve-checkpoint/2"
-# Of SHA-256, in hexadecimal: against damage, not against an attacker.
+# Hexadecimal digits of SHA-256 in a file name. They detect damage, not an attacker.
 _CHECKSUM_DIGITS = 16
 
 
 class UnusableCheckpoint(Exception):
-    """The checkpoint cannot be read, or training that went on from it would end with other bits."""
+    """A checkpoint from which training cannot resume with the same bits.
+
+    It cannot be read, or training from it would end with other bits.
+    """
 
 
 class Checkpoints:
-    """The checkpoints in one folder: a folder for each job, a file for each checkpoint, never written twice."""
+    """The checkpoints in one folder, with a subfolder per job.
+
+    Each checkpoint is one file and is never overwritten.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def save(self, claim: Claim, snapshot: Snapshot) -> str:
-        """Write a checkpoint, so that it is there as a whole or not at all, and survives a loss of power.
+        """Write a checkpoint atomically and flush it to the disk.
+
+        It is there as a whole or not at all, and survives a power loss.
 
         Returns:
-            Its name, for `load`. It holds the claim, the epoch and the step, so that no file is ever written twice.
+            Its name, for `load`. The name holds the claim, the epoch and the step, so no file is ever written twice.
 
         Raises:
-            OSError: it cannot be written; nothing of it is left.
+            OSError: it cannot be written; its partial files are removed.
         """
         metadata = {
             "format": _FORMAT,
@@ -70,7 +79,7 @@ class Checkpoints:
             part.replace(path)
             _fsync_folder(path.parent)
         except OSError:
-            # On a full disk, what is left of it would take the room of the next one.
+            # On a full disk, a partial file would take the space of the next checkpoint.
             for left in (part, path):
                 with suppress(OSError):
                     left.unlink(missing_ok=True)
@@ -78,17 +87,17 @@ class Checkpoints:
         return name
 
     def load(self, claim: Claim) -> Snapshot:
-        """The state from which the claim's job goes on.
+        """Return the state from which the claim's job resumes.
 
         Raises:
-            UnusableCheckpoint: it is not here, is damaged, or was made by another engine, device or version.
+            UnusableCheckpoint: the file is missing, damaged, or made by another engine, device or version.
         """
         path = self._folder / (claim.checkpoint or "")
         try:
             _ensure_undamaged(path)
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (OSError, SafetensorError) as error:
             raise UnusableCheckpoint(f"its checkpoint cannot be read here ({error})") from error
         for key, expected in (
@@ -105,13 +114,13 @@ class Checkpoints:
         return Snapshot(step=step, epoch=epoch, seconds=seconds, tensors=tensors)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint that another has replaced."""
-        with suppress(OSError):  # what stays is removed with the job's folder
+        """Remove a checkpoint that a newer one has replaced."""
+        with suppress(OSError):  # a file that stays is removed with the job's folder
             (self._folder / name).unlink(missing_ok=True)
 
     def remove_all(self, job_id: str) -> None:
-        """Remove what is left of a job that has ended."""
-        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # what stays is removed later: checkpoint_sweep.py
+        """Remove all checkpoints of a job that has ended."""
+        shutil.rmtree(self._folder / job_id, ignore_errors=True)  # checkpoint_sweep.py removes the rest later
 
 
 def _checksum(digest: "hashlib._Hash") -> str:
@@ -121,7 +130,7 @@ def _checksum(digest: "hashlib._Hash") -> str:
 def _ensure_undamaged(path: Path) -> None:
     """Raise UnusableCheckpoint if the file's bytes are not those that were written."""
     _claim, _epoch, _step, *checksum = path.stem.split("-")
-    if not checksum:  # of an older version
+    if not checksum:  # written by an older version
         return
     with path.open("rb") as file:
         found = _checksum(hashlib.file_digest(file, "sha256"))
@@ -142,7 +151,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def model_of(claim: Claim, result: MnistResult, final: FinalNetwork) -> TrainedModel:
-    """What is kept of the network with which a claim's job ended."""
+    """Return the model to store for a claim's trained network."""
     tensors: dict[str, Tensor] = {}
     for number, (weights, biases) in enumerate(final.network, start=1):
         tensors |= {f"weights.{number}": weights, f"biases.{number}": biases}

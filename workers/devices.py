@@ -1,4 +1,4 @@
-"""What a worker process may train on."""
+"""The devices on which a worker process can train."""
 
 import ctypes
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def available_devices() -> list[str]:
-    """Every CUDA device that torch sees; the CPU where it sees none."""
+    """Return the CUDA devices that torch finds, else the CPU."""
     if not _has_gpu_driver():
         return ["cpu"]
     import torch
@@ -15,14 +15,20 @@ def available_devices() -> list[str]:
 
 
 def served_by(device: str) -> Mapping[str, str]:
-    """Where a worker on `device` trains a job, for each device that a job may request."""
+    """Return where a worker on `device` trains each job.
+
+    The keys are the devices that a job may request, the values the device that trains it.
+    """
     if device == "cpu":
         return {"auto": "cpu", "cpu": "cpu"}
     return {"auto": device, "cuda": device, "cpu": "cpu"}
 
 
 def _has_gpu_driver() -> bool:
-    """Whether NVIDIA's or AMD's driver is there; without one torch sees no device, and its long import is spared."""
+    """Return True if NVIDIA's or AMD's driver is installed.
+
+    Without a driver torch finds no device, so its long import can be skipped.
+    """
     if Path("/dev/kfd").exists():
         return True
     for name in ("libcuda.so.1", "nvcuda.dll"):

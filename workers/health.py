@@ -1,7 +1,8 @@
-"""`python -m workers.health`: is a worker of this host alive, by its lease in the store? For health checks.
+"""`python -m workers.health`: checks that a worker of this host is alive.
 
-A supervisor whose workers die young, a worker that hangs or that cannot reach the store: none of them has a lease that
-lasts. Light to import, and without torch: it is asked every few seconds. It neither makes nor migrates the database.
+It passes if the store has a worker of this host with a valid lease. A worker has no lasting lease if it dies young,
+hangs or cannot reach the store. The check runs every few seconds, so it is light to import and does without torch. It
+neither creates nor migrates the database.
 """
 
 import socket
@@ -15,12 +16,16 @@ from costcurve.runtime.settings import Settings, explain
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 
-# Seconds to wait for the store: what asks us does not wait long either.
+# Seconds to wait for the store: the caller of a health check does not wait long either.
 PATIENCE = 2.0
 
 
 def main() -> int:
-    """Say how many workers of this host are alive; 0 if there is one, else 1."""
+    """Print how many workers of this host are alive.
+
+    Returns:
+        0 if there is one, else 1.
+    """
     try:
         with closing(Database(Settings().resolved_database_url, lock_timeout=PATIENCE, migrates=False)) as database:
             workers = JobStore(database).workers()

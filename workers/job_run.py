@@ -1,4 +1,4 @@
-"""One job in a worker's hands: what becomes of it, chunk by chunk, and what of that is to be written down."""
+"""One job in a worker: its training and what to write."""
 
 import errno
 import logging
@@ -23,30 +23,33 @@ from workers.training.evaluation import FinalNetwork
 
 log = logging.getLogger(__name__)
 
-# What may become of a job in a worker's hands.
+# How a job may leave a worker.
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
-# Seconds between two writes of a job's progress, at the least; how many times longer than the last write took, where
-# that is more; and at the most, so that requests are heard of in time.
+# Pause between two writes of a job's progress: at least RECORD_INTERVAL seconds, _RECORD_SHARE times the duration of
+# the last write if that is longer, but at most _SELDOM seconds, so that requests are seen in time.
 RECORD_INTERVAL = 0.1
 _RECORD_SHARE = 20
 _SELDOM = 0.3
-# Seconds of training between two checkpoints of a job, at the least; and how many times longer than writing one takes
-# the worker then writes no other, of whatever job.
+# Minimum seconds between two checkpoints of a job. After a checkpoint, the worker writes no other, of any job, for
+# _CHECKPOINT_SHARE times as long as it took.
 CHECKPOINT_INTERVAL = 1.0
 _CHECKPOINT_SHARE = 20
-# Seconds that a worker that is to end takes for checkpoints; its supervisor waits for four.
+# Seconds in which a stopping worker writes last checkpoints; its supervisor waits for 4 s.
 _LAST_CHECKPOINTS = 2.0
 _NO_CHECKPOINT = "no checkpoint could be written"
-# In the texts of plain RuntimeErrors, by torch on the CPU and by CUDA's libraries.
+# Parts of the messages of plain RuntimeErrors, raised by torch on the CPU and by CUDA's libraries.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class WriteBudget:
-    """Sees to it that what a worker writes, of all that it has in hand together, takes a small share of its time."""
+    """Limits store writes and checkpoints to about 5 % of the time.
+
+    One budget covers all jobs of a worker.
+    """
 
     def __init__(self) -> None:
-        # Where it is told that checkpoints cannot be written.
+        # Logs that checkpoints cannot be written.
         self.outage = Outage(log)
         # Seconds between two writes of a job's progress.
         self.record_interval = RECORD_INTERVAL
@@ -54,28 +57,36 @@ class WriteBudget:
         self._ends_at: float | None = None
 
     def recorded(self, seconds: float) -> None:
-        """What was to be written in a round has been written to the store, which took so long."""
+        """Set the pause between writes from the duration of the last.
+
+        Args:
+            seconds: duration of the writes to the store in one round.
+        """
         self.record_interval = max(RECORD_INTERVAL, min(_RECORD_SHARE * seconds, _SELDOM))
 
     def allows(self) -> bool:
-        """Whether one more checkpoint may be written now."""
+        """Return True if another checkpoint may be written now."""
         return monotonic() >= self._free_at
 
     def allows_last(self) -> bool:
-        """Whether a worker that is to end has the time for one more. A job without goes on from an earlier one."""
+        """Return True if a stopping worker has time for another checkpoint.
+
+        A job without a new one resumes from an earlier one.
+        """
         if self._ends_at is None:
             self._ends_at = monotonic() + _LAST_CHECKPOINTS
         return monotonic() < self._ends_at
 
     def spent(self, seconds: float) -> None:
-        """A checkpoint has been written."""
+        """Record that a checkpoint took this many seconds to write."""
         self._free_at = monotonic() + _CHECKPOINT_SHARE * seconds
 
 
 class JobRun:
-    """One job in this worker, from its claim to its end. Decides what to write, and writes nothing to the store itself.
+    """One job in this worker, from its claim to its end.
 
-    The worker applies each JobUpdate that it returns, together with those of its other jobs, and then calls `written`.
+    It decides what to write, but writes nothing to the store itself. The worker applies each returned JobUpdate,
+    together with those of its other jobs. Then it calls `written`.
     """
 
     def __init__(
@@ -88,17 +99,17 @@ class JobRun:
         stop: threading.Event,
     ) -> None:
         self.claim = claim
-        # Jobs that are trained at once, this one included.
+        # Number of jobs trained at once, including this one.
         self.company = 1
-        # Where it goes on, once it has begun; None for the beginning.
+        # Set by `begin`: the state from which the job resumes; None for step 0.
         self.snapshot: Snapshot | None = None
-        # What became of it, once it is over.
+        # Set once the job is over.
         self.outcome: Outcome | None = None
-        # What every line of the log about it says.
+        # Fields of every log line about the job.
         self.log_fields = {"job_id": claim.job_id, "attempt": claim.attempt}
         if claim.sweep_id is not None:
             self.log_fields["sweep_id"] = claim.sweep_id
-        # Steps that have been written since somebody asked, and the step up to which that is so.
+        # Steps written since the last `take_steps`, and the last step written.
         self._written_steps = self._written_to = 0
         self._checkpoints = checkpoints
         self._write_budget = write_budget
@@ -113,44 +124,53 @@ class JobRun:
 
     @property
     def is_started(self) -> bool:
-        """Whether an engine trains it, or has refused to."""
+        """True once an engine trains the job or has refused it."""
         return self._reports is not None or self._cannot_start is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether this worker has nothing to do with it any more."""
+        """True once this worker has nothing left to do for the job."""
         return self.outcome is not None
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training, in earlier attempts as well."""
+        """Seconds of training, including those of earlier attempts."""
         return self._recorder.elapsed
 
     def take_steps(self) -> int:
-        """The steps of training that have been written since the last call."""
+        """Return the number of steps written since the last call."""
         steps, self._written_steps = self._written_steps, 0
         return steps
 
     def begin(self) -> JobUpdate | None:
-        """Find out where to go on."""
+        """Load the checkpoint, if the claim has one.
+
+        Return the update to write, if the checkpoint is unusable.
+        """
         return self._or_fail(self._begin)
 
     def start(self, reports: Iterator[Report]) -> None:
-        """Train by these reports of an engine; until then, the job waits for its data set."""
+        """Train by these reports of an engine.
+
+        Until this call, the job waits for its data set.
+        """
         self._reports = reports
         self._recorder.start()
         self._checkpoint_due = monotonic() + CHECKPOINT_INTERVAL
 
     def cannot_start(self, error: Exception) -> None:
-        """Training cannot even begin: the job fails of this."""
+        """Record that training cannot begin; the job fails with this error."""
         self._cannot_start = error
 
     def advance(self) -> JobUpdate | None:
-        """Train one chunk. What is to be written down now, if anything."""
+        """Train one chunk. Return the update to write now, if any."""
         return self._or_fail(self._advance)
 
     def written(self, write: JobUpdate, answer: Request | ClaimLost | None) -> JobUpdate | None:
-        """The store has this write, and gave that answer. What is to be written at once because of it, if anything."""
+        """Apply the store's answer to an update.
+
+        Return the next update if the answer requires one at once.
+        """
         with logs.bound(self.log_fields):
             return self._written(write, answer)
 
@@ -195,7 +215,7 @@ class JobRun:
 
     def _end(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._reports = None  # an engine stops training a job whose reports are dropped
+        self._reports = None  # an engine stops training a job once its iterator of reports is dropped
 
     def _or_fail(self, work: Callable[[], JobUpdate | None]) -> JobUpdate | None:
         with logs.bound(self.log_fields):
@@ -216,7 +236,7 @@ class JobRun:
             if _is_out_of_memory(error):
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
-                # A defect met by one job must not end the worker: the job tells of it, the log has the traceback.
+                # A defect met by one job must not end the worker: the job has the message, the log the traceback.
                 log.exception("the engine failed")
                 failure = WorkerError(f"{type(error).__name__}: {error}")
         return self._write(outcome=Failure(failure.code, str(failure)))
@@ -244,7 +264,10 @@ class JobRun:
         return None
 
     def _begin_anew(self, problem: str) -> JobUpdate:
-        """Train from the beginning, once an engine is started again, as the checkpoint is of no use."""
+        """Restart training from step 0, as the checkpoint is unusable.
+
+        An engine must be started again first.
+        """
         log.warning("begins anew: %s", problem)
         self.snapshot = self._checkpoint = self._reports = self._report = None
         self._recorder = _Recorder(self.claim)
@@ -270,26 +293,34 @@ class JobRun:
         return None
 
     def _write(self, *, checkpoint: bool = False, outcome: JobOutcome | None = None) -> JobUpdate:
-        """All that is new, with a checkpoint of exactly this state if one is wanted and can be had."""
+        """Return an update with everything new since the last one.
+
+        Args:
+            checkpoint: add a checkpoint of exactly this state, if one can be written.
+            outcome: how the job leaves this worker; None while it continues.
+        """
         name = self._save() if checkpoint else None
         return replace(self._recorder.take(), checkpoint=name, outcome=outcome)
 
     def _write_result(self, result: NeuronResult | MnistResult, final: FinalNetwork | None) -> JobUpdate:
-        """The end of the training, and the network to keep, if it is one."""
+        """Return the last update, with the network if there is one."""
         write = self._write(outcome=result)
         if final is None or not isinstance(result, MnistResult):
             return write
         return replace(write, model=model_of(self.claim, result, final))
 
     def _save(self) -> str | None:
-        """Write a checkpoint; None when there is nothing to keep, or no place for it."""
+        """Write a checkpoint and return its name.
+
+        Return None if there is nothing to save or it cannot be written.
+        """
         if self._report is None or self._report.snapshot is None:
             return None
         started = monotonic()
         try:
             name = self._checkpoints.save(self.claim, self._report.snapshot())
         except OSError as error:
-            # Training goes on; if the worker dies, more of it has to be done again.
+            # Training continues; if the worker dies, more of it has to be repeated.
             self._write_budget.outage.failed(_NO_CHECKPOINT, error)
             name = None
         else:
@@ -306,7 +337,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 class _Recorder:
-    """What a training has reported and nobody has written yet."""
+    """Progress that a training has reported and the store lacks."""
 
     def __init__(self, claim: Claim) -> None:
         self._claim, self._spec = claim, claim.spec
@@ -317,11 +348,11 @@ class _Recorder:
         self._start: Mapping[str, float] | None = None
 
     def resume(self, snapshot: Snapshot) -> None:
-        """The training goes on from there."""
+        """Continue counting from this snapshot."""
         self._step, self._epoch, self._seconds_before = snapshot.step, snapshot.epoch, snapshot.seconds
 
     def start(self) -> None:
-        """The training starts now: what it waited for before is no part of its time."""
+        """Start the clock: waiting before this call is no training time."""
         self._started = monotonic()
 
     def add(self, report: Report) -> None:
@@ -332,16 +363,16 @@ class _Recorder:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training, in earlier attempts as well."""
+        """Seconds of training, including those of earlier attempts."""
         return self._seconds_before + monotonic() - self._started
 
     @property
     def waited(self) -> float:
-        """Seconds since something was taken."""
+        """Seconds since the last `take`."""
         return monotonic() - self._taken
 
     def take(self) -> JobUpdate:
-        """The progress, and all that is new since the last call."""
+        """Return the progress and everything new since the last call."""
         steps = self._spec.total_steps
         eta = self.elapsed / self._step * (steps - self._step) if self._step else None
         progress = Progress(self._epoch, self._spec.epochs, self._step, steps, eta)

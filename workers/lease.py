@@ -1,4 +1,7 @@
-"""A worker's lease on everything that it has in hand, renewed by a thread for as long as training gets on."""
+"""A worker's lease on all its running jobs.
+
+A thread renews it while training progresses.
+"""
 
 import logging
 import threading
@@ -12,23 +15,23 @@ from workers import metrics
 
 log = logging.getLogger(__name__)
 
-# Renewals in the time of one lease.
+# Renewals during one lease.
 _BEATS_PER_LEASE = 5
-# Share of a lease after which a worker that could not renew it stops by itself, well before others may take over.
+# Share of a lease after which a worker that could not renew it pauses, well before others may take over.
 _FIRM = 0.7
-# Share of a lease after which a renewal that failed is tried again.
+# Share of a lease after which a failed renewal is retried.
 _RETRY = 0.05
-# Seconds between two looks at a lease that is waited for.
+# Seconds between two checks while a worker waits for its lease.
 _LOOK_INTERVAL = 0.05
-# Seconds that the main thread of a retired worker has to end the process.
+# Seconds within which the main thread of a retired worker must end the process.
 LAST_SECONDS = 2.0
 
 
 class Lease:
-    """Says whether this worker may go on.
+    """A worker's lease, renewed in a thread.
 
-    A renewal counts from the last moment at which training got on, not from the moment it is made: a worker whose
-    device hangs loses its lease like one that died.
+    It decides whether the worker may continue. A renewal counts from the last moment at which training progressed, not
+    from the moment it is made. So a worker whose device hangs loses its lease like one that died.
     """
 
     def __init__(
@@ -40,13 +43,13 @@ class Lease:
         outage: Outage | None = None,
         if_hung: Callable[[], None] | None = None,
     ) -> None:
-        """The lease of a worker that has just been registered.
+        """Prepare the lease of a worker that was just registered.
 
         Args:
-            store: where the lease is.
+            store: holds the lease.
             worker_id: the incarnation that holds it.
-            seconds: how long it lasts.
-            outage: where failed renewals are told; the worker's other threads may share it.
+            seconds: duration of the lease.
+            outage: logs failed renewals; may be shared with the worker's other threads.
             if_hung: called from the lease's thread if this worker is retired and does not `stop` within two seconds.
         """
         self._store = store
@@ -63,23 +66,25 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
-        """Begin to renew it."""
+        """Start the thread that renews the lease."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Renew it no more."""
+        """Stop renewing the lease."""
         self._closed.set()
         self._beat_now.set()
 
     def mark_progress(self) -> None:
-        """Tell that training has got on, or that there is nothing to train."""
+        """Record that training has progressed, or that there is nothing to train."""
         self._got_on = monotonic()
 
     def ensure(self, stop: threading.Event) -> None:
-        """Return at once while the lease is firm; otherwise when it is again, or when `stop` is set.
+        """Return when the lease is firm, or when `stop` is set.
+
+        This is at once, unless renewals failed.
 
         Raises:
-            WorkerRetired: it is lost for good.
+            WorkerRetired: the lease is lost for good.
         """
         if not self._retired and monotonic() < self._firm_until:
             return
@@ -99,16 +104,16 @@ class Lease:
             if self._closed.is_set():
                 return
             pause = self._seconds / _BEATS_PER_LEASE if self._renew() else self._seconds * _RETRY
-        # The main thread learns of it in `ensure`, unless it hangs: in a device, a file system, a call of a library.
+        # The main thread sees this in `ensure`, unless it hangs in a device, a file system or a library call.
         if self._retired and self._if_hung is not None and not self._closed.wait(LAST_SECONDS):
             self._if_hung()
 
     def _renew(self) -> bool:
-        """Whether the store took it."""
+        """Renew the lease; return True if the store answered."""
         got_on = self._got_on
         try:
             alive = self._store.renew_lease(self._worker_id, seconds=self._seconds - (monotonic() - got_on))
-        except Exception as error:  # noqa: BLE001 - told of; without this thread, the worker would wait for ever
+        except Exception as error:  # noqa: BLE001 - logged; without this thread, the worker would wait for ever
             metrics.heartbeat_failures.inc()
             self._outage.failed(self._not_renewed, error)
             return False

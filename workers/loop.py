@@ -1,4 +1,4 @@
-"""One worker: claim → train → report, and nothing else."""
+"""The worker's loop: claim jobs, train them, report."""
 
 import logging
 import threading
@@ -30,20 +30,22 @@ from workers.training.network import ImageSets
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at an empty queue.
+# Seconds between two polls of an empty queue.
 IDLE_POLL = 0.05
-# Seconds between two looks at what else there is to do while a data set is loaded.
+# Seconds to wait for a data set before the worker checks for requests and its lease again.
 LOOK_INTERVAL = 0.1
-# Seconds that a data set may take. It is 11 MB, perhaps over a slow line, perhaps from the third source that is tried.
+# Seconds that loading a data set may take: 11 MB, perhaps over a slow line, perhaps from the third source tried.
 LOAD_LIMIT = 1800.0
-# Jobs that are written about in one transaction, and bytes of models in it, before the last: more would hold up others
-# who want to write.
+# Limits of one write transaction, so that other writers are not blocked: jobs, and bytes of models before the last one.
 WRITES_AT_ONCE = 256
 MODEL_BYTES_AT_ONCE = 4 << 20
 
 
 class Worker:
-    """Trains one job, or one pack of jobs, at a time on one device, until it is told to stop."""
+    """A worker on one device, which runs until stopped.
+
+    It trains one job, or one pack of jobs, at a time.
+    """
 
     def __init__(
         self,
@@ -61,15 +63,15 @@ class Worker:
         """Prepare a worker.
 
         Args:
-            store: where jobs come from and reports go.
+            store: source of jobs and target of updates.
             worker_id: this incarnation, already registered.
             device: "cpu", or "cuda:0" and so on.
-            images: gives MNIST on a device; may raise DatasetUnavailable.
-            checkpoints: where checkpoints are kept.
-            lease: the incarnation's, already started.
-            stop: once set, the jobs in hand go back to the queue and `run` returns.
-            pack: how many jobs of the same shape it trains at once where an engine has them take turns.
-            outage: where it is told that the store is unavailable; the worker's other threads may share it.
+            images: returns MNIST on a device; may raise DatasetUnavailable.
+            checkpoints: reads and writes checkpoints.
+            lease: the incarnation's lease, already started.
+            stop: once set, the running jobs return to the queue and `run` returns.
+            pack: number of jobs of the same shape to train at once, with an engine that trains them in turns.
+            outage: logs that the store is unavailable; may be shared with the worker's other threads.
         """
         self._store = store
         self._worker_id = worker_id
@@ -85,11 +87,11 @@ class Worker:
         self._write_budget = WriteBudget()
 
     def run(self) -> None:
-        """Train job after job; returns when told to stop.
+        """Train job after job until `stop` is set.
 
         Raises:
-            StoreUnavailable: it was told to stop, and the store did not take back what it had in hand.
-            WorkerRetired: its lease was lost; its jobs are others' now.
+            StoreUnavailable: `stop` was set, and the store did not take back the running jobs.
+            WorkerRetired: the lease was lost; other workers may have the jobs now.
         """
         claim_next = partial(
             self._store.claim,
@@ -109,7 +111,10 @@ class Worker:
                 self._stop.wait(IDLE_POLL)
 
     def _train(self, claims: Sequence[Claim]) -> None:
-        """Train them all, chunk by chunk, each to its own end; what they have to write is written together."""
+        """Train the claimed jobs chunk by chunk, each to its end.
+
+        Their updates are written together.
+        """
         job_runs = [
             JobRun(
                 claim, checkpoints=self._checkpoints, write_budget=self._write_budget, room=self._room, stop=self._stop
@@ -124,7 +129,10 @@ class Worker:
                 job_runs = self._round(job_runs, JobRun.advance)
 
     def _round(self, job_runs: Sequence[JobRun], step: Callable[[JobRun], JobUpdate | None]) -> list[JobRun]:
-        """Advance each job by one step. Return those that are not over."""
+        """Advance each job by one step and write the updates.
+
+        Return the jobs that are not over.
+        """
         writes = []
         for job_run in job_runs:
             self._lease.ensure(self._stop)
@@ -152,7 +160,7 @@ class Worker:
             return self._store.write(writes)
 
     def _start(self, job_runs: Sequence[JobRun]) -> None:
-        """Have the engine train the jobs, unless their data set is still being loaded."""
+        """Start the jobs unless their data set is still loading."""
         device = torch.device(job_runs[0].claim.device)
         images = None
         try:
@@ -168,20 +176,20 @@ class Worker:
                 )
                 for job_run, each in zip(company, reports, strict=True):
                     job_run.start(each)
-        except Exception as error:  # noqa: BLE001 - each of them tells of it
+        except Exception as error:  # noqa: BLE001 - each job run reports it
             for job_run in job_runs:
                 job_run.cannot_start(error)
 
     def _loaded(self, device: torch.device) -> ImageSets | None:
-        """MNIST; None while it is still being loaded."""
+        """Return MNIST on a device; None while it is still loading."""
         loading = self._loads.setdefault(device, Loading(partial(self._images, device))).begin()
         try:
             return loading.result(timeout=LOOK_INTERVAL)
         except FutureTimeout:
-            if loading.done():  # the loader's own time ran out
+            if loading.done():  # a timeout raised by the loader itself
                 raise
             if self._loads[device].seconds > LOAD_LIMIT:
-                del self._loads[device]  # the next job has it loaded by another thread
+                del self._loads[device]  # for the next job, another thread loads it
                 raise DatasetUnavailable(
                     f"MNIST was not loaded within {LOAD_LIMIT / 60:g} minutes; COSTCURVE_DATA_DIR, or the cache, may "
                     "be on a file server that does not answer"
@@ -190,7 +198,7 @@ class Worker:
 
 
 def _together(writes: Sequence[JobUpdate]) -> int:
-    """How many of these, from the first on, go into one transaction."""
+    """Return how many of these updates go into one transaction."""
     size = 0
     for count, write in enumerate(writes[:WRITES_AT_ONCE]):
         if size > MODEL_BYTES_AT_ONCE:

@@ -1,7 +1,7 @@
-"""What a worker process counts of its work. What each figure means: docs/metrics.md.
+"""Prometheus metrics of a worker process, explained in docs/metrics.md.
 
-Steps and outcomes are counted once for each transaction, waiting and training times once for each job; nothing is
-counted step by step.
+Steps and outcomes are counted once per transaction, waiting and training times once per job. Nothing is counted step by
+step.
 """
 
 from collections import Counter as Count
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from costcurve.core.job import Claim
 from workers.job_run import JobRun
 
-# Fractions of a second for a neuron, hours for a large network.
+# Seconds: fractions of one for a neuron, hours for a large network.
 _TRAINING_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 _WAIT_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 _WRITE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -57,7 +57,7 @@ heartbeat_failures = prometheus.Counter(
 
 
 def claimed(claims: Sequence[Claim]) -> None:
-    """A worker has taken these jobs."""
+    """Count jobs that a worker has claimed, and their waiting times."""
     if claims:
         _claims.inc(len(claims))
     for claim in claims:
@@ -66,7 +66,10 @@ def claimed(claims: Sequence[Claim]) -> None:
 
 
 def written(job_runs: Iterable[JobRun]) -> None:
-    """The store has taken a write of each of these jobs, and each knows it."""
+    """Count the new steps and outcomes of these jobs.
+
+    Call it after the store has taken an update of each.
+    """
     steps: Count[tuple[str, str]] = Count()
     ends: Count[tuple[str, str, str]] = Count()
     for job_run in job_runs:

@@ -1,8 +1,8 @@
-"""The files by which worker processes share their metrics, and the HTTP server that gives the sum of them.
+"""The workers' shared metrics files and the HTTP server that sums them.
 
-This is prometheus_client's multiprocess mode, but a file belongs to a slot of the supervisor and not to a process: who
-comes after a worker that died counts on where it stopped. So no counter ever goes back, and however many workers die,
-there are never more files than seats.
+This is prometheus_client's multiprocess mode, but a file belongs to a slot of the supervisor, not to a process. The
+successor of a dead worker continues with its file. So no counter ever decreases, and there are never more files than
+slots, however many workers die.
 """
 
 import logging
@@ -18,32 +18,41 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MetricsFile:
-    """Where one worker process keeps its figures; of two that live at the same time, each has its own."""
+    """The place where one worker process keeps its metrics.
+
+    No two living processes share one.
+    """
 
     folder: str
     slot: int
 
     def use(self) -> None:
-        """Keep all figures of this process there. To be called before the first metric is made."""
+        """Keep all metrics of this process in this file.
+
+        Call it before the first metric is created.
+        """
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = self.folder
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: self.slot)
 
 
 class MetricsServer:
-    """Serves, from a thread, what the worker processes of one supervisor have counted, and how many of them died."""
+    """An HTTP server for the metrics of one supervisor's workers.
+
+    It runs in a thread and exports the workers' sums and the number of workers that died.
+    """
 
     def __init__(self, host: str, port: int) -> None:
-        """Listen.
+        """Start to listen and to serve.
 
         Args:
             host: address to listen on.
-            port: port to listen on; 0 for any that is free, which the log then names.
+            port: port to listen on; 0 for any free port, which is logged.
 
         Raises:
-            OSError: it cannot be listened on, or there is no place for temporary files.
+            OSError: the address cannot be used, or there is no place for temporary files.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="costcurve-metrics-")
-        disable_created_metrics()  # workers have none either
+        disable_created_metrics()  # workers export no `_created` series either
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._folder.name)
         self._deaths = Counter(
@@ -57,15 +66,15 @@ class MetricsServer:
         log.info("metrics are served at http://%s:%d/metrics", host, self._server.server_port)
 
     def file(self, slot: int) -> MetricsFile:
-        """Where the worker in this slot keeps its figures."""
+        """Return the metrics file for the worker in this slot."""
         return MetricsFile(self._folder.name, slot)
 
     def died(self) -> None:
-        """One more worker process has died."""
+        """Count one more dead worker process."""
         self._deaths.inc()
 
     def close(self) -> None:
-        """Serve no more, and forget all figures."""
+        """Stop serving and delete all metrics."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,7 @@
-"""A worker process, from its first instruction to its last. Light to import: torch comes after the signal handlers."""
+"""A worker process, from its start to its exit.
+
+The module is light to import: torch is imported only after the signal handlers are set.
+"""
 
 import logging
 import os
@@ -23,11 +26,11 @@ from workers.pulse import Pulse
 log = logging.getLogger(__name__)
 
 
-# The exit code of a worker that lost its lease: it has nothing in hand, and another may take its place at once.
+# Exit code of a worker that lost its lease: it holds no job, and a successor may start at once.
 RETIRED = 3
-# Of one that lost its lease because its main thread hangs: as if it had died.
+# Exit code of a worker that lost its lease because its main thread hangs: it counts as a crash.
 HUNG = 4
-# Seconds that a worker's last words may take.
+# Seconds that the last log line of a hung worker may take.
 _LAST_WORDS = 0.5
 
 
@@ -40,26 +43,28 @@ def main(
     pulse: Pulse,
     metrics_file: MetricsFile | None = None,
 ) -> None:
-    """Work until SIGTERM, or until the supervisor is gone. Exit code 1: the store could not be reached.
+    """Run a worker until SIGTERM or until the supervisor is gone.
+
+    Exit code 1 means that the store could not be reached.
 
     Args:
         worker_id: this incarnation.
         device: "cpu", or "cuda:0" and so on.
         settings: the settings.
-        pack: how many jobs to train at once.
-        ready: becomes true once it can train; shared with the supervisor.
-        pulse: beats while this process runs; read by the supervisor.
-        metrics_file: where it keeps what it counts, for the supervisor to serve; nowhere if None.
+        pack: number of jobs to train at once.
+        ready: set to true once the worker can train; shared with the supervisor.
+        pulse: beats while this process runs; the supervisor reads it.
+        metrics_file: where to keep the metrics that the supervisor exports; None for nowhere.
     """
     stop = threading.Event()
 
     def end(*_: object) -> None:
         if not ready.value:
-            os._exit(0)  # it has nothing in hand, and the import of torch need not be waited for
+            os._exit(0)  # it holds no job, and need not wait for the import of torch
         stop.set()
 
     signal.signal(signal.SIGTERM, end)
-    # Ctrl-C, or closing the terminal, reaches every process there; the supervisor decides what it means.
+    # Ctrl-C, or closing the terminal, reaches every process in it; only the supervisor acts on it.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stop_with_parent(stop)
@@ -77,17 +82,17 @@ def main(
     except StoreUnavailable as error:
         log.critical("the store is unavailable: %s", error.detail)
         code = 1
-    # Python's own end would take a second, for torch, and now and then SIGABRT, for threads that are still in C++.
+    # Python's own exit would take a second because of torch, and sometimes SIGABRT because of threads still in C++.
     os._exit(code)
 
 
 def _end_hung(worker_id: str) -> None:
-    """End this process, whose main thread hangs. Called from another thread."""
+    """End this process, whose main thread hangs, from another thread."""
 
     def say() -> None:
         log.critical("worker %s hangs: it was given up and does not end; its process is ended", worker_id)
 
-    # From a thread of its own: the main thread may hang in the middle of a log line, and hold what writing one needs.
+    # In a thread of its own: the main thread may hang in the middle of a log line and hold a lock that logging needs.
     words = threading.Thread(target=say, name="last-words", daemon=True)
     words.start()
     words.join(_LAST_WORDS)
@@ -103,7 +108,7 @@ def _work(
     ready: c_bool,
     stop: threading.Event,
 ) -> None:
-    # cuBLAS needs this before its first use, to give the same bits every time.
+    # cuBLAS reads this at its first use; with it, the same input gives the same bits every time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
@@ -115,14 +120,15 @@ def _work(
     from workers.training.datasets.mnist import default_cache_dir, load_mnist
     from workers.training.network import Images, ImageSets
 
-    # Small networks lose by threads, and a sum's order, so its last bits, would depend on their number.
+    # Small networks train slower with several threads, and the order of sums, so their last bits, would depend on the
+    # number of threads.
     torch.set_num_threads(1)
-    # What `use_deterministic_algorithms` does, without its import of the compiler, which takes a second.
+    # Same effect as `use_deterministic_algorithms`, without its import of the compiler, which takes a second.
     torch.set_deterministic_debug_mode("error")
     torch.zeros(1, device=device)  # opening a GPU may take longer than a lease lasts
 
     def images(on: torch.device) -> ImageSets:
-        """MNIST on a device."""
+        """Return MNIST on a device."""
         mnist = load_mnist(data_dir=settings.data_dir, cache_dir=default_cache_dir())
         sets = ImageSets(
             train=Images.on(on, mnist.train_images, mnist.train_labels),
@@ -145,7 +151,7 @@ def _work(
         engines=choice.available(device),
         lease_seconds=seconds,
     )
-    outage = Outage(log)  # one for all threads: the first that meets a reason tells it
+    outage = Outage(log)  # one for all threads: each reason is logged once
     lease = Lease(store, worker_id, seconds=seconds, outage=outage, if_hung=partial(_end_hung, worker_id))
     lease.start()
     upkeep = Janitor(

@@ -1,4 +1,4 @@
-"""A process's pulse: a shared counter that grows only while its interpreter runs."""
+"""A process's pulse: a shared counter that grows while its interpreter runs."""
 
 import threading
 from ctypes import c_uint64
@@ -10,21 +10,22 @@ INTERVAL = 0.25
 
 
 class Pulse:
-    """A counter that another process can read. It stands still under SIGSTOP, or while one call holds the interpreter.
+    """A counter of heartbeats that another process can read.
 
-    It has no lock: a process may be killed at any moment, also while it holds one.
+    It stops under SIGSTOP, or while one call holds the interpreter. It has no lock, as a process may be killed at any
+    moment, even while it holds one.
     """
 
     def __init__(self) -> None:
         self._beats: c_uint64 = RawValue(c_uint64, 0)
 
     def start(self) -> None:
-        """Beat from now on, in a thread of this process."""
+        """Start a thread of this process that beats from now on."""
         threading.Thread(target=self._beat, name="pulse", daemon=True).start()
 
     @property
     def beats(self) -> int:
-        """Beats so far."""
+        """Number of beats so far."""
         return self._beats.value
 
     def _beat(self) -> None:
@@ -34,9 +35,10 @@ class Pulse:
 
 
 class Silence:
-    """The time for which another process has had no pulse, counted by our own pulse.
+    """The time during which another process had no pulse.
 
-    So the time does not run while this process itself is stopped: by Ctrl-Z, a debugger or a frozen container.
+    It is counted by our own pulse. So it does not run while this process itself is stopped by Ctrl-Z, a debugger or a
+    frozen container.
     """
 
     def __init__(self, theirs: Pulse, ours: Pulse) -> None:
@@ -45,7 +47,7 @@ class Silence:
 
     @property
     def seconds(self) -> float:
-        """Seconds of our pulse since theirs was last seen to move."""
+        """Seconds of our pulse since the other one last changed."""
         seen, now = self._theirs.beats, self._ours.beats
         if seen != self._seen:
             self._seen, self._since = seen, now

@@ -1,19 +1,22 @@
-"""Being told to stop, as something that can be waited for beside other things."""
+"""A request to stop, as something that a process can wait for."""
 
 import os
 import signal
 
 
 class StopRequest:
-    """SIGTERM, SIGINT or SIGHUP, once one of them has come; for `multiprocessing.connection.wait`."""
+    """The request made by SIGTERM, SIGINT or SIGHUP.
+
+    Its descriptor is for `multiprocessing.connection.wait`.
+    """
 
     def __init__(self) -> None:
         self.made = False
-        # Can be read from as soon as the request is made.
+        # Readable as soon as the request is made.
         self.descriptor, self._waker = os.pipe()
 
     def listen(self) -> None:
-        """From now on these signals mean that. For the main thread."""
+        """Handle these signals from now on. Call it in the main thread."""
         signals = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: meant to outlive its terminal
             signals.append(signal.SIGHUP)

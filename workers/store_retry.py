@@ -1,4 +1,7 @@
-"""Waiting out a store that is unavailable: an outage holds training up, and costs no job anything."""
+"""Retries while the store is unavailable.
+
+An outage delays training, but no job loses anything.
+"""
 
 import threading
 from collections.abc import Callable
@@ -10,13 +13,13 @@ from workers.lease import Lease
 
 T = TypeVar("T")
 
-# Seconds to wait before the store is tried again.
+# Seconds between two tries.
 _RETRY = 0.5
 _WAITING = "waiting for the store"
 
 
 class StoreRetry:
-    """Tries until the store takes it, or until the worker is told to stop."""
+    """Repeats a call until the store answers or the worker stops."""
 
     def __init__(self, stop: threading.Event, lease: Lease, outage: Outage) -> None:
         self._stop = stop
@@ -24,10 +27,10 @@ class StoreRetry:
         self._outage = outage
 
     def __call__(self, write: Callable[[], T]) -> T:
-        """What `write` gives.
+        """Return the result of `write`, retried until the store answers.
 
         Raises:
-            StoreUnavailable: the worker was told to stop, and the store still does not take it.
+            StoreUnavailable: the worker is to stop, and the store is still unavailable.
             WorkerRetired: the lease was lost meanwhile.
         """
         while True:

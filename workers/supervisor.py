@@ -1,4 +1,7 @@
-"""The supervisor: one worker process for each device, replaced when it dies or hangs, stopped in order."""
+"""The supervisor: keeps one worker process in each slot.
+
+It replaces a worker that dies or hangs, and stops all in order.
+"""
 
 import logging
 import multiprocessing
@@ -22,38 +25,41 @@ from workers.stop_signal import StopRequest
 
 log = logging.getLogger(__name__)
 
-# Seconds after SIGTERM by which all is over, and by which workers must have handed back their jobs themselves.
+# Seconds after SIGTERM: the supervisor ends after DEADLINE; workers must have requeued their jobs after GRACE.
 DEADLINE = 4.7
 GRACE = 4.0
-# Seconds before the jobs of a dead worker are handed back again, when the store did not take it.
+# Seconds before the supervisor retries to requeue the jobs of a dead worker, after the store failed.
 RETRY = 0.1
-# Seconds before a worker that died young is started again: doubled each time, up to …
+# Backoff in seconds before a worker that died young is started again: doubled each time, up to …
 BACKOFF = 0.5
-# … if it could never train: something is wrong here that will not pass by itself.
+# … if it never became ready: the fault is in this machine and will not pass by itself.
 BACKOFF_UNREADY = 30.0
-# … if it could: a job that kills its workers is failed soon, and others wait for this one.
+# … if it was ready: a job that kills its workers fails soon, and other jobs wait for this worker.
 BACKOFF_READY = 2.0
 # A worker that lived for this many seconds did not die young.
 YOUNG = 60.0
-# Seconds between two looks at the workers' pulse; and before a step of the supervisor that failed is tried again.
+# Seconds between two checks of the workers' pulses, and before a failed step of the supervisor is retried.
 LOOK = 1.0
-# Seconds without a pulse after which a worker is stopped or hangs: a lease, in which it could not renew that lease
-# either, but never less than this.
+# Minimum seconds without a pulse after which a worker counts as stopped or hung. The limit is the duration of a lease
+# if that is longer: a worker without a pulse cannot renew its lease either.
 SILENCE = 5.0
-# Seconds that a worker may take to become ready. It loads torch, and opens its device, both perhaps over a network.
+# Seconds that a worker may take to become ready: it loads torch and opens its device, both perhaps over a network.
 START = 300.0
-# Seconds after SIGKILL in which a process ends, unless the kernel itself keeps it.
+# Seconds after SIGKILL within which a process ends, unless the kernel keeps it.
 KILL = 10.0
-# The same, once this supervisor is to end.
+# The same while this supervisor stops.
 LAST_KILL = 2.0
 
-# Never fork: a forked CUDA context, or a forked thread pool, does not work.
+# Never fork: a forked CUDA context or thread pool does not work.
 _spawn = multiprocessing.get_context("spawn")
 
 
 @dataclass
 class _WorkerSlot:
-    """A device's place: the worker process that sits there now, or the moment when the next one may."""
+    """A slot for one worker process on one device.
+
+    It holds the process that runs there now, or the time from which the next may start.
+    """
 
     number: int
     device: str
@@ -62,19 +68,19 @@ class _WorkerSlot:
     started: float = 0.0
     not_before: float = 0.0
     backoff: float = BACKOFF
-    # Without a lock: a worker may be killed at any moment, with the lock in its hands.
+    # Without a lock: a worker may be killed at any moment, even while it holds the lock.
     ready: c_bool = field(default_factory=lambda: RawValue(c_bool, False))
     # None until the worker is ready: the import of torch holds the interpreter.
     silence: Silence | None = None
     pulse: Pulse = field(default_factory=Pulse)
-    # Why, and when, this supervisor killed the worker; None if it did not.
+    # Why and when this supervisor killed the worker; None if it did not.
     killed_for: str | None = None
     killed_at: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """A worker that has ended and whose jobs, if any, must go back to the queue."""
+    """An ended worker whose jobs, if any, must be requeued."""
 
     worker_id: str
     reason: str
@@ -82,7 +88,7 @@ class _Ended:
 
 
 class Supervisor:
-    """Keeps a worker process on each device until SIGTERM, SIGINT or SIGHUP."""
+    """Keeps a worker process in each slot until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(
         self,
@@ -97,12 +103,12 @@ class Supervisor:
         """Prepare a supervisor.
 
         Args:
-            store: to hand back what dead workers held; it should give up within a fraction of a second.
-            settings: for the workers.
+            store: to requeue the jobs of dead workers; it should give up within a fraction of a second.
+            settings: passed to the workers.
             devices: one worker process for each.
-            pack: how many jobs each worker trains at once.
-            name: with which the workers' ids begin, so that whoever started this supervisor knows them in the store.
-            metrics: serves what the workers count, if anybody does.
+            pack: number of jobs each worker trains at once.
+            name: prefix of the workers' ids, by which the program that started this supervisor finds them in the store.
+            metrics: exports the workers' metrics; None if they are not exported.
         """
         self._store = store
         self._settings = settings
@@ -111,7 +117,7 @@ class Supervisor:
         self._metrics = metrics
         self._slots = [_WorkerSlot(number, device) for number, device in enumerate(devices)]
         self._unretired: list[_Ended] = []
-        # Worker processes that SIGKILL did not end, as the kernel keeps them in a call.
+        # Worker processes that SIGKILL did not end, as the kernel keeps them in a system call.
         self._undead: list[SpawnProcess] = []
         self._pulse = Pulse()
         self._outage = Outage(log)
@@ -119,11 +125,18 @@ class Supervisor:
 
     @property
     def leaves_processes(self) -> bool:
-        """Whether a worker process lives that nothing can end; Python would wait for it when it exits."""
+        """True if a worker process lives that SIGKILL did not end.
+
+        Python would wait for it at exit.
+        """
         return any(process.is_alive() for process in self._undead)
 
     def run(self) -> bool:
-        """Supervise until told to stop. False: a job may still be held by a worker that is gone."""
+        """Supervise the workers until a stop signal.
+
+        Returns:
+            True if all jobs are requeued; False if a worker that is gone may still hold a job.
+        """
         self._stop_request.listen()
         try:
             self._pulse.start()
@@ -131,7 +144,7 @@ class Supervisor:
                 try:
                     self._look()
                 except Exception:
-                    # A defect, or a machine without memory or descriptors: the other workers are still looked after.
+                    # A defect, or a machine without memory or descriptors: keep supervising the other workers.
                     log.exception("the supervisor could not look after its workers; it tries again in %.1f s", LOOK)
                     wait([self._stop_request.descriptor], timeout=LOOK)
         finally:
@@ -139,7 +152,7 @@ class Supervisor:
         return all_handed_back
 
     def _look(self) -> None:
-        """Attend to every slot once, then wait until there is something to do."""
+        """Check every slot once, then wait for the next event."""
         for slot in self._slots:
             self._attend(slot)
         self._retire_ended()
@@ -155,7 +168,10 @@ class Supervisor:
         return max(min([LOOK, *waiting]), 0.0)
 
     def _attend(self, slot: _WorkerSlot) -> None:
-        """Clear away a dead worker; kill one that hangs; start one where none is."""
+        """Clear away a dead worker, kill a hung one, start one.
+
+        It starts a worker if the slot is empty and its backoff is over.
+        """
         if slot.process is not None and not slot.process.is_alive():
             self._handle_exit(slot, slot.process)
         elif slot.process is not None:
@@ -164,7 +180,7 @@ class Supervisor:
             self._start(slot)
 
     def _start(self, slot: _WorkerSlot) -> None:
-        """Start a worker. One that cannot be started counts as one that died young."""
+        """Start a worker. A failed start counts as a young death."""
         try:
             slot.worker_id = self._prefix + secrets.token_hex(10)
             slot.started = monotonic()
@@ -177,7 +193,7 @@ class Supervisor:
                 name=f"worker-{slot.device}",
             )
             worker.start()
-        except Exception as error:  # noqa: BLE001 - mostly an OSError: no descriptors, processes or memory are left
+        except Exception as error:  # noqa: BLE001 - usually an OSError: no descriptors, processes or memory are left
             if self._metrics is not None:
                 self._metrics.died()
             why = f"{type(error).__name__}: {error}"
@@ -187,7 +203,10 @@ class Supervisor:
             slot.process = worker
 
     def _watch(self, slot: _WorkerSlot, worker: SpawnProcess) -> None:
-        """Kill a worker that does not get ready or has no pulse; give up one that not even that ends."""
+        """Kill a worker that does not become ready or has no pulse.
+
+        Give up a worker that does not end after SIGKILL.
+        """
         if slot.killed_for is not None:
             if monotonic() - slot.killed_at > KILL:
                 log.critical("worker %s (pid %s) was killed and does not end", slot.worker_id, worker.pid)
@@ -210,7 +229,7 @@ class Supervisor:
         worker.kill()
 
     def _handle_exit(self, slot: _WorkerSlot, dead: SpawnProcess) -> None:
-        """Give back what a dead worker held, and say when the next may start."""
+        """Schedule the requeue of a dead worker's jobs and the next start."""
         slot.process = None
         if dead.exitcode == process.RETIRED:
             return
@@ -249,7 +268,7 @@ class Supervisor:
         return not self._unretired
 
     def _retire_ended(self) -> None:
-        """Hand back what ended workers held; what the store does not take now is tried again later."""
+        """Requeue the jobs of ended workers; keep the failures for a retry."""
         left = []
         for ended in self._unretired:
             what = f"the jobs of worker {ended.worker_id} are not handed back yet"

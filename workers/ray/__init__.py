@@ -1,4 +1,4 @@
 """A fleet: workers on a Ray cluster.
 
-Ray says where they run. What there is to do, and what became of it, is in the store: losing Ray loses capacity only.
+Ray only decides where they run. Jobs and their results are in the store, so losing Ray loses capacity and nothing else.
 """

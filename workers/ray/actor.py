@@ -1,8 +1,8 @@
-"""What runs in a Ray actor: the ordinary supervisor with one worker, as a child process.
+"""A Ray actor that runs the ordinary supervisor with one worker.
 
-The worker is the same program as everywhere, so signals, leases and crashes are what they are elsewhere. The actor
-holds the end of a pipe to it (costcurve/runtime/parent_process.py): however the actor ends, killed with its node or
-with its driver, the supervisor sees the pipe close, and hands back what its worker has in hand.
+The supervisor is a child process and the same program as everywhere, so signals, leases and crashes work as usual. The
+actor holds one end of a pipe to it (costcurve/runtime/parent_process.py). When the actor ends, even killed with its
+node or its driver, the pipe closes. The supervisor sees this and requeues its worker's jobs.
 """
 
 import os
@@ -13,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from costcurve.runtime.settings import Settings
 
 _PREFIX = Settings.model_config["env_prefix"]
-# What lets a program into the cluster is none of the worker's business.
+# The worker does not need the tokens that admit a program to the cluster.
 _NOT_FOR_WORKERS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-# What libpq takes from the environment if the database's URL has it not.
+# Prefixes of variables that libpq reads for values missing from the database's URL.
 _OF_POSTGRESQL = ("PGPASSWORD", "PGSSL")
-# Of workers that share a host only one could have it.
+# Settings that only one of several workers on a host could use.
 _OF_ONE = ("METRICS_PORT",)
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": ""}
 
 
 def shared_settings(environment: Mapping[str, str], database_url: str) -> dict[str, str]:
-    """What of the fleet's own environment its workers get, wherever they run; it wins over what the node says."""
+    """Return the fleet's environment variables that all its workers get.
+
+    They override those of the node on which a worker runs.
+    """
     ours = {name: value for name, value in environment.items() if name.startswith((_PREFIX, *_OF_POSTGRESQL))}
     for name in _OF_ONE:
         ours.pop(_PREFIX + name, None)
@@ -31,35 +34,41 @@ def shared_settings(environment: Mapping[str, str], database_url: str) -> dict[s
 
 
 class WorkerActor:
-    """A place on the cluster with a worker in it. The class of a Ray actor: plain Python, which Ray wraps."""
+    """A place on the cluster with one worker.
+
+    This is the class of a Ray actor: plain Python, which Ray wraps.
+    """
 
     def __init__(self, arguments: Sequence[str], settings: Mapping[str, str], *, has_gpu: bool) -> None:
         """Start the worker.
 
         Args:
-            arguments: of `python -m workers`.
-            settings: environment variables, which win over the node's own.
-            has_gpu: whether it may see the GPU that Ray has chosen for this actor, or none.
+            arguments: command-line arguments of `python -m workers`.
+            settings: environment variables; they override the node's own.
+            has_gpu: True if the worker may use the GPU that Ray chose for this actor; otherwise it sees no GPU.
         """
         environment = {**os.environ, **settings, **({} if has_gpu else _NO_GPU)}
         for name in _NOT_FOR_WORKERS:
             environment.pop(name, None)
-        # -P: a folder of the same name where Ray happens to stand must not be taken for ours.
+        # -P: Python must not import a folder of the same name from Ray's working directory.
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", "workers", "--processes", "1", "--lifeline", *arguments],
             env=environment,
             stdin=subprocess.PIPE,
-            start_new_session=True,  # whoever ends the actor's group must not keep the worker from handing back
+            start_new_session=True,  # a signal to the actor's process group must not stop the requeue
         )
 
     def is_up(self) -> bool:
-        """Answers once the actor has been placed and its worker started."""
+        """Return True once the actor is placed and its worker started."""
         return True
 
     def wait(self) -> int:
-        """The worker's exit code, once it has ended."""
+        """Wait until the worker ends and return its exit code."""
         return self._process.wait()
 
     def stop(self) -> None:
-        """Have the worker hand back what it has in hand, and end; `wait` then returns."""
+        """Ask the worker to requeue its jobs and end.
+
+        `wait` then returns.
+        """
         self._process.terminate()

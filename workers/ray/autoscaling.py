@@ -1,4 +1,7 @@
-"""How many workers a fleet wants, and which of them it lets go. Knows neither Ray nor a database."""
+"""The number of workers that a fleet needs, and which are idle.
+
+This module imports neither Ray nor a database.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -6,30 +9,35 @@ from costcurve.core.job import Load
 
 
 def wanted(load: Load, busy: int, *, least: int, most: int) -> int:
-    """How many workers there should be: one for each job that waits, besides those that have something in hand.
+    """Return how many workers there should be.
+
+    This is one for each waiting job, plus the busy ones, within the limits.
 
     Args:
-        load: what the store says.
-        busy: workers of this fleet that have something in hand.
-        least: what is kept even if nothing waits.
-        most: what there may be at all; it wins over `least`.
+        load: the load reported by the store.
+        busy: number of workers of this fleet that hold jobs.
+        least: workers to keep even if no job waits.
+        most: maximum number of workers; wins over `least`.
     """
     return min(max(busy + load.waiting, least), most)
 
 
 class Idleness:
-    """Since when each worker has had nothing in hand."""
+    """The time since which each worker has been idle."""
 
     def __init__(self, seconds: float) -> None:
-        """Whoever has had nothing in hand for so many seconds may be let go."""
+        """Let workers be stopped after `seconds` seconds without a job."""
         self._seconds = seconds
         self._since: dict[str, float] = {}
 
     def look(self, workers: Iterable[str], busy: Collection[str], now: float) -> None:
-        """Note who has nothing in hand now. Whoever is seen for the first time begins to be idle now."""
+        """Record which workers are idle at `now`.
+
+        A worker seen for the first time begins to be idle now.
+        """
         self._since = {name: self._since.get(name, now) for name in workers if name not in busy}
 
     def spare(self, now: float) -> list[str]:
-        """Who may be let go, the longest idle first."""
+        """Return the workers that may be stopped, the longest idle first."""
         since: Mapping[str, float] = self._since
         return sorted((name for name in since if now - since[name] >= self._seconds), key=lambda name: since[name])

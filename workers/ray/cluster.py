@@ -1,4 +1,7 @@
-"""The cluster as a fleet sees it. The one module, with `driver`, that knows Ray: version 2.60.0, which is pinned."""
+"""The Ray cluster as a fleet uses it.
+
+Only this module and `driver` use Ray: version 2.60.0, which is pinned.
+"""
 
 import logging
 import multiprocessing
@@ -16,16 +19,19 @@ from workers.ray.options import FleetOptions
 
 log = logging.getLogger(__name__)
 
-# Seconds for the cluster's head to accept a connection.
+# Seconds within which the cluster's head must accept a connection.
 CONNECT = 5.0
-# Seconds for the head to say whether it asks for a token.
+# Seconds within which the head must answer a request without a token.
 ASK = 60.0
 _IS_OPEN = 10
 _spawn = multiprocessing.get_context("spawn")
 
 
 class Refused(Exception):
-    """The fleet must not run like this; says what to do about it. To try again would not help."""
+    """A configuration with which the fleet must not run.
+
+    The message says what to do about it. A retry would not help.
+    """
 
 
 class Unreachable(Exception):
@@ -34,7 +40,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many workers the living nodes have room for, and of which kind."""
+    """Number and kind of workers for which the living nodes have room."""
 
     workers: int
     has_gpu: bool
@@ -44,15 +50,15 @@ def connect(options: FleetOptions) -> None:
     """Join the cluster as a driver.
 
     Raises:
-        Refused: there is no token, or a wrong one, or the cluster asks for none and nobody said that this is meant.
-        Unreachable: it does not answer.
+        Refused: the token is missing or wrong, or the cluster requires none and `without_token` is not set.
+        Unreachable: the cluster does not answer.
     """
     if not options.without_token:
         _require_token()
     # Ray reads this when it is imported.
     os.environ["RAY_AUTH_MODE"] = "disabled" if options.without_token else "token"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What the workers say is passed on as it is: without colours, and nothing left out that others said as well.
+    # Pass on the workers' log lines unchanged: without colours, and without dropping lines that several workers log.
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     try:
@@ -69,7 +75,7 @@ def connect(options: FleetOptions) -> None:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
-        GcsClient(address=options.address)  # it says what is wrong with a token, and at once, as `init` does not
+        GcsClient(address=options.address)  # unlike `init`, it reports a wrong token, and at once
         ray.init(address=options.address, namespace="costcurve", logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
         raise Refused(f"the Ray cluster at {options.address} does not take this token: {error}") from error
@@ -78,14 +84,14 @@ def connect(options: FleetOptions) -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster. Ray then ends every actor that was started here and still runs."""
+    """Leave the cluster. Ray then ends every actor of this driver."""
     import ray
 
     ray.shutdown()
 
 
 def capacity(options: FleetOptions) -> Capacity:
-    """What the living nodes have room for, were nothing else on them."""
+    """Return how many workers the living nodes could hold if empty."""
     resources = [node["Resources"] for node in _nodes()]
     gpus = sum(int(each.get("GPU", 0)) for each in resources)
     if gpus and options.cpus_per_worker is None:
@@ -95,7 +101,10 @@ def capacity(options: FleetOptions) -> Capacity:
 
 
 def ensure_shared(settings: Settings) -> None:
-    """Raise Refused if the database is a file that workers elsewhere would not see."""
+    """Raise Refused if other nodes of the cluster cannot see the database.
+
+    This is so if it is an SQLite file and the cluster has another node.
+    """
     if not settings.resolved_database_url.startswith("sqlite"):
         return
     hosts = {node["NodeManagerHostname"] for node in _nodes()}
@@ -109,15 +118,17 @@ def ensure_shared(settings: Settings) -> None:
 def place(
     arguments: Sequence[str], settings: Mapping[str, str], *, has_gpu: bool, options: FleetOptions, name: str
 ) -> Any:
-    """A new actor with a worker in it, wherever there is room, now or later.
+    """Create an actor with a worker, on any node with room.
 
-    It ends with its driver, so that nothing lingers of which nobody knows. Ray does not start it again: the fleet does,
-    which knows whether it is still wanted, and that what dies young must not be started again at once.
+    If there is no room, Ray places it later. The actor ends with its driver, so no forgotten actor remains.
+
+    Ray does not restart it; the fleet does. Only the fleet knows whether the worker is still needed, and that one that
+    died young must wait for a backoff.
     """
     import ray
 
     resources = {"num_gpus": 1, "num_cpus": 0} if has_gpu else {"num_cpus": options.cpus_per_worker or 1, "num_gpus": 0}
-    # `wait` lasts as long as the worker does, and must not keep `stop` waiting.
+    # Several calls at once: `wait` lasts as long as the worker, and must not block `stop`.
     actor = ray.remote(WorkerActor).options(**resources, max_restarts=0, max_concurrency=4, name=name)
     return actor.remote(list(arguments), dict(settings), has_gpu=has_gpu)
 
@@ -132,7 +143,10 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _require_token() -> None:
-    """Raise Refused unless Ray will find a token; a file that cannot be read would end this process within Ray."""
+    """Raise Refused unless Ray will find a token.
+
+    Ray itself would end this process if the token's file cannot be read.
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
     given = os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -150,7 +164,10 @@ def _require_token() -> None:
 
 
 def _is_open(address: str) -> bool:
-    """Whether the cluster answers somebody who has no token. Asked by another process, as Ray decides once in each."""
+    """Return True if the cluster answers a client without a token.
+
+    Another process asks, as Ray fixes the authentication mode once per process.
+    """
     asking = _spawn.Process(target=_ask_without_token, args=(address,), name="asks-without-token")
     asking.start()
     asking.join(ASK)
@@ -164,12 +181,12 @@ def _is_open(address: str) -> bool:
 
 def _ask_without_token(address: str) -> None:
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Ray logs that it was refused, which is what is hoped for
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Ray logs a refusal, which is the expected answer
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 
     try:
-        GcsClient(address=address)  # it asks for the cluster's id
+        GcsClient(address=address)  # requests the cluster's id
     except AuthenticationError:
         return
     sys.exit(_IS_OPEN)

@@ -1,4 +1,7 @@
-"""The process of a fleet that is connected to Ray: starts workers, replaces those that die, lets idle ones go."""
+"""The process of a fleet that is connected to Ray.
+
+It starts workers, replaces those that die and stops idle ones.
+"""
 
 import logging
 import os
@@ -26,14 +29,14 @@ from workers.ray.options import FleetOptions
 
 log = logging.getLogger(__name__)
 
-# Exit codes: it would help to try again; it would not.
+# Exit codes: LOST if a retry may help, REFUSED if it would not.
 LOST = 1
 REFUSED = 2
-# Seconds between two looks at the queue and the cluster.
+# Seconds between two checks of the queue and the cluster.
 LOOK = 1.0
-# Seconds that workers have to hand back what they have in hand, and to say so.
+# Seconds within which stopped workers must requeue their jobs and end.
 GRACE = 8.0
-# Seconds before a worker that died young is replaced: doubled each time, up to …
+# Backoff in seconds before a worker that died young is replaced: doubled each time, up to …
 BACKOFF = 0.5
 BACKOFF_MAX = 30.0
 # A worker that lived for this many seconds did not die young.
@@ -43,7 +46,7 @@ _NO_QUEUE = "nothing is known of the queue"
 
 @dataclass
 class _RayWorker:
-    """A worker of the fleet: its actor, and the answers that are still to come from there."""
+    """A worker of the fleet: its actor and the actor's pending results."""
 
     name: str
     actor: Any
@@ -55,7 +58,10 @@ class _RayWorker:
 
 
 def main(settings: Settings, options: FleetOptions) -> None:
-    """Run the fleet until SIGTERM, or until the process that started this one is gone. Exit codes: see above."""
+    """Run the fleet until SIGTERM, or until the parent process is gone.
+
+    The exit code is 0, LOST or REFUSED.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -93,9 +99,10 @@ class _Fleet:
         self._not_before = 0.0
 
     def run(self, stop: threading.Event) -> bool:
-        """Look after the workers until told to stop; then have all of them hand back what they have in hand.
+        """Manage the workers until `stop` is set, then stop them all.
 
-        False: some have not said that they did.
+        Returns:
+            True if all workers have ended; False if some did not end within GRACE seconds.
         """
         while not stop.is_set():
             cluster.ensure_shared(self._settings)
@@ -104,7 +111,7 @@ class _Fleet:
         return self._stop()
 
     def _ended(self, seconds: float) -> list[_RayWorker]:
-        """Those whose worker has ended, or was lost, within so many seconds."""
+        """Return the workers that ended or were lost within `seconds` seconds."""
         import ray
 
         if not self._workers:
@@ -114,7 +121,7 @@ class _Fleet:
         return [worker for worker in self._workers if worker.ended in ended]
 
     def _handle_exit(self, ended: list[_RayWorker]) -> None:
-        """Clear away those that have ended, and say when the next may start."""
+        """Clear away ended workers and set when the next may start."""
         import ray
 
         died_young = False
@@ -122,9 +129,9 @@ class _Fleet:
             try:
                 how = f"exit code {ray.get(worker.ended)}"
             except ray.exceptions.ActorUnavailableError:
-                worker.ended = worker.actor.wait.remote()  # it cannot be reached at the moment, and may well live
+                worker.ended = worker.actor.wait.remote()  # unreachable at the moment, but perhaps alive
                 continue
-            except ray.exceptions.RayError as error:  # ActorDiedError, above all: its process, or its node, is gone
+            except ray.exceptions.RayError as error:  # usually ActorDiedError: its process or node is gone
                 said = [line.strip() for line in str(error).splitlines() if line.strip()]
                 how = " … ".join(dict.fromkeys([said[0], said[-1]]))
             self._workers.remove(worker)
@@ -140,7 +147,7 @@ class _Fleet:
             self._backoff = BACKOFF
 
     def _scale(self, capacity: Capacity, now: float) -> None:
-        """Start workers, or let idle ones go, as the queue asks."""
+        """Start workers or stop idle ones to match the queue."""
         most = self._options.max_workers or max(capacity.workers, self._options.min_workers)
         try:
             load = self._store.load(devices=served_by("cuda:0" if capacity.has_gpu else "cpu"), limit=most)
@@ -149,7 +156,7 @@ class _Fleet:
             return
         self._outage.worked(_NO_QUEUE)
         for worker in self._staying():
-            if worker.has_gpu != capacity.has_gpu:  # GPUs have come, or gone
+            if worker.has_gpu != capacity.has_gpu:  # GPUs have joined or left the cluster
                 self._stop_worker(worker)
         staying = self._staying()
         busy = {worker.name for worker in staying if any(f"_{worker.name}_" in worker_id for worker_id in load.busy)}
@@ -179,7 +186,10 @@ class _Fleet:
         log.info("worker %s is started on a %s", name, "GPU" if capacity.has_gpu else "CPU")
 
     def _stop_worker(self, worker: _RayWorker) -> None:
-        """Have a worker hand back what it has in hand, and end; one that Ray has not placed yet only ends."""
+        """Ask a worker to requeue its jobs and end.
+
+        A worker that Ray has not placed yet is killed at once.
+        """
         import ray
 
         worker.is_leaving = True
@@ -190,7 +200,11 @@ class _Fleet:
             ray.kill(worker.actor)
 
     def _stop(self) -> bool:
-        """Have all of them end, in order. False: some have not said that they have nothing in hand any more."""
+        """Stop all workers in order.
+
+        Returns:
+            True if all have ended; False if some did not end within GRACE seconds.
+        """
         for worker in self._staying():
             self._stop_worker(worker)
         deadline = monotonic() + GRACE

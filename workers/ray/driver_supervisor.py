@@ -1,4 +1,7 @@
-"""The long-lived process of a fleet. It knows nothing of Ray: what does, dies with Ray's head, and is started again."""
+"""The long-lived process of a fleet: restarts the driver.
+
+It does not import Ray. The driver does, and dies with Ray's head.
+"""
 
 import logging
 import multiprocessing
@@ -12,12 +15,12 @@ from workers.stop_signal import StopRequest
 
 log = logging.getLogger(__name__)
 
-# Seconds that the driver has to end: its workers hand back what they have in hand, and it leaves Ray.
+# Seconds within which the driver must end: its workers requeue their jobs, and it leaves Ray.
 GRACE = driver.GRACE + 7.0
-# Seconds before a driver that was lost is started again: doubled each time, up to …
+# Backoff in seconds before a lost driver is started again: doubled each time, up to …
 BACKOFF = 0.5
 BACKOFF_MAX = 10.0
-# A driver that lived for this many seconds was connected, and is started again soon.
+# A driver that lived for this many seconds was connected: the backoff is reset.
 YOUNG = 20.0
 
 _spawn = multiprocessing.get_context("spawn")
@@ -27,13 +30,17 @@ class DriverSupervisor:
     """Keeps a driver running until SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(self, settings: Settings, options: FleetOptions) -> None:
-        """Prepare to keep a driver with these settings and options."""
+        """Prepare to run drivers with these settings and options."""
         self._settings = settings
         self._options = options
         self._stop_request = StopRequest()
 
     def run(self) -> bool:
-        """Run drivers, one after the other. False: it must not run like this, or did not end in order."""
+        """Run one driver after another until a stop signal.
+
+        Returns:
+            True after an orderly end; False if the driver refused to run, or did not end in order.
+        """
         self._stop_request.listen()
         backoff = BACKOFF
         while not self._stop_request.made:

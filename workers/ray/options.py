@@ -1,25 +1,28 @@
-"""What a fleet is told. Known without Ray, which need not be installed to say what is wrong with them."""
+"""Command-line options of a fleet.
+
+They are checked without Ray, which need not be installed for an error message.
+"""
 
 import argparse
 from dataclasses import dataclass
 
-# Seconds for which a worker has nothing in hand before it is let go.
+# Seconds for which a worker is idle before it is stopped.
 IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """What a fleet is told.
+    """Options of a fleet.
 
     Attributes:
         address: host and port of the cluster's head, as `HOST:PORT`.
-        min_workers: kept even if nothing waits.
-        max_workers: never more than these. None: what the cluster has at the moment.
-        cpus_per_worker: CPUs for each worker, which then has no GPU. None: a GPU for each where the cluster has any,
-            and else a CPU.
-        idle_seconds: a worker beyond `min_workers` that had nothing in hand for so long is let go.
-        without_token: whether a cluster may be used that asks nobody for a token.
-        pack: how many jobs of the same shape each worker trains at once, taking turns.
+        min_workers: number of workers to keep even if no job waits.
+        max_workers: maximum number of workers; None for as many as fit on the cluster at the moment.
+        cpus_per_worker: CPUs of each worker, which then gets no GPU; None for one GPU each if the cluster has any, else
+            one CPU each.
+        idle_seconds: seconds for which a worker beyond `min_workers` is idle before it is stopped.
+        without_token: True to use a cluster that requires no token.
+        pack: number of jobs of the same shape that each worker trains at once, in turns.
     """
 
     address: str
@@ -32,13 +35,13 @@ class FleetOptions:
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """The two parts of the address."""
+        """Host and port of the address."""
         host, _, port = self.address.rpartition(":")
         return host.strip("[]"), int(port)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m workers` that make a fleet of it."""
+    """Add the fleet's options to the parser of `python -m workers`."""
     fleet = parser.add_argument_group("fleet", "workers on a Ray cluster instead of this machine")
     fleet.add_argument("--ray", metavar="HOST:PORT", type=_address, help="the cluster's head")
     fleet.add_argument("--min-workers", metavar="N", type=_natural, help="kept even if nothing waits (default: 1)")
@@ -64,7 +67,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def fleet_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> FleetOptions | None:
-    """What was said of a fleet; None if none is wanted. Ends the program where the options contradict each other."""
+    """Return the fleet's options; None if no fleet is requested.
+
+    End the program with an error if the options contradict each other.
+    """
     given = {
         "min_workers": arguments.min_workers,
         "max_workers": arguments.max_workers,
