@@ -10,7 +10,7 @@ from costcurve.cli.streams import OutputClosed, OutputFailed, prepare
 
 
 class _Remarks(logging.Handler):
-    """Log handler that prints the client's warnings, such as a service that it waits for."""
+    """Log handler that prints the client's warnings, such as retries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(f"costcurve: {record.getMessage()}")
