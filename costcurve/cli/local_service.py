@@ -93,7 +93,9 @@ class LocalService:
         log: Path | None = None,
         own_database: bool = False,
     ) -> None:
-        """Bind the address before any process starts, to reserve it.
+        """Bind the address before any of the processes starts.
+
+        So `url` is known, and the port is known to be free.
 
         Args:
             home: folder of the database.
