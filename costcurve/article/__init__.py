@@ -1,4 +1,4 @@
-"""The article as an experiment: what it claims, how that is measured, and what came of it.
+"""The article as an experiment: its claims, their measurement and the verdicts.
 
-Everything here is a pure function of what a service answers; collecting.py is what asks it.
+All modules are pure functions of the service's responses, except collecting.py, which sends the requests.
 """

@@ -1,4 +1,4 @@
-"""What a claim is: figures, what they have to be for the claim to hold and why, and the verdict that follows."""
+"""Claims: figures to measure, bounds with their reasons, and the verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from typing import Any, Literal
 from costcurve.article.evidence import Evidence, Run
 from costcurve.article.spread import spread_of
 
-# Accuracies differ by points of a percentage; `epochs` are counted up to an event, `ahead` between two of them.
+# `points`: percentage points between two accuracies. `epochs`: up to an event. `ahead`: epochs between two events.
 Unit = Literal["", "%", "points", "times", "updates", "epochs", "ahead", "images", "yes"]
 
-# What an infinite value says: that something never came, or that one was ahead of what never came.
+# Text of an infinite value: an event never happened, or one run was ahead of another that never got there.
 _ENDLESS: Mapping[Unit, str] = {"updates": "never", "epochs": "never", "ahead": "all the rest"}
-# So many values are told one by one.
+# Up to this number, values are listed one by one.
 _FEW = 4
 
 
 class Verdict(StrEnum):
-    """What the data say of a claim."""
+    """Verdict on a claim, as it follows from the data."""
 
     HOLDS = "holds"
     IN_PART = "holds in part"
@@ -28,10 +28,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something to measure. With a bound it is a criterion: fixed beforehand, with its reason.
+    """A figure to measure. With a bound it is a criterion.
 
-    `measure` gives one value for each run that it looks at, infinite for what never happened; the criterion is met
-    where a value is not beyond the bound. `why`: the reason of the bound.
+    A criterion and its reason are fixed before the measurement. It is met where a value is within the bound.
+
+    Attributes:
+        name: name in the sentences of the claim.
+        label: name for people.
+        measure: returns one value for each run; infinite for an event that never happened.
+        unit: unit of the values.
+        at_least: lower bound, inclusive.
+        at_most: upper bound, inclusive.
+        why: reason of the bound.
     """
 
     name: str
@@ -48,7 +56,7 @@ class Figure:
 
     @property
     def bound(self) -> str:
-        """What the figure has to be, in words."""
+        """The bound in words, such as "at least 20"; empty without one."""
         if self.unit == "yes":
             return "yes" if self.at_least is not None else "no"
         if self.at_least is not None and self.at_most is not None:
@@ -58,22 +66,22 @@ class Figure:
         return "" if self.at_most is None else f"at most {self.text(self.at_most)}"
 
     def meets(self, value: float) -> bool:
-        """Whether a value is within the bound."""
+        """Return True if a value is within the bound."""
         low = -inf if self.at_least is None else self.at_least
         high = inf if self.at_most is None else self.at_most
         return low <= value <= high
 
     def text(self, *values: float) -> str:
-        """Values as people read them, with commas between them and their unit behind them."""
+        """Return the values for people, separated by commas, with their unit."""
         numbers = ", ".join(map(self.number, values))
         return self.with_unit(numbers) if any(map(isfinite, values)) else numbers
 
     def with_unit(self, numbers: str) -> str:
-        """Numbers with their unit, where it is not in the label."""
+        """Return the numbers with their unit, unless the label names it."""
         return f"{numbers} {self.unit}" if self.unit in ("%", "points") else numbers
 
     def number(self, value: float) -> str:
-        """A value as people read it, without its unit."""
+        """Return a value as text for people, without its unit."""
         if not isfinite(value):
             return _ENDLESS.get(self.unit, "unknown")
         match self.unit:
@@ -88,19 +96,19 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure, and what it came to in each run."""
+    """A figure, and its value in each run that was measured."""
 
     figure: Figure
     values: tuple[float, ...]
 
     @property
     def met(self) -> int:
-        """In how many runs the criterion is met."""
+        """The number of runs in which the criterion is met."""
         return sum(map(self.figure.meets, self.values))
 
     @property
     def text(self) -> str:
-        """The values: each of a few, the span of many."""
+        """The values as text: up to 4 listed, more as a range."""
         figure, values = self.figure, self.values
         if len(set(map(figure.number, values))) == 1:
             return figure.text(values[0])
@@ -112,14 +120,14 @@ class Measured:
 
     @property
     def spread(self) -> str:
-        """Mean ± standard deviation; empty where there is none."""
+        """Mean ± standard deviation as text; empty where there is none."""
         found = None if self.figure.unit == "yes" else spread_of(self.values)
         if found is None or not found[1]:
             return ""
         return self.figure.with_unit(f"{self.figure.number(found[0])} ± {self.figure.number(found[1])}")
 
     def document(self) -> dict[str, Any]:
-        """For a machine; what is infinite is null."""
+        """Return the figure as plain values for JSON; infinite values are None."""
         figure, found = self.figure, spread_of(self.values)
         return {
             "name": figure.name,
@@ -137,7 +145,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture that shows a claim: which runs, and which of their metrics."""
+    """A picture for a claim: its runs, and the metrics to draw."""
 
     name: str
     title: str
@@ -148,11 +156,19 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something that the article says.
+    """A claim of the article, and the figures that test it.
 
-    `says`: what it says; `measured`: what is looked at; `key`: the name of the figure that tells most; `holds` and
-    `fails`: the verdict in a sentence, with the figures' names in braces. Where a claim holds in part, the sentence is
-    made from the criteria that are not met.
+    Attributes:
+        name: identifier in the page and in JSON.
+        title: heading for people.
+        says: what the article says, in our words.
+        measured: the runs and values that are measured.
+        figures: criteria and other figures.
+        key: name of the most telling figure.
+        holds: verdict in a sentence if the claim holds, with names of figures in braces.
+        fails: the same if the claim does not hold. If it holds in part, the sentence lists the criteria that are not
+            met.
+        plots: pictures for the page.
     """
 
     name: str
@@ -166,13 +182,13 @@ class Claim:
     plots: tuple[Plot, ...] = ()
 
     def judge(self, evidence: Evidence) -> "Judgement":
-        """What the data say."""
+        """Return the judgement: the figures measured on this evidence."""
         return Judgement(self, tuple(Measured(figure, tuple(figure.measure(evidence))) for figure in self.figures))
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A claim, all that was measured of it, and what that comes to."""
+    """A claim, all its measured figures, and the verdict that follows."""
 
     claim: Claim
     measured: tuple[Measured, ...]
@@ -183,7 +199,10 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        """It holds if every criterion is met in every run, does not if none is met in any, and holds in part else."""
+        """The verdict: HOLDS if every criterion is met in every run.
+
+        FAILS if none is met in any run, otherwise IN_PART.
+        """
         met = sum(each.met for each in self.criteria)
         if met == sum(len(each.values) for each in self.criteria):
             return Verdict.HOLDS
@@ -191,13 +210,13 @@ class Judgement:
 
     @property
     def key_figure(self) -> str:
-        """The figure that tells most, with its name."""
+        """The most telling figure as text: its label and its values."""
         key = next(each for each in self.measured if each.figure.name == self.claim.key)
         return f"{key.figure.label}: {key.text}"
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words."""
+        """The verdict as a sentence, with the measured figures."""
         texts = {each.figure.name: each.text for each in self.measured}
         match self.verdict:
             case Verdict.HOLDS:
@@ -210,7 +229,11 @@ class Judgement:
         return [each for each in self.criteria if each.met < len(each.values)]
 
     def document(self, jobs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """For a machine. `jobs`: the ids of the jobs in each plot."""
+        """Return the judgement as plain values for JSON.
+
+        Args:
+            jobs: the ids of the jobs in each plot, by the plot's name.
+        """
         claim = self.claim
         return {
             "name": claim.name,

@@ -1,4 +1,4 @@
-"""What is asked of a service: the article's sweeps, and then everything that its claims look at."""
+"""Requests to a service: submit the article's sweeps, then collect the evidence."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,25 +11,31 @@ from costcurve.client.types import Job, Sweep
 _NEURON = "article-neuron"
 _NETWORKS = ("article-mnist", "article-equal-rates")
 _NETWORK_STARTS = (Start.ORDINARY, Start.WRONG_OUTPUTS, Start.SATURATED_HIDDEN, Start.SCALED)
-# More lines on one plot cannot be told apart.
+# Most lines on one plot that can still be distinguished.
 _MOST_LINES = 6
-# Called before each request that takes a while; raises what ends the collecting.
+# Called before each slow request; raises an exception to stop the collecting.
 Proceed = Callable[[], None]
 
 
 def submit(client: Client, seeds: int) -> dict[str, Sweep]:
-    """Queue the article's sweeps: their names in the service's list of ready sweeps → the sweeps."""
+    """Queue the article's sweeps, and return them by preset name."""
     sweeps = {_NEURON: client.submit_sweep(preset=_NEURON, name=_NEURON)}
     return sweeps | {name: client.submit_sweep(preset=name, name=name, repeats=seeds) for name in _NETWORKS}
 
 
 def jobs_of(client: Client, sweeps: Iterable[Sweep]) -> list[Job]:
-    """Their jobs, in the order in which they were queued."""
+    """Return the jobs of the sweeps, each sweep's in order of creation."""
     return [job for sweep in sweeps for job in client.iterate(sweep_id=sweep.id, order="created_at", limit=200)]
 
 
 def collect(client: Client, jobs: Sequence[Job], proceed: Proceed) -> Evidence:
-    """Everything that the claims look at, of jobs that have all succeeded."""
+    """Return all evidence that the claims need.
+
+    Args:
+        client: the client of the service.
+        jobs: the jobs of the article's sweeps; all have succeeded.
+        proceed: called before each request; see `Proceed`.
+    """
     evidence = Evidence([_run(client, job, proceed) for job in jobs], {})
     comparisons = {}
     for start in _NETWORK_STARTS:
@@ -40,7 +46,7 @@ def collect(client: Client, jobs: Sequence[Job], proceed: Proceed) -> Evidence:
 
 
 def draw(client: Client, claims: Iterable[Claim], evidence: Evidence, proceed: Proceed) -> list[Picture]:
-    """The pictures of all claims, drawn by the service."""
+    """Return the pictures of all claims, as drawn by the service."""
     pictures = []
     for claim in claims:
         for plot in claim.plots:
@@ -51,7 +57,10 @@ def draw(client: Client, claims: Iterable[Claim], evidence: Evidence, proceed: P
 
 
 def _drawn(client: Client, plot: Plot, jobs: Sequence[Job]) -> bytes:
-    """A line for each of a few jobs; of more, which are then several seeds of a sweep's cells, a band for each cell."""
+    """Return the plot as SVG, with a line per job or cell.
+
+    More than 6 jobs are several seeds of a sweep's cells; then each cell is drawn with a band.
+    """
     if len(jobs) <= _MOST_LINES:
         return client.plot([job.id for job in jobs], metrics=plot.metrics, log=plot.log, title=plot.title)
     ((sweep_id, cells),) = _cells_by_sweep(jobs).items()

@@ -1,4 +1,4 @@
-"""What was trained, as the claims look at it: each run by its start, its loss and its seed."""
+"""Evidence for the claims: each run with its start, loss and seed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from costcurve.client.types import Curve, Job
 Loss = Literal["quadratic", "cross_entropy"]
 LOSSES: tuple[Loss, ...] = ("quadratic", "cross_entropy")
 
-# So many of the 10,000 test images: the mark by which the diagnosis, too, tells who learns sooner.
+# Correct test images of 10,000. The diagnosis compares learning speed by the same mark.
 MARK = 9_000
 
 
 class Start(StrEnum):
-    """Where a training starts."""
+    """The article's starts of a training: initial weights and biases."""
 
     GOOD = "good start (0.6, 0.9)"
     BAD = "bad start (2, 2)"
@@ -29,10 +29,10 @@ class Start(StrEnum):
 
 
 def start_of(spec: Mapping[str, Any]) -> Start:
-    """From where a resolved spec starts.
+    """Return the start of a resolved spec.
 
     Raises:
-        ValueError: from none of the article's starts.
+        ValueError: it is none of the article's starts.
     """
     match spec:
         case {"experiment": "neuron", "init": {"weight": 0.6, "bias": 0.9}}:
@@ -52,7 +52,7 @@ def start_of(spec: Mapping[str, Any]) -> Start:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training that has succeeded: its job, its curve by epochs and by steps, and its diagnosis.
+    """One succeeded training: job, curve by epochs, curve by steps, diagnosis.
 
     For a neuron both curves are the same.
     """
@@ -73,9 +73,10 @@ class Run:
 
     @property
     def at_equal_rate(self) -> bool:
-        """Whether it is a network whose cross-entropy has the quadratic loss's effective rate, not the article's tenth.
+        """True for MNIST with cross-entropy at the quadratic loss's effective rate.
 
-        One neuron has one output, over which sum and mean are the same.
+        In the article's code cross-entropy has a tenth of that rate. A neuron has one output, over which sum and mean
+        are the same: the value is False.
         """
         spec = self.job.spec
         return (spec["experiment"], self.loss, spec["reduction"]) == ("mnist", "cross_entropy", "sum_outputs")
@@ -85,44 +86,56 @@ class Run:
         return int(self.job.spec["seed"])
 
     def series(self, metric: str) -> list[float]:
-        """The metric at every x; infinite where the service says null."""
+        """Return the metric at every x; infinite where the service returns null."""
         return [inf if value is None else value for value in self.epochs.series[metric]]
 
     def errors(self) -> list[float]:
-        """Of a neuron: |a − y| after each update."""
+        """Return a neuron's error |a − y| at each x."""
         target = float(self.job.spec["target"])
         return [abs(output - target) for output in self.series("output")]
 
     def half_way(self) -> float:
-        """Of a neuron: the update after which its error is half of what it was; infinite if none."""
+        """Return the first x at which a neuron's error has halved.
+
+        It is the number of updates; infinite if the error never halves.
+        """
         errors = self.errors()
         return first(error <= errors[0] / 2 for error in errors)
 
     def steepest(self) -> float:
-        """Of a neuron: the update at which its cost falls most."""
+        """Return the x before the largest fall of a neuron's cost."""
         cost = self.series("cost")
         falls = [before - after for before, after in pairwise(cost)]
         return float(falls.index(max(falls)))
 
     def best(self) -> float:
-        """Of a network: the most test images that it read rightly after an epoch."""
+        """Return a network's highest number of correct test images after any epoch."""
         return max(self.series("correct"))
 
     def epochs_to_mark(self) -> float:
-        """Of a network: the epoch after which it first read 9,000 test images rightly; infinite if none."""
+        """Return the epoch after which a network first reads 9,000 images correctly.
+
+        They are test images. The value is infinite if the network never does.
+        """
         return first(correct >= MARK for correct in self.series("correct"))
 
     def has(self, code: str) -> float:
-        """1 if its diagnosis has this finding, 0 if not."""
+        """Return 1 if the diagnosis has this finding, otherwise 0."""
         return float(self.diagnosis.finding(code) is not None)
 
     def at_start(self, metric: str) -> float:
-        """Of a network: a figure of its diagnosis before the first update."""
+        """Return a figure of a network's diagnosis before the first update.
+
+        It is infinite if the service returns null.
+        """
         value = (self.diagnosis.start or {}).get(metric)
         return inf if value is None else value
 
     def costs(self) -> list[float]:
-        """Every cost that was recorded of it: by epochs and by steps, means and extremes, of training and of test."""
+        """Return every recorded cost of the run.
+
+        For a network these are training and test cost by epochs, and the mean, lowest and highest cost by steps.
+        """
         columns = [self.epochs.series[name] for name in ("cost", "test_cost") if name in self.epochs.series]
         if self.job.spec["experiment"] != "neuron":
             columns += self.steps.series.values()
@@ -131,18 +144,29 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All runs, and the service's comparison of each pair of networks that differ in their loss alone."""
+    """All runs, and the comparisons of pairs that differ in loss alone.
+
+    The service makes the comparisons: one for each start and seed of the networks.
+    """
 
     runs: Sequence[Run]
     comparisons: Mapping[tuple[Start, int], Diagnosis]
 
     def neuron(self, start: Start, loss: Loss) -> Run:
-        """The neuron from this start; there is no chance in it, so it is trained once."""
+        """Return the one run of a neuron from this start.
+
+        Its training has no chance in it, so it is trained once.
+        """
         (run,) = self.of(start, loss)
         return run
 
     def of(self, start: Start, loss: Loss, *, at_equal_rate: bool = False) -> list[Run]:
-        """The runs of this start and loss by their seeds, at the article's learning rate unless said otherwise.
+        """Return the runs of this start and loss, ordered by seed.
+
+        Args:
+            start: the start of the runs.
+            loss: the loss of the runs.
+            at_equal_rate: see `Run.at_equal_rate`; the article's own learning rate if False.
 
         Raises:
             LookupError: there are none.
@@ -154,16 +178,16 @@ class Evidence:
         return sorted(found, key=lambda run: run.seed)
 
     def both(self, start: Start) -> list[Run]:
-        """The runs of this start with the quadratic loss, then those with cross-entropy."""
+        """Return the start's runs with the quadratic loss, then with cross-entropy."""
         return [run for loss in LOSSES for run in self.of(start, loss)]
 
     def pairs(self, start: Start, *, at_equal_rate: bool = False) -> list[tuple[Run, Run]]:
-        """For each seed the run with the quadratic loss, and that with cross-entropy."""
+        """Return, for each seed, the runs with quadratic loss and cross-entropy."""
         cross_entropy = self.of(start, "cross_entropy", at_equal_rate=at_equal_rate)
         return list(zip(self.of(start, "quadratic"), cross_entropy, strict=True))
 
     def compared(self, start: Start, code: str) -> list[float]:
-        """For each seed 1 if the comparison of the two losses has this finding, 0 if not."""
+        """Return 1 for each seed whose comparison has this finding, else 0."""
         return [
             float(self.comparisons[start, quadratic.seed].finding(code) is not None)
             for quadratic, _ in self.pairs(start)
@@ -171,5 +195,5 @@ class Evidence:
 
 
 def first(holds: Iterable[bool]) -> float:
-    """Where it holds first, counted from 0; infinite if nowhere."""
+    """Return the index of the first True; infinite if there is none."""
     return next((float(index) for index, held in enumerate(holds) if held), inf)

@@ -1,4 +1,4 @@
-"""The article's remark on hidden layers, looked at on MNIST itself."""
+"""The article's remark on hidden layers, tested on MNIST itself."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from costcurve.article.claims import Claim, Figure, Plot
 from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
 from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, TEST_IMAGES, both_losses, gains
 
-# Five times what two accuracies near 95 % differ by through chance.
+# Five times the difference that chance makes between two accuracies near 95 %.
 _CLEARLY = 0.05
 
 
@@ -15,13 +15,19 @@ def _names_the_layer(loss: Loss) -> Callable[[Evidence], list[float]]:
 
 
 def _ahead(evidence: Evidence, start: Start, of: Start) -> list[float]:
-    """For each loss and seed by how much more of the images are read from one start than from another."""
+    """Return the gain in best accuracy of one start over another.
+
+    The list has a value for each loss and seed: `start` minus `of`.
+    """
     pairs = zip(evidence.both(start), evidence.both(of), strict=True)
     return [(one.best() - other.best()) / TEST_IMAGES for one, other in pairs]
 
 
 def _pairs_at_equal_rate(evidence: Evidence) -> list[tuple[Run, Run]]:
-    """For each seed cross-entropy from the ordinary start, and with a saturated hidden layer."""
+    """Return, for each seed, cross-entropy from two starts at equal rate.
+
+    The starts are the ordinary one, and the one with a saturated hidden layer.
+    """
     starts = (Start.ORDINARY, Start.SATURATED_HIDDEN)
     return list(zip(*(evidence.of(start, "cross_entropy", at_equal_rate=True) for start in starts), strict=True))
 

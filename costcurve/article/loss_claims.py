@@ -1,4 +1,4 @@
-"""What the article asks of a loss: that it is never negative, and near 0 where the output is right."""
+"""The article's claims about losses: never negative, near 0 where right."""
 
 from collections.abc import Iterator
 from math import log
@@ -20,7 +20,7 @@ def _neurons(evidence: Evidence) -> list[Run]:
 
 
 def _reversals(run: Run) -> float:
-    """At how many updates a neuron's output comes nearer, and its cost does not fall."""
+    """Count updates that lower a neuron's error but not its cost."""
     errors, cost = run.errors(), run.series("cost")
     steps = range(1, len(errors))
     return float(sum(errors[k] < errors[k - 1] and cost[k] >= cost[k - 1] for k in steps))
@@ -31,12 +31,15 @@ def _costs_where(run: Run, low: float, high: float) -> list[float]:
 
 
 def _extremes(evidence: Evidence, low: float, high: float) -> Iterator[list[float]]:
-    """Of each neuron that was there: the costs where its error was between these."""
+    """Yield, for each neuron, the costs at errors from `low` to `high`.
+
+    A neuron that never has such an error is skipped.
+    """
     return filter(None, (_costs_where(run, low, high) for run in _neurons(evidence)))
 
 
 def _knowing_nothing(run: Run) -> float:
-    """The cost of a network all of whose outputs are 1/2 on every image."""
+    """Return the cost of a network whose outputs are always 1/2."""
     outputs = run.job.spec["layers"][-1]
     if run.loss == "quadratic":
         return float(outputs) / 8

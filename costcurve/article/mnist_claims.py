@@ -1,4 +1,4 @@
-"""What the article says of its network on MNIST with both losses."""
+"""The article's claims about its network on MNIST with both losses."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from costcurve.article.claims import Claim, Figure, Plot
 from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
 from costcurve.article.spread import MeanDifference, mean_difference
 
-# 95 % less three standard errors of an accuracy of 95 % on 10,000 images, 3 √(0.95 · 0.05 / 10,000) = 0.0065.
+# 95 % minus three standard errors of an accuracy of 95 % on 10,000 images, 3 √(0.95 · 0.05 / 10,000) = 0.0065.
 ABOUT_95 = 9_435
 _ABOUT_95_WHY = "95 % less three standard errors of such an accuracy on 10,000 images (0.65 %)"
 # Three standard errors of the difference of two such accuracies.
@@ -15,14 +15,14 @@ TEST_IMAGES = 10_000
 
 
 def both_losses(start: Start) -> Callable[[Evidence], list[Run]]:
-    """The runs from a start with both losses."""
+    """Return a function that selects the runs from `start` with both losses."""
     return lambda evidence: [run for pair in evidence.pairs(start) for run in pair]
 
 
 def gains(
     evidence: Evidence, start: Start, measure: Callable[[Run], float], *, at_equal_rate: bool = False
 ) -> list[float]:
-    """For each seed by how much cross-entropy is above the quadratic loss."""
+    """Return, for each seed, cross-entropy's measure minus the quadratic loss's."""
     pairs = evidence.pairs(start, at_equal_rate=at_equal_rate)
     return [measure(cross_entropy) - measure(quadratic) for quadratic, cross_entropy in pairs]
 

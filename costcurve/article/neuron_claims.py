@@ -1,13 +1,14 @@
-"""What the article says of one neuron: the good start, the slow start, the cure."""
+"""The article's claims about one neuron: good start, slow start, cure."""
 
 from costcurve.article.claims import Claim, Figure, Plot
 from costcurve.article.evidence import Evidence, Loss, Run, Start
 
-# x of the update that the article's slow neuron has hardly moved by: two thirds of its training.
+# Updates after which the article's slow neuron has hardly moved: two thirds of its training.
 _LONG = 200
-# Which findings of the service's diagnosis say that a neuron crawls.
+# Findings of the service's diagnosis for a neuron that crawls (learns very slowly).
 _CRAWLING = ("plateau", "output_saturated_quadratic")
-# A unit 0.95 away from its target has this factor: the quadratic loss leaves it a twentieth of its error to learn from.
+# Slowdown factor of a unit 0.95 away from its target: the quadratic loss leaves it a twentieth of its error to learn
+# from.
 _SLOWDOWN = 20
 
 

@@ -1,4 +1,4 @@
-"""The page: every claim with its verdict, its figures and its pictures, in one file that needs nothing else."""
+"""The page: claims with verdicts, figures and pictures in one self-contained file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _CLASSES = {Verdict.HOLDS: "holds", Verdict.IN_PART: "in-part", Verdict.FAILS: "
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot as the service drew it, and the ids of the jobs in it."""
+    """A plot drawn by the service, and the ids of its jobs."""
 
     name: str
     title: str
@@ -27,7 +27,7 @@ class Picture:
 
 
 def page(judgements: Sequence[Judgement], pictures: Sequence[Picture], jobs: Sequence[Job], *, version: str) -> str:
-    """The page as HTML."""
+    """Return the page with all claims, pictures and jobs as HTML."""
     by_name = {picture.name: picture for picture in pictures}
     template = Template(resources.files("costcurve.article").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -43,7 +43,10 @@ def page(judgements: Sequence[Judgement], pictures: Sequence[Picture], jobs: Seq
 def document(
     judgements: Sequence[Judgement], pictures: Sequence[Picture], jobs: Sequence[Job], *, version: str
 ) -> dict[str, Any]:
-    """The same for a machine, but for the pictures: of them, which jobs are in each."""
+    """Return the page's content as plain values for JSON.
+
+    In place of pictures it has the ids of the jobs in each.
+    """
     shown = {picture.name: picture.jobs for picture in pictures}
     return {
         "version": version,

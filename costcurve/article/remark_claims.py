@@ -1,12 +1,15 @@
-"""The article's remarks on the output layer, looked at on MNIST itself: where the loss matters, and saturation."""
+"""The article's remarks on the output layer, tested on MNIST.
+
+They say where the loss matters, and what saturation does.
+"""
 
 from costcurve.article.claims import Claim, Figure, Plot
 from costcurve.article.evidence import Run, Start
 from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, both_losses
 
-# A unit 0.95 away from its target; networks that learn well show 4 to 15.
+# Slowdown factor of a unit 0.95 away from its target; networks that learn well show 4 to 15.
 _SLOWDOWN = 20
-# Read by a linear classifier (LeCun et al., 1998): who gets there has learned something.
+# Accuracy of a linear classifier (LeCun et al., 1998): a network that reaches it has learned.
 _LINEAR_CLASSIFIER = 0.88
 _CHANCE_EPOCHS = 1
 _LOST_EPOCHS = 2
@@ -14,13 +17,16 @@ _MOST_UNITS = 0.5
 
 
 def _head_start(quadratic: Run, cross_entropy: Run) -> float:
-    """By how many epochs cross-entropy reads 9,000 images sooner; 0 if neither ever does."""
+    """Return the epochs by which cross-entropy reads 9,000 images sooner.
+
+    It is 0 if neither ever does.
+    """
     one, other = quadratic.epochs_to_mark(), cross_entropy.epochs_to_mark()
     return 0.0 if one == other else one - other
 
 
 def _gained_while_saturated(run: Run) -> float:
-    """By how much the accuracy rises from the epoch on at which most outputs are saturated."""
+    """Return the rise in accuracy after most outputs are first saturated."""
     saturated, accuracy = run.series("saturated_fraction.2"), run.series("accuracy")
     since = next((epoch for epoch, share in enumerate(saturated) if share >= _MOST_UNITS), len(saturated) - 1)
     return max(accuracy[since:]) - accuracy[since]

@@ -1,4 +1,4 @@
-"""Mean, spread, and how sure a mean difference between pairs is."""
+"""Mean, spread, and the confidence interval of a mean paired difference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_PAIRS = len(_T_95) + 1
 
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
-    """The mean of paired differences, its standard error, and between which figures it lies with 95 %."""
+    """The mean of paired differences, its standard error and 95 % interval."""
 
     mean: float
     standard_error: float
@@ -25,9 +25,10 @@ class MeanDifference:
 
 
 def mean_difference(differences: Sequence[float]) -> MeanDifference:
-    """How much one is above the other, from 1 to 30 pairs of finite figures.
+    """Return the mean of paired differences, with its 95 % interval.
 
-    One pair says nothing about chance: its error is infinite.
+    Args:
+        differences: 1 to 30 finite values. One alone says nothing about chance: its standard error is infinite.
     """
     middle = mean(differences)
     if len(differences) == 1:
@@ -38,7 +39,10 @@ def mean_difference(differences: Sequence[float]) -> MeanDifference:
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float] | None:
-    """Mean and standard deviation of several figures; None where one of them is infinite, or there is only one."""
+    """Return mean and standard deviation, or None if there are none.
+
+    There are none for a single value, or if a value is infinite.
+    """
     if len(values) < 2 or not all(map(isfinite, values)):
         return None
     return mean(values), stdev(values)

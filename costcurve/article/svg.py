@@ -1,4 +1,4 @@
-"""A picture made for a file of its own, made fit to stand in a page beside others."""
+"""SVG documents, changed so that several fit into one HTML page."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -12,15 +12,15 @@ ET.register_namespace("xlink", _XLINK)
 
 
 def inlined(svg: bytes, *, name: str, label: str) -> str:
-    """The picture as an element of an HTML page.
+    """Return the picture as an element of an HTML page.
 
     Args:
         svg: an SVG document.
-        name: put before every id, so that no two pictures of a page share one.
-        label: what those hear who cannot see it.
+        name: prefix of every id, so that ids are unique in a page.
+        label: description for screen readers.
 
     Raises:
-        ParseError: it is no SVG.
+        ParseError: `svg` is not well-formed XML.
     """
     root = ET.fromstring(svg)  # noqa: S314 - the service's answer, which draws it itself
     for metadata in root.findall(f"{{{_SVG}}}metadata"):
@@ -33,7 +33,7 @@ def inlined(svg: bytes, *, name: str, label: str) -> str:
                 element.set(key, f"#{name}-{value[1:]}")
             else:
                 element.set(key, re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", value))
-    for size in ("width", "height"):  # it takes the width that the page gives it; the viewBox keeps its shape
+    for size in ("width", "height"):  # the page sets the width; the viewBox keeps the shape
         root.attrib.pop(size, None)
     root.set("role", "img")
     root.set("aria-label", label)

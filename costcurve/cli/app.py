@@ -1,4 +1,4 @@
-"""The command line, put together."""
+"""The application `costcurve`: its commands, in the order of the help."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -94,5 +94,5 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Remember what holds for all commands."""
+    """Store the service's address, which holds for all commands."""
     ctx.obj = url

@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Positional arguments (ids of jobs and sweeps) that several commands share."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""How a function becomes a command: groups of options it shares with others, and what becomes of its errors."""
+"""Commands made from functions, with shared options and exit codes for errors."""
 
 import inspect
 import sys
@@ -21,7 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothin
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOptions:
-    """Options of every command that talks to a service."""
+    """Options that every command with requests to a service has."""
 
     url: Annotated[
         str | None,
@@ -30,7 +30,7 @@ class ServiceOptions:
     as_json: JsonOption = False
 
     def client(self) -> Client:
-        """A client of that service."""
+        """Return a client of that service. Raises typer.BadParameter."""
         try:
             return Client(self.url)
         except ValueError as error:
@@ -38,7 +38,7 @@ class ServiceOptions:
 
 
 class OneValue(TyperCommand):
-    """A command that takes no option twice, unless it is one that takes several values."""
+    """A command that refuses a repeated option unless it takes several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         refuse_repeats(self, ctx, args)
@@ -46,7 +46,7 @@ class OneValue(TyperCommand):
 
 
 class OneValueGroup(TyperGroup):
-    """A group of commands whose own options are given once."""
+    """A group of commands that refuses repeated options of its own."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         refuse_repeats(self, ctx, args)
@@ -54,7 +54,10 @@ class OneValueGroup(TyperGroup):
 
 
 def refuse_repeats(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]) -> None:
-    """Raise typer.BadParameter if an option that takes one value, or a choice of two flags, is given twice."""
+    """Raise typer.BadParameter if an option that takes one value is repeated.
+
+    A pair of flags, such as --pin and --unpin, counts as one option. A flag without a counterpart may be repeated.
+    """
     _, _, order = command.make_parser(ctx).parse_args(args=list(args))
     given: set[Any] = set()
     for parameter in order:
@@ -66,10 +69,10 @@ def refuse_repeats(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as typer takes it.
+    """Return the function in the form that typer takes.
 
-    A parameter whose type is a dataclass becomes the options that are its fields. Expected errors end the command
-    with a message and their exit code.
+    Each field of a parameter whose type is a dataclass becomes an option. Expected errors end the command with a
+    message and their exit code.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
@@ -102,7 +105,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError as error:
             raise typer.Exit(ExitCode.BROKEN_PIPE) from error
         except OutputFailed:
-            raise  # told at the end of the run
+            raise  # Output.end prints the reason
         except OSError as error:
             where = "" if error.filename is None else f"{error.filename}: "
             tell_error(CostCurveError(f"{where}{error.strerror or error}"), as_json=as_json)

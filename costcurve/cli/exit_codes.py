@@ -1,4 +1,4 @@
-"""What a command's exit code says, and which error gives which."""
+"""Exit codes of the commands, and the errors that cause them."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from costcurve.client.errors import ApiError, CostCurveError, ServiceUnreachable
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command."""
+    """The exit codes that all commands of `costcurve` use."""
 
     OK = 0
     FAILED = 1
@@ -31,7 +31,7 @@ _NOT_VALID = frozenset({400, 413, 415, 422})
 
 
 def exit_code_of(error: CostCurveError) -> ExitCode:
-    """The exit code of a command that ends with this error."""
+    """Return the exit code of a command that ends with this error."""
     match error:
         case ServiceUnreachable():
             return ExitCode.UNREACHABLE

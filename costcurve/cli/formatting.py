@@ -1,4 +1,4 @@
-"""Jobs and sweeps as text for people: rows, columns and sentences."""
+"""Text for people about jobs and sweeps: tables, rows and sentences."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,14 +15,20 @@ _PERCENT = frozenset({"accuracy", "validation_accuracy", "final_accuracy", "best
 
 
 def figure(name: str, value: object, *, digits: int = 6) -> str:
-    """A figure as people read it: accuracies in percent, so many digits of the others."""
+    """Return a value as text: an accuracy in percent, others rounded.
+
+    Args:
+        name: name of the metric or result, such as `final_accuracy`.
+        value: any value of a result; only floats are rounded.
+        digits: significant digits of a float that is not an accuracy. Accuracies have two decimals.
+    """
     if isinstance(value, float):
         return f"{100 * value:.2f} %" if name in _PERCENT else f"{value:.{digits}g}"
     return str(value)
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes and hours, as short as they can be said."""
+    """Return a duration as short text: `9.5 s`, `1:05` or `1:01:05`."""
     if seconds < 10:
         return f"{seconds:.2g} s"
     if seconds < 59.5:
@@ -33,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 def outcome(job: Job) -> str:
-    """One line on how a job stands, or how it ended."""
+    """Return one line with a job's status, and its result or error."""
     match job:
         case Job(error=error) if error is not None:
             return f"{job.status} ({error.code}): {error.message}"
@@ -60,13 +66,13 @@ def _result_line(result: Mapping[str, Any]) -> str:
 
 
 def standing(sweep: Sweep) -> str:
-    """One line on how a sweep stands, or how it ended."""
+    """Return one line that counts a sweep's jobs in each status."""
     counted = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items() if count)
     return f"{sweep.ended:,} of {sweep.total:,} ended: {counted}"
 
 
 def grid_text(sweep: Sweep) -> str:
-    """What a sweep sweeps, in a few characters: how many values of which field, and how many repeats."""
+    """Return a sweep's grid as short text: `3 learning_rate × 5 repeats`."""
     factors = [f"{len(values):,} {name}" for name, values in sweep.grid.items()]
     if sweep.repeats > 1 or not factors:
         factors.append(f"{sweep.repeats:,} repeats")
@@ -74,7 +80,7 @@ def grid_text(sweep: Sweep) -> str:
 
 
 def init_text(init: Any) -> str:
-    """An init in a few characters: its scheme, and the figures that are not zero."""
+    """Return an init as short text: its scheme and its non-zero figures."""
     if not isinstance(init, Mapping):
         return str(init)
     figures = ", ".join(f"{key} {_compact(value)}" for key, value in init.items() if key != "scheme" and value != 0)
@@ -82,12 +88,12 @@ def init_text(init: Any) -> str:
 
 
 def details(job: Job) -> Table:
-    """Everything a person may want to know about a job."""
+    """Return a table of all facts about a job, without its curve."""
     return _labelled(_rows(job))
 
 
 def sweep_details(sweep: Sweep) -> Table:
-    """Everything a person may want to know about a sweep."""
+    """Return a table of all facts about a sweep, without its leaderboard."""
     return _labelled(_sweep_rows(sweep))
 
 
@@ -118,7 +124,7 @@ def _sweep_rows(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 
 def value_text(key: str, value: object) -> str:
-    """The value of a field of a spec, in a few characters; nothing for None."""
+    """Return a spec's value as short text; empty for None."""
     if value is None:
         return ""
     return init_text(value) if key == "init" else _compact(value, key)
@@ -162,7 +168,10 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def computed_by(profile: Mapping[str, Any]) -> str:
-    """Return what decides the last bits of a training; what a newer service says is shown as it stands."""
+    """Return an execution profile, which decides a training's last bits, as text.
+
+    A profile of an unknown shape comes from a newer service, and is shown as it is.
+    """
     try:
         threads = "one thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
         versions = ", ".join(f"{name} {version}" for name, version in profile["versions"].items())
@@ -172,7 +181,7 @@ def computed_by(profile: Mapping[str, Any]) -> str:
 
 
 def table_of(jobs: Sequence[Job], *, width: int) -> Table:
-    """A row for each job, with as many columns as fit."""
+    """Return a table of jobs, with more columns on a wide terminal."""
     columns: list[tuple[str, bool, Callable[[Job], str]]] = [
         ("ID", True, lambda job: job.id),
         ("STATUS", True, lambda job: job.status),
@@ -194,7 +203,7 @@ def table_of(jobs: Sequence[Job], *, width: int) -> Table:
 
 
 def table_of_sweeps(sweeps: Sequence[Sweep]) -> Table:
-    """A row for each sweep."""
+    """Return a table of sweeps, with one row for each sweep."""
     table = Table("ID", "CREATED", "SWEEPS", "JOBS", "NAME", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for sweep in sweeps:
@@ -204,7 +213,10 @@ def table_of_sweeps(sweeps: Sequence[Sweep]) -> Table:
 
 
 def short_result(job: Job) -> str:
-    """The one figure that tells how a job ended, or the code of its error; empty before."""
+    """Return a job's final accuracy or output, or its error code.
+
+    The text is empty before the job has ended.
+    """
     if job.error is not None:
         return job.error.code
     for key in ("final_accuracy", "final_output"):
@@ -217,18 +229,18 @@ def _compact(value: object, key: str = "") -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_compact(each)}" for key, each in value.items())
     if isinstance(value, list):
-        # The sizes of layers, 784-30-10, are written so everywhere; of other numbers it would look like a range.
+        # Layer sizes are written 784-30-10 everywhere; other numbers with hyphens would look like a range.
         return ("-" if key == "layers" else ", ").join(_compact(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def local_time(moment: datetime) -> str:
-    """A moment by this machine's clock on the wall."""
+    """Return the time as text in this machine's time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def table_of_presets(presets: Sequence[Preset] | Sequence[SweepPreset]) -> Table:
-    """A row for each ready spec or sweep: its name, and what it shows."""
+    """Return a table of presets: the name and description of each."""
     table = Table("NAME", "WHAT IT SHOWS", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for preset in presets:
@@ -237,5 +249,5 @@ def table_of_presets(presets: Sequence[Preset] | Sequence[SweepPreset]) -> Table
 
 
 def padded(text: str, width: int) -> str:
-    """Return the text with spaces behind it, up to this many columns of a terminal."""
+    """Return the text, padded with spaces to `width` columns of a terminal."""
     return text + " " * (width - cell_len(text))

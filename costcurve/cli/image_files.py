@@ -1,4 +1,4 @@
-"""Image files as `predict` takes them, read by Pillow and brought to the size and place that MNIST's digits have."""
+"""Image files for `predict`, scaled and centred like MNIST's digits by Pillow."""
 
 import io
 from collections.abc import Sequence
@@ -18,20 +18,21 @@ _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"P2", b"P5", b"P6",
 _MOST_PIXELS = 1 << 24
 _BRIGHT = 128
 _INK = 32
-# MNIST's digits fill a square of so many pixels, and their centre of mass is the middle of the image.
+# Side in pixels of the square that an MNIST digit fills. Its centre of mass is the middle of the image.
 _DIGIT = 20
 
 
 def is_image(content: bytes) -> bool:
-    """Return True for the content of an image file."""
+    """Return True if the content begins like an image file."""
     return content.startswith(_BEGINNINGS)
 
 
 def pixels_of(content: bytes, name: str) -> list[float]:
-    """Return the 784 pixels of an image file, row by row, 0 (paper) to 1 (ink).
+    """Return the 784 pixels of an image file, row by row.
 
-    MNIST draws bright ink on a dark ground; an image with a bright border is inverted. One of 28 × 28 pixels is taken
-    as it is. Of any other size, the ink is cut out, scaled into 20 × 20 pixels and put into the middle, as in MNIST.
+    Pixels range from 0 (paper) to 1 (ink). MNIST draws bright ink on a dark ground, so an image with a bright border is
+    inverted. An image of 28 × 28 pixels is not scaled or moved. In an image of another size, the ink is cut out, scaled
+    into 20 × 20 pixels and centred by its centre of mass, as in MNIST.
 
     Raises:
         CostCurveError: the file cannot be read, shows nothing or is too large, or Pillow is not installed.
@@ -46,7 +47,7 @@ def pixels_of(content: bytes, name: str) -> list[float]:
 
 
 def _opened(content: bytes, name: str) -> "Image":
-    """Return the image in grey, 0 is black, on white paper where it is transparent."""
+    """Return the image in grey (0 is black), transparent parts white."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -62,7 +63,10 @@ def _opened(content: bytes, name: str) -> "Image":
 
 
 def _ink(grey: "Image", name: str) -> "Image":
-    """Return the image with bright ink on a dark ground, told by its border."""
+    """Return the image with bright ink on a dark ground.
+
+    The image is inverted if the median of its border is bright.
+    """
     from PIL import ImageOps
 
     width, height = grey.size

@@ -1,4 +1,4 @@
-"""Input of commands: files and standard input, and strict JSON in them."""
+"""Input of commands: files, standard input, and strict JSON in them."""
 
 import json
 import math
@@ -13,7 +13,11 @@ _LARGEST_MIB = 64
 
 
 def read(file: str) -> bytes:
-    """Return what a file holds; `-` is standard input. Raises CostCurveError."""
+    """Return the content of a file; `-` means standard input.
+
+    Raises:
+        CostCurveError: it cannot be read, or holds more than 64 MiB.
+    """
     limit = _LARGEST_MIB << 20
     try:
         if file == "-":
@@ -23,7 +27,7 @@ def read(file: str) -> bytes:
                 content = opened.read(limit + 1)
     except OSError as error:
         raise CostCurveError(f"cannot read {_named(file)}: {error.strerror}") from error
-    except ValueError as error:  # a name with a zero byte
+    except ValueError as error:  # a file name with a zero byte
         raise CostCurveError(f"cannot read {file!r}: {error}") from error
     if len(content) > limit:
         raise CostCurveError(f"{_named(file)} holds more than {_LARGEST_MIB} MiB")
@@ -31,7 +35,11 @@ def read(file: str) -> bytes:
 
 
 def parsed(content: str | bytes) -> Any:
-    """Return the JSON document. Raises ValueError for what is none, and for what JSON readers disagree about."""
+    """Return the value of a JSON document in UTF-8.
+
+    Raises:
+        ValueError: it is not JSON, or JSON readers disagree about it: NaN, a number too large, a key given twice.
+    """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
     except UnicodeDecodeError as error:

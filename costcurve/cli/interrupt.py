@@ -1,7 +1,7 @@
-"""Being told to end, as a flag instead of an exception.
+"""Signals that end the process, as a flag instead of an exception.
 
-An exception may strike anywhere, also between a child process's start and the line that remembers it; a flag is looked
-at where it is safe.
+An exception may be raised anywhere, even after a child process starts and before its handle is stored. A flag is
+checked only where it is safe.
 """
 
 import signal
@@ -14,14 +14,17 @@ _LATENCY_SECONDS = 0.1
 
 
 class Interruption:
-    """While it is entered, SIGINT, SIGTERM and SIGHUP only set `happened`. For the main thread."""
+    """Context in which SIGINT, SIGTERM and SIGHUP only set `happened`.
+
+    Enter it in the main thread.
+    """
 
     def __init__(self) -> None:
         self.happened = False
         self._before: dict[signal.Signals, Any] = {}
 
     def pause(self, seconds: float) -> None:
-        """Sleep so long, or until told to end."""
+        """Sleep for `seconds`, or until one of the signals arrives."""
         deadline = time.monotonic() + seconds
         while not self.happened and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, _LATENCY_SECONDS))
@@ -29,7 +32,7 @@ class Interruption:
     def __enter__(self) -> Self:
         for number in _SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                continue  # nohup: meant to outlive its terminal
+                continue  # nohup: must outlive its terminal
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -1,4 +1,7 @@
-"""Options that describe a job, and what they make: a submission, together with its source, or a clone's overrides."""
+"""Options that describe a job, and the arguments that they make.
+
+They make a submission (together with its source), or the overrides of a clone.
+"""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +28,7 @@ def _where(text: str, **options: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """What a submission starts from."""
+    """Options that name the source of a submission: preset, file or experiment."""
 
     preset: Annotated[str | None, _what("A ready spec by name (`costcurve presets`), as a start.")] = None
     spec: Annotated[
@@ -37,7 +40,10 @@ class SourceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What a job trains, where and when. What is not given is left to whatever the job starts from."""
+    """Options for the spec of a job, its device and its priority.
+
+    An option that is not given keeps the value of the preset, file or job that the job starts from.
+    """
 
     loss: Annotated[str | None, _what("quadratic or cross_entropy.")] = None
     reduction: Annotated[str | None, _what("sum_outputs or mean_outputs.")] = None
@@ -66,7 +72,11 @@ class JobOptions:
     max_runtime: Annotated[float | None, _where("Seconds of training after which the job fails.")] = None
 
     def spec(self) -> dict[str, Any]:
-        """The fields of the spec that are given. Raises typer.BadParameter for one that cannot be understood."""
+        """Return the fields of the spec that are given.
+
+        Raises:
+            typer.BadParameter: an option has a value that is not valid.
+        """
         spec = _given(
             loss=self.loss,
             reduction=self.reduction,
@@ -85,7 +95,13 @@ class JobOptions:
         return spec
 
     def place(self) -> dict[str, Any]:
-        """The other fields that are given. Raises typer.BadParameter for one that cannot be understood."""
+        """Return the given fields outside the spec: device, name, tags, priority.
+
+        Engine and time limit belong to them, too.
+
+        Raises:
+            typer.BadParameter: an option has a value that is not valid.
+        """
         return _given(
             device=self.device,
             engine=self.engine,
@@ -98,7 +114,7 @@ class JobOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyOptions:
-    """The name of a submission, by which it is made once however often it is sent."""
+    """The idempotency key of a submission, which the service makes only once."""
 
     idempotency_key: Annotated[
         str | None,
@@ -108,7 +124,7 @@ class KeyOptions:
     ] = None
 
     def key(self) -> str:
-        """Return the key, or a fresh one. Raises typer.BadParameter."""
+        """Return the given key, or a fresh one. Raises typer.BadParameter."""
         try:
             return checked_key(self.idempotency_key)
         except ValueError as error:
@@ -116,10 +132,10 @@ class KeyOptions:
 
 
 def submission(source: SourceOptions, job: JobOptions) -> dict[str, Any]:
-    """The arguments of the client's `submit`: the file's, overridden by the options'.
+    """Return the arguments of the client's `submit`; options override the file.
 
     Raises:
-        typer.BadParameter: an option or the file cannot be understood, or nothing says what to train.
+        typer.BadParameter: an option or the file is not valid, or neither an experiment nor a preset is given.
     """
     arguments = _read(source.spec) if source.spec is not None else {}
     spec = {**(arguments.pop("spec", None) or {}), **_given(experiment=source.experiment), **job.spec()}
@@ -132,7 +148,7 @@ def submission(source: SourceOptions, job: JobOptions) -> dict[str, Any]:
 
 
 def overrides(job: JobOptions) -> dict[str, Any]:
-    """The arguments of the client's `clone`. Raises typer.BadParameter."""
+    """Return the arguments of the client's `clone`. Raises typer.BadParameter."""
     return job.place() | _given(spec=job.spec() or None)
 
 
@@ -141,7 +157,10 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    """Return the body in the file; a bare spec is one that has neither a spec nor a preset in it."""
+    """Return the request body in the file. Raises typer.BadParameter.
+
+    An object with neither `spec` nor `preset` is itself the spec.
+    """
     try:
         document = parsed(read(file))
     except (CostCurveError, ValueError) as error:
@@ -163,7 +182,7 @@ def _init(text: str | None) -> Any:
 
 
 def parsed_json(text: str, *, option: str) -> Any:
-    """Return the value of an option that is given as JSON. Raises typer.BadParameter."""
+    """Return the value of an option given as JSON. Raises typer.BadParameter."""
     try:
         return parsed(text)
     except ValueError as error:
@@ -188,7 +207,7 @@ def _finite(value: float | None, option: str) -> float | None:
 
 
 def tags_of(given: Sequence[str]) -> dict[str, str]:
-    """Return the pairs that were given as KEY=VALUE. Raises typer.BadParameter."""
+    """Return the tags given as KEY=VALUE. Raises typer.BadParameter."""
     tags: dict[str, str] = {}
     for tag in given:
         key, separator, value = tag.partition("=")

@@ -1,4 +1,7 @@
-"""A service and its workers on this machine, as child processes that start and end together."""
+"""A service and its workers on this machine, started and ended together.
+
+They are child processes of the command.
+"""
 
 import importlib.util
 import os
@@ -19,12 +22,12 @@ from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError
 from costcurve.runtime.paths import default_home
 
-# Both end by themselves in about four seconds, handing back what they were at; then they are made to.
+# On SIGTERM both end in about 4 seconds, and workers release their jobs. After the grace time they are killed.
 _GRACE_SECONDS = 8.0
 _STARTUP_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
 
-# -P: a folder of the same name where the user happens to stand must not be taken for ours.
+# -P: Python does not look for the program in the current directory, which may have a folder of the same name.
 _PYTHON = (sys.executable, "-P", "-m")
 SERVICE = (*_PYTHON, "service")
 WORKERS = (*_PYTHON, "workers")
@@ -32,24 +35,27 @@ STORE = (*_PYTHON, "costcurve.store")
 
 
 class CannotStart(CostCurveError):
-    """The service or its workers cannot be started here."""
+    """Error: the service or its workers cannot be started on this machine."""
 
 
 class ChildEnded(CostCurveError):
-    """The service, or its workers, ended although nobody had told them to."""
+    """Error: the service or its workers ended without a request."""
 
 
 def require(extras: str, *modules: str) -> None:
-    """Raise CannotStart, with what to install, if one of the extras' modules is missing."""
+    """Raise CannotStart if one of the extras' modules is not installed.
+
+    The message says what to install.
+    """
     if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
         raise CannotStart(f"not installed here: {', '.join(missing)}; run: pip install 'costcurve[{extras}]'")
 
 
 def require_program(name: str, extras: str, *modules: str) -> None:
-    """Raise CannotStart if the program `service` or `workers`, or a library that it needs, is missing.
+    """Raise CannotStart if the program or one of its libraries is missing.
 
-    The client's package has neither program: they are run from a checkout or an image. A folder of the same name beside
-    the user's script is not taken for one.
+    The programs are `service` and `workers`. The client's package has neither: they run from a checkout or an image. A
+    folder of the same name next to the user's script is not taken for a program.
     """
     if PathFinder.find_spec(name, sys.path if sys.flags.safe_path else sys.path[1:]) is None:
         raise CannotStart(
@@ -60,19 +66,22 @@ def require_program(name: str, extras: str, *modules: str) -> None:
 
 
 def require_all() -> None:
-    """Raise CannotStart unless both the service and the workers can be started."""
+    """Raise CannotStart unless both the service and the workers can start."""
     require_program("service", "service,worker", "fastapi")
     require_program("workers", "service,worker", "torch")
 
 
 def home_folder() -> Path:
-    """Where the service and the workers keep their database: COSTCURVE_HOME, or the platform's place for data."""
+    """Return the folder of the database: COSTCURVE_HOME, or the platform's data folder."""
     given = os.environ.get("COSTCURVE_HOME")
     return Path(given).expanduser().absolute() if given else default_home()
 
 
 class LocalService:
-    """A service and workers. Enter to start them; on leaving, both have ended, and so has all that they started."""
+    """A service and its workers, which run while the context is entered.
+
+    On exit they have ended, and so have all processes that they started.
+    """
 
     def __init__(
         self,
@@ -84,18 +93,20 @@ class LocalService:
         log: Path | None = None,
         own_database: bool = False,
     ) -> None:
-        """Claim the address, so that it is known, and known to be free, before anything runs.
+        """Bind the address before any of the processes starts.
+
+        So `url` is known, and the port is known to be free.
 
         Args:
             home: folder of the database.
             host: address to listen on.
             port: port to listen on; 0 for any free one.
-            workers: worker processes; one for each device if None.
-            log: file for what the processes have to say; standard error if None.
-            own_database: whether the database is the one in `home`, whatever COSTCURVE_DATABASE_URL says.
+            workers: number of worker processes; one for each device if None.
+            log: file for the output of the processes; standard error if None.
+            own_database: whether to use the database in `home` and ignore COSTCURVE_DATABASE_URL.
 
         Raises:
-            CannotStart: something that it needs is not installed, or the address cannot be listened on.
+            CannotStart: a program or library is missing, or the address cannot be bound.
         """
         require_all()
         self.home = home
@@ -121,10 +132,10 @@ class LocalService:
         self._stop()
 
     def wait_until_ready(self, interruption: Interruption) -> bool:
-        """True once the service answers; False if told to end before.
+        """Return True when the service answers, False if interrupted before.
 
         Raises:
-            ChildEnded: it never will.
+            ChildEnded: a process has ended, or the service was not ready within 120 seconds.
         """
         deadline = time.monotonic() + _STARTUP_SECONDS
         with Client(self.url) as client:
@@ -138,13 +149,13 @@ class LocalService:
         return False
 
     def check(self) -> None:
-        """Raise ChildEnded if one of the processes has ended."""
+        """Raise ChildEnded if one of the child processes has ended."""
         for name, child in self._children.items():
             if child.poll() is not None:
                 raise ChildEnded(f"the {name} ended unexpectedly ({_how(child.returncode)}){self._see_log()}")
 
     def run(self, interruption: Interruption) -> None:
-        """Return when told to end. Raises ChildEnded."""
+        """Watch the child processes until interrupted. Raises ChildEnded."""
         while not interruption.happened:
             self.check()
             interruption.pause(_LOOK_SECONDS)
@@ -154,12 +165,12 @@ class LocalService:
         try:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules
                 command,
-                stdin=subprocess.PIPE,  # its lifeline: even if we are killed, the system closes it
-                stdout=log,  # standard output belongs to whoever started us
+                stdin=subprocess.PIPE,  # its lifeline: the system closes it even if this process is killed
+                stdout=log,  # standard output belongs to the results of the command
                 stderr=log,
                 env=self._environment,
                 pass_fds=pass_fds,
-                start_new_session=True,  # the terminal's Ctrl-C is ours alone: we end them in order
+                start_new_session=True,  # Ctrl-C signals this process alone, which ends both in order
             )
         finally:
             if log != 2:
@@ -170,7 +181,7 @@ class LocalService:
             if child.poll() is None:
                 child.terminate()
             else:
-                _signal_session(child.pid, signal.SIGTERM)  # whom it left behind
+                _signal_session(child.pid, signal.SIGTERM)  # processes that it left running
         deadline = time.monotonic() + _GRACE_SECONDS
         for child in self._children.values():
             if child.returncode is None:
@@ -189,7 +200,7 @@ class LocalService:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A name may have both; most clients try 127.0.0.1.
+        # A host name may have IPv4 and IPv6 addresses; most clients try 127.0.0.1.
         family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
@@ -198,15 +209,15 @@ def _listen(host: str, port: int) -> socket.socket:
                 f"port {port} on {host} is already taken; choose another with --port (0: any free one)"
             ) from error
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    # Connections inherit it. A server that is handed a descriptor does not always set it, and then every answer waits
-    # 40 ms for an acknowledgement.
+    # Accepted connections inherit TCP_NODELAY. A server that gets a descriptor does not always set it; then each
+    # response waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    # The wildcard is an address to listen on, none to go to.
+    # A wildcard address is one to listen on, not one to connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound to here
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -220,10 +231,13 @@ def _wait_or_kill(child: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def _signal_session(leader: int, number: int) -> bool:
-    """Signal all processes of a child's session; False if there are none. 0 only asks."""
+    """Signal all processes of a child's session; return False if none exist.
+
+    Signal 0 only checks.
+    """
     try:
         os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):  # macOS refuses a session in which all have ended
+    except (ProcessLookupError, PermissionError):  # macOS: permission denied if all have ended
         return False
     return True
 
@@ -233,7 +247,7 @@ def _how(exit_code: int) -> str:
 
 
 def make_folder(output: Path) -> None:
-    """Make a command's folder, if need be. Raises CostCurveError."""
+    """Create the output folder of a command if missing. Raises CostCurveError."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -241,17 +255,21 @@ def make_folder(output: Path) -> None:
 
 
 def home_in(output: Path) -> Path:
-    """Where the service keeps its database: COSTCURVE_HOME if that is set, or else a folder of the command's own."""
+    """Return the folder of the database: COSTCURVE_HOME, otherwise `home` in `output`."""
     return home_folder() if os.environ.get("COSTCURVE_HOME") else (output / "home").absolute()
 
 
 def own_service(output: Path, log: Path, workers: int) -> LocalService:
-    """A service and workers at any free port, not started yet. Raises CannotStart."""
+    """Return a service and workers at a free port, not yet started.
+
+    Raises:
+        CannotStart: a program or library is missing.
+    """
     return LocalService(home=home_in(output), port=0, workers=workers, log=log, own_database=True)
 
 
 def how_to_look_further(output: Path) -> str:
-    """With which commands the jobs are seen again."""
+    """Return the commands with which the user sees the jobs again."""
     home = home_in(output)
     shown = output / "home" if home == (output / "home").absolute() else home
     return f"to look further: COSTCURVE_HOME={shown} costcurve up, then costcurve list"

@@ -1,4 +1,4 @@
-"""Output of commands: results to standard output, everything said about them to standard error."""
+"""Output of commands: results to standard output, remarks to standard error."""
 
 import codecs
 import json
@@ -13,61 +13,69 @@ from rich.text import Text
 from costcurve.client.errors import ApiError, CostCurveError, ServiceUnreachable
 from costcurve.core.text import printable, shows
 
-# A reader that is no terminal wants whole lines.
+# Columns if the output is not a terminal: lines are not wrapped.
 _UNLIMITED = 1000
 _LINE_END = "\n"
 _NOT_ASCII = re.compile(r"[^\n\x20-\x7e]")
 
 
 class PlainConsole(Console):
-    """A console that looks for no markup in names, and escapes what a terminal would obey."""
+    """Rich console that ignores markup and escapes what a terminal would obey."""
 
     def __init__(self, stream: TextIO) -> None:
         width = None if stream.isatty() else _UNLIMITED
         super().__init__(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return the text of a table's cell, or of a line."""
+        """Return the text of a table cell or line, escaped."""
         return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Leave the decision to the command."""
+        """Raise BrokenPipeError, so that the command chooses the exit code."""
         raise BrokenPipeError
 
 
 def write(text: str) -> None:
-    """Write result text, exactly as it is."""
+    """Write text of a result to standard output, without escapes."""
     sys.stdout.write(text)
 
 
 def write_line(text: str) -> None:
-    """Write a line of result, or several."""
+    """Write one or several lines of a result, with escapes."""
     write(f"{printable(text, keep=_LINE_END)}\n")
 
 
 def write_json(value: object) -> None:
-    """Write a result for a machine: one JSON document, in which escapes stand for what cannot be printed."""
+    """Write a result as one JSON document, indented on a terminal.
+
+    Escapes stand for characters that cannot be printed.
+    """
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     write(f"{_json(plain, indent=2 if sys.stdout.isatty() else None, stream=sys.stdout)}\n")
 
 
 def write_rich(renderable: RenderableType) -> None:
-    """Write a table, or anything else that rich can draw."""
+    """Write a table or another rich renderable to standard output."""
     PlainConsole(sys.stdout).print(renderable)
 
 
 def output_width() -> int:
-    """Return how many columns a line of result may have."""
+    """Return the number of columns of a line of standard output."""
     return PlainConsole(sys.stdout).width
 
 
 def tell(text: str) -> None:
-    """Write a remark to the person at the terminal."""
+    """Write a remark for the user to standard error."""
     _say(printable(text, keep=_LINE_END))
 
 
 def tell_error(error: CostCurveError, *, as_json: bool) -> None:
-    """Write what went wrong; as one line of JSON if the command was to speak JSON."""
+    """Write an error to standard error, as text or one JSON line.
+
+    Args:
+        error: the error that ended the command.
+        as_json: whether the command was called with --json.
+    """
     if as_json:
         _say(_json(_document(error), indent=None, stream=sys.stderr))
         return

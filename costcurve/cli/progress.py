@@ -1,4 +1,4 @@
-"""Jobs and sweeps while they run: bars on a terminal, now and then a line anywhere else."""
+"""Progress of running jobs and sweeps: bars on a terminal, lines elsewhere."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +21,13 @@ Figures = Mapping[str, float]
 
 
 class Display(Protocol):
-    """Shows how jobs and sweeps stand, each under a label."""
+    """Display of the progress of jobs and sweeps, each under a label."""
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
-        """Show the job's present state and its latest figures."""
+        """Show the job's current state and its newest figures."""
 
     def show_sweep(self, label: str, sweep: Sweep) -> None:
-        """Show in which states the sweep's jobs are."""
+        """Show how many jobs of the sweep are in each state."""
 
     def __enter__(self) -> Self: ...
 
@@ -35,14 +35,22 @@ class Display(Protocol):
 
 
 def display_on(stream: TextIO, *, transient: bool = False) -> Display:
-    """The display that suits what the stream leads to; bars that are `transient` are wiped out at the end."""
+    """Return a display for the stream: bars on a terminal, otherwise lines.
+
+    Args:
+        stream: where to show the progress.
+        transient: whether bars are removed at the end.
+    """
     return Bars(stream, transient=transient) if stream.isatty() else Lines(stream)
 
 
 def latest_figures(client: Client, job: Job) -> Figures:
-    """Cost, and accuracy or output, as of the job's progress; nothing before its first epoch is over."""
+    """Return the newest cost, and the newest accuracy (MNIST) or output (neuron).
+
+    The mapping is empty before the end of the first epoch. A value that is not finite is left out.
+    """
     neuron = job.spec.get("experiment") == "neuron"
-    # A neuron's curve counts the updates made, mnist's the finished epochs from 0.
+    # A neuron's curve has a point 0 before any update; the curve of mnist has point 0 after the first epoch.
     newest = job.progress.epoch if neuron else job.progress.epoch - 1
     if job.progress.epoch == 0:
         return {}
@@ -51,7 +59,10 @@ def latest_figures(client: Client, job: Job) -> Figures:
 
 
 class Bars:
-    """A bar for each job, drawn over and over in the same place; the figures alone where a bar would push them out."""
+    """A progress bar for each job, redrawn in place.
+
+    A terminal of fewer than 96 columns shows only the figures: a bar would push them out of the line.
+    """
 
     def __init__(self, stream: TextIO, *, transient: bool) -> None:
         console = PlainConsole(stream)
@@ -67,12 +78,12 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
-        """Move the job's bar."""
+        """Move the job's bar, and show its state next to it."""
         state = f"{job.status} {short_result(job)}" if job.is_terminal else _state(job, figures)
         self._move(label, job.progress.step, job.progress.steps, state)
 
     def show_sweep(self, label: str, sweep: Sweep) -> None:
-        """Move the sweep's bar."""
+        """Move the sweep's bar, and show its counts next to it."""
         self._move(label, sweep.ended, sweep.total, standing(sweep))
 
     def _move(self, label: str, done: int, of: int, state: str) -> None:
@@ -89,7 +100,10 @@ class Bars:
 
 
 class Lines:
-    """A line for each job and sweep when its status changes, and every few seconds while there is news."""
+    """A line for each job and sweep when its state changes.
+
+    A change of the status is written at once, other changes at most every 3 seconds.
+    """
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -97,11 +111,11 @@ class Lines:
         self._last: dict[str, tuple[str, str, float]] = {}
 
     def show(self, label: str, job: Job, figures: Figures) -> None:
-        """Write a line, unless the last one says the same, or is fresh enough."""
+        """Write a line for the job if its state is new."""
         self._tell(label, job.status, _state(job, figures))
 
     def show_sweep(self, label: str, sweep: Sweep) -> None:
-        """Write a line, unless the last one says the same, or is fresh enough."""
+        """Write a line for the sweep if its counts are new."""
         self._tell(label, "ended" if sweep.is_terminal else "open", standing(sweep))
 
     def _tell(self, label: str, status: str, state: str) -> None:

@@ -1,4 +1,4 @@
-"""One run of the command line, from its arguments to its exit code."""
+"""One run of the command line, from arguments to exit code."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from costcurve.cli.streams import OutputClosed, OutputFailed, prepare
 
 
 class _Remarks(logging.Handler):
-    """Prints what the client logs, such as a service that it waits for."""
+    """Log handler that prints the client's warnings, such as retries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tell(f"costcurve: {record.getMessage()}")
@@ -20,7 +20,7 @@ _REMARKS = _Remarks(logging.WARNING)
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run one command, and return its exit code."""
+    """Run one command, and return the exit code of the process."""
     output = prepare()
     logging.getLogger("costcurve").addHandler(_REMARKS)
     code: int = ExitCode.OK
@@ -29,5 +29,5 @@ def run(arguments: Sequence[str] | None) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else ExitCode.OK
     except (OutputFailed, OutputClosed):
-        code = ExitCode.FAILED  # which the output, as it ends, explains
+        code = ExitCode.FAILED  # Output.end prints the reason
     return int(code if output is None else output.end(code))

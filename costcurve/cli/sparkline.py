@@ -1,4 +1,4 @@
-"""A curve in one line of text."""
+"""Sparklines: a curve drawn in one line of text."""
 
 import math
 from collections.abc import Sequence
@@ -17,11 +17,18 @@ def sparkline(
     low: float | None = None,
     high: float | None = None,
 ) -> str:
-    """Return the values as at most `width` characters, each the mean of its share of them.
+    """Return the values as at most `width` characters, from low to high.
 
-    The characters reach from `low` to `high`, and where one is None from the lowest or to the highest of the means.
-    With `log` they reach from the lowest to the highest, differences count by their ratio, and values that have no
-    logarithm stand at the bottom.
+    Each character is the mean of an equal share of the values.
+
+    Args:
+        values: the numbers in the order of the curve.
+        width: columns, > 0.
+        log: whether heights are logarithms. Values without a logarithm are drawn at the bottom; `low` and `high` are
+            ignored.
+        levels: characters from the lowest to the highest.
+        low: value of the lowest character; the lowest mean if None.
+        high: value of the highest character; the highest mean if None.
     """
     heights = [math.log10(value) if value > 0 else -math.inf for value in values] if log else list(values)
     finite = [height for height in heights if math.isfinite(height)]

@@ -1,4 +1,7 @@
-"""Standard streams of a command: there even if the shell closed them, and every failed write of results remembered."""
+"""Standard streams of a command, which record failed writes of results.
+
+A stream that the shell closed is opened again.
+"""
 
 import io
 import os
@@ -11,15 +14,18 @@ from costcurve.cli.output import tell
 
 
 class OutputFailed(OSError):
-    """Standard output cannot be written."""
+    """Error of a write to standard output, except a broken pipe."""
 
 
 class OutputClosed(BrokenPipeError):
-    """The reader of standard output has stopped reading."""
+    """Broken pipe: the reader of standard output has stopped reading."""
 
 
 class _RawOutput(io.FileIO):
-    """Standard output. Libraries that print catch errors of their own; `failure` is the first one all the same."""
+    """Standard output that keeps its first write error in `failure`.
+
+    Libraries that print may catch the exception; `failure` is still set.
+    """
 
     failure: OSError | None = None
 
@@ -33,7 +39,10 @@ class _RawOutput(io.FileIO):
 
 
 class _RawRemarks(io.FileIO):
-    """Standard error. A remark that cannot be written changes nothing about the result, so it goes nowhere."""
+    """Standard error that discards remarks which it cannot write.
+
+    A lost remark does not change the result.
+    """
 
     def write(self, data: Any) -> int:
         try:
@@ -45,20 +54,24 @@ class _RawRemarks(io.FileIO):
 
 @dataclass(frozen=True)
 class Output:
-    """The standard output of this process."""
+    """The standard output of this process, raw and as text."""
 
     raw: _RawOutput
     text: io.TextIOWrapper
 
     def end(self, code: int) -> int:
-        """Write what is left, and return the exit code: the command's, unless its results could not be written."""
+        """Flush the output, and return the exit code of the process.
+
+        It is the command's exit code if the results were written. Otherwise it is BROKEN_PIPE, the command's own error
+        code or FAILED.
+        """
         try:
             self.text.flush()
         except OSError as error:
             self.raw.failure = self.raw.failure or error
         if (failure := self.raw.failure) is None:
             return code
-        # The interpreter flushes once more as it ends, and would complain.
+        # The interpreter flushes again at its end, and would print an error.
         _send_nowhere(self.raw.fileno())
         if isinstance(failure, BrokenPipeError):
             return ExitCode.BROKEN_PIPE
@@ -67,8 +80,13 @@ class Output:
 
 
 def prepare() -> Output | None:
-    """Open what the shell closed, and return this process's own standard output; None if something stands in for it."""
-    # What is closed would be given to the first file or socket that is opened. These fail as a closed one would.
+    """Open closed standard streams, and return this process's standard output.
+
+    Returns:
+        None if another object has replaced `sys.stdout`.
+    """
+    # The next file or socket would get the number of a closed descriptor. Descriptors 0 and 1 are opened in the wrong
+    # mode, so that reads and writes fail as on a closed one.
     for descriptor, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         if not _is_open(descriptor):
             _open_as(descriptor, mode)
@@ -84,7 +102,10 @@ def prepare() -> Output | None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
-    """Return a text stream like the one before. A terminal that cannot show σ′(z) still shows the rest of the line."""
+    """Return a text stream with the encoding and buffering of `before`.
+
+    Characters that the encoding lacks are replaced: a terminal that cannot show σ′(z) still shows the rest of the line.
+    """
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding="utf-8" if before is None else before.encoding,

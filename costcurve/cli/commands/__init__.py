@@ -1,1 +1,1 @@
-"""The commands, one file for each resource."""
+"""The commands of `costcurve`, with one file for each resource."""

@@ -1,4 +1,4 @@
-"""`article`: each of the article's claims put to the test, with a verdict, on a page."""
+"""`article`: test the article's claims, and write a page of verdicts."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ _WORKERS = 2
 
 
 class _Interrupted(Exception):
-    """Somebody wants it to end."""
+    """A signal, such as Ctrl-C, has asked the command to end."""
 
 
 def article(
@@ -46,10 +46,10 @@ def article(
         int | None, typer.Option(min=1, help=f"Worker processes. Default: {_WORKERS}.", show_default=False)
     ] = None,
 ) -> None:
-    """Put each of the article's claims to the test, and write a page with a verdict on each. Takes about a minute.
+    """Test each of the article's claims, and write a page of verdicts.
 
-    Starts a service and workers of its own, unless --url names one. A claim that does not hold is a result, and no
-    error.
+    Takes about a minute. Starts a service and workers of its own, unless --url names a service. A claim that does not
+    hold is a result, not an error.
     """
     if service.url and workers is not None:
         raise typer.BadParameter("goes without --url: that service has its own workers", param_hint="--workers")
@@ -69,7 +69,7 @@ def article(
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except ServiceUnreachable:
             if local is not None:
-                local.check()  # the better explanation
+                local.check()  # explains the cause better
             raise
     if local is not None and not service.as_json:
         write_line(how_to_look_further(output))
@@ -83,7 +83,7 @@ def _own(output: Path, workers: int) -> LocalService:
 
 
 def _proceed(interruption: Interruption, local: LocalService | None) -> None:
-    """Raise _Interrupted or ChildEnded if there is no going on."""
+    """Raise _Interrupted or ChildEnded if the command has to end."""
     if interruption.happened:
         raise _Interrupted
     if local is not None:
@@ -91,7 +91,9 @@ def _proceed(interruption: Interruption, local: LocalService | None) -> None:
 
 
 def _trained(client: Client, proceed: Proceed, pause: Callable[[float], None], seeds: int) -> list[Job]:
-    """Submit the sweeps and follow them to their end; whatever happens before, nothing of them goes on.
+    """Submit the sweeps, follow them, and return their jobs.
+
+    On an error or an interruption, sweeps that have not ended are cancelled.
 
     Raises:
         CostCurveError: not every training succeeded, so that not every claim can be judged.
@@ -118,13 +120,13 @@ def _trained(client: Client, proceed: Proceed, pause: Callable[[float], None], s
 
 def _cancel(sweeps: Sequence[Sweep], client: Client) -> None:
     for sweep in sweeps:
-        # What else went wrong is what has to be told; and a service that is gone trains nothing.
+        # The first error is the one to report, and a service that is gone trains nothing.
         with suppress(CostCurveError):
             client.cancel_sweep(sweep.id)
 
 
 def _tell_verdicts(client: Client, jobs: Sequence[Job], proceed: Proceed, output: Path, *, as_json: bool) -> None:
-    """Judge every claim, and write the page and the same for a machine."""
+    """Judge every claim, then write the page and the JSON file."""
     tell("collecting the evidence")
     evidence = collect(client, jobs, proceed)
     judgements = [claim.judge(evidence) for claim in CLAIMS]

@@ -1,4 +1,4 @@
-"""`get_comparison`."""
+"""`compare`: the specs, results and curves of several jobs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,10 @@ def compare(
     log: Annotated[bool, typer.Option("--log", help="Logarithmic scale, in a plot.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
 ) -> None:
-    """Two to 16 jobs side by side: in what their specs differ, and what they came to; with --json their curves, too."""
+    """Compare the specs and results of 2 to 16 jobs.
+
+    The specs are shown where they differ. With --json, the curves are printed, too.
+    """
     if plot is None and title is not None:
         raise typer.BadParameter("goes with --plot", param_hint="--title")
     if csv and (service.as_json or plot is not None):
@@ -50,7 +53,7 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
-    """A column for each job; fields of the spec that differ, then the results."""
+    """Print a column for each job: differing fields, then results."""
     jobs = comparison.jobs
     rows = [("status", [job.status for job in jobs])]
     if any(job.name for job in jobs):

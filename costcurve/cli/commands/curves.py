@@ -1,4 +1,4 @@
-"""`curve` and `transcript`."""
+"""`curve` and `transcript`: a job's curve as text, data or a plot."""
 
 import shutil
 import sys
@@ -30,7 +30,7 @@ MaxPointsOption = Annotated[
 
 
 class Drawn(TypedDict):
-    """How a plot is drawn."""
+    """Options of a plot, as the client's method `plot` takes them."""
 
     metrics: str | None
     granularity: Granularity
@@ -56,7 +56,10 @@ def curve(
     log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
 ) -> None:
-    """A job's curve: a line for each metric, or every point as CSV or JSON, or a plot."""
+    """Print a job's curve as text, CSV or JSON, or plot it.
+
+    The text has a line drawn for each metric; CSV and JSON have every point.
+    """
     if plot is None and title is not None:
         raise typer.BadParameter("goes with --plot", param_hint="--title")
     if plot is None and len(job_ids) > 1:
@@ -82,7 +85,7 @@ def curve(
 
 
 def transcript(job_id: JobArgument, service: ServiceOptions) -> None:
-    """The training line by line, as the article prints it."""
+    """Print the training line by line, in the article's format."""
     with service.client() as client:
         text = client.transcript(job_id)
     if service.as_json:
@@ -92,7 +95,7 @@ def transcript(job_id: JobArgument, service: ServiceOptions) -> None:
 
 
 def save(picture: bytes, file: Path) -> None:
-    """Write a file, and its folder if need be. Raises CostCurveError."""
+    """Write a file, and create its folder if missing. Raises CostCurveError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture)
@@ -101,12 +104,21 @@ def save(picture: bytes, file: Path) -> None:
 
 
 def save_plot(client: Client, job_ids: list[str], file: Path, **drawn: Unpack[Drawn]) -> None:
-    """Write a plot of the jobs to a .svg or .png file. Raises CostCurveError."""
+    """Write a plot of the jobs to a .svg or .png file.
+
+    Raises:
+        CostCurveError: the service refuses, or the file cannot be written.
+        typer.BadParameter: the file's name ends in neither .svg nor .png.
+    """
     save(client.plot(job_ids, format=plot_format(file), **drawn), file)
 
 
 def plot_format(file: Path) -> Literal["svg", "png"]:
-    """In which format a picture in this file is to be."""
+    """Return the format of a picture from the end of its name.
+
+    Raises:
+        typer.BadParameter: it is neither .svg nor .png.
+    """
     file_format = _FORMATS.get(file.suffix.lower())
     if file_format is None:
         raise typer.BadParameter(f"{file} must end in .svg or .png", param_hint="--plot")
@@ -114,7 +126,7 @@ def plot_format(file: Path) -> Literal["svg", "png"]:
 
 
 def wrote(file: Path, service: ServiceOptions) -> None:
-    """Say that a file was written."""
+    """Print that a file was written; with --json, as JSON."""
     if service.as_json:
         write_json({"file": str(file)})
     else:

@@ -1,4 +1,4 @@
-"""`costcurve db …`: care of the database that COSTCURVE_DATABASE_URL or COSTCURVE_HOME names."""
+"""`costcurve db …`: maintenance of the database named by COSTCURVE_DATABASE_URL or COSTCURVE_HOME."""
 
 import os
 from collections.abc import Callable
@@ -14,17 +14,26 @@ FileArgument = Annotated[Path, typer.Argument(help="An SQLite file, which CostCu
 
 
 def migrate(wait: WaitOption = 30.0) -> None:
-    """Bring the schema up to date; programs of the version before go on working."""
+    """Bring the database's schema up to date with this version.
+
+    Programs of the previous version keep working.
+    """
     _become("migrate", wait=wait)
 
 
 def backup(file: FileArgument, wait: WaitOption = 30.0) -> None:
-    """Write all that the database knows at this moment to a new file, while others go on using it."""
+    """Write a snapshot of the whole database to a new file.
+
+    Service and workers can use the database meanwhile.
+    """
     _become("backup", str(file.absolute()), wait=wait)
 
 
 def restore(file: FileArgument, wait: WaitOption = 30.0) -> None:
-    """Put what a backup holds into a database of either kind that has no jobs yet, all or nothing."""
+    """Restore a backup, all or nothing, into a database without jobs.
+
+    The database may be SQLite or PostgreSQL.
+    """
     _become("restore", str(file.absolute()), wait=wait)
 
 

@@ -1,4 +1,4 @@
-"""`demo`: the article's experiments, from nothing to pictures, on a service of its own."""
+"""`demo`: run the article's experiments on a service of its own."""
 
 import sys
 from collections.abc import Mapping
@@ -35,9 +35,10 @@ def demo(
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the article's experiments: why a network learns slowly, and what cures it. Takes a few minutes.
+    """Run the article's experiments: why networks learn slowly, and the cure.
 
-    Starts a service and workers of its own, trains the presets, prints what came of them, and draws their curves.
+    Takes a few minutes. Starts a service and workers of its own, trains the presets, prints their results, and draws
+    their curves.
     """
     make_folder(output)
     log = output / "demo.log"
@@ -63,7 +64,10 @@ def demo(
 
 
 def _train(client: Client, local: LocalService, interruption: Interruption, *, everything: bool) -> dict[str, Job]:
-    """Submit the presets and follow them until all have ended; when interrupted, cancel what has not."""
+    """Submit the presets, and follow their jobs until all have ended.
+
+    When interrupted, cancel those that have not ended.
+    """
     names = [preset.name for preset in client.presets() if everything or preset.name not in ONLY_WITH_ALL]
     jobs = {name: client.submit(preset=name, name=name) for name in names}
     with display_on(sys.stderr) as display:
@@ -72,12 +76,12 @@ def _train(client: Client, local: LocalService, interruption: Interruption, *, e
             try:
                 _look(client, jobs, display)
             except ServiceUnreachable:
-                local.check()  # the better explanation
+                local.check()  # explains the cause better
                 raise
             interruption.pause(_LOOK_SECONDS)
     for job in jobs.values():
         if not job.is_terminal:
-            # Else the next demo would begin with what this one left in the queue.
+            # Otherwise the next demo would first train the jobs that this one left in the queue.
             with suppress(CostCurveError):
                 client.cancel(job.id)
     return jobs
@@ -133,13 +137,13 @@ def _end(jobs: Mapping[str, Job]) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-# The article's own remarks, worth a minute each; the first look does without them.
+# The article's own remarks take a minute each, so they run only with --all.
 ONLY_WITH_ALL = frozenset({"mnist-slow-hidden", "mnist-scaled-init"})
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot of one preset's job, or of several on the same axes."""
+    """A plot of one preset's job, or of several on shared axes."""
 
     name: str
     presets: tuple[str, ...]
@@ -147,8 +151,8 @@ class Picture:
     title: str
 
 
-# The output stands on an axis from 0 to 1 in every plot, so that the neurons can be compared: the costs of two losses
-# have units of their own.
+# The output's axis ranges from 0 to 1 in every plot, so that neurons can be compared. The costs of the two losses have
+# different units.
 _NEURON = "output,cost"
 
 PICTURES = (
@@ -186,7 +190,7 @@ PICTURES = (
 
 
 def summary(client: Client, jobs: Mapping[str, Job]) -> Table:
-    """One row for each job that succeeded: where it started, and where it ended."""
+    """Return a row for each succeeded job: its start and its end."""
     table = Table("PRESET", "LOSS", "INIT", "AT THE START", "AT THE END", "TOOK", box=None, pad_edge=False)
     for preset, job in jobs.items():
         if job.result is not None:

@@ -1,4 +1,4 @@
-"""`diagnose`."""
+"""`diagnose`: reasons why jobs learn slowly, and possible cures."""
 
 import json
 
@@ -14,7 +14,10 @@ from costcurve.core.text import printable
 
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
-    """Why a job learns slowly, and what would cure it; of several jobs, what their differences come to."""
+    """Explain why a job learns slowly, and suggest a cure.
+
+    With several jobs, explain the effect of their differences.
+    """
     with service.client() as client:
         found = client.diagnosis(job_ids[0]) if len(job_ids) == 1 else client.compare_diagnosis(job_ids)
     if service.as_json:
@@ -24,7 +27,7 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 
 def described(diagnosis: Diagnosis) -> RenderableType:
-    """A diagnosis for people."""
+    """Return a diagnosis as text: summary, findings and the cures to try."""
     parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
         parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]

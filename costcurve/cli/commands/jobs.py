@@ -1,4 +1,4 @@
-"""`show`, `list`, `events`, `presets` and `workers`; `pause`, `resume`, `cancel`, `update` and `delete`."""
+"""`show`, `list`, `events`, `presets`, `workers`, `pause`, `resume`, `cancel`, `update` and `delete`."""
 
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ _LONGEST_PAGE = 200
 
 
 def show(job_id: JobArgument, service: ServiceOptions) -> None:
-    """Everything about one job."""
+    """Print everything about one job: spec, status, progress and result."""
     with service.client() as client:
         job = client.get(job_id)
     if service.as_json:
@@ -42,7 +42,7 @@ def list_jobs(
     ] = "-created_at",
     limit: Annotated[int, typer.Option(min=1, help="How many jobs at most.")] = 50,
 ) -> None:
-    """The jobs, the newest first."""
+    """List jobs, the newest first unless --order says otherwise."""
     tags = tags_of(tag or [])
     with service.client() as client:
         found = client.iterate(
@@ -68,7 +68,7 @@ def list_jobs(
 
 
 def events(job_id: JobArgument, service: ServiceOptions) -> None:
-    """All that happened to a job: when, what state it was then in, why, and who did it."""
+    """List all events of a job: time, new status, reason and actor."""
     with service.client() as client:
         found = client.events(job_id)
     if service.as_json:
@@ -81,7 +81,7 @@ def events(job_id: JobArgument, service: ServiceOptions) -> None:
 
 
 def workers(service: ServiceOptions) -> None:
-    """The workers that are alive, and the jobs that each has in hand."""
+    """List the workers that are alive, and the jobs each one runs."""
     with service.client() as client:
         found = client.workers()
     if service.as_json:
@@ -98,7 +98,7 @@ def workers(service: ServiceOptions) -> None:
 
 
 def presets(service: ServiceOptions) -> None:
-    """The ready specs, the article's own experiments first."""
+    """List the presets: ready specs, the article's own experiments first."""
     with service.client() as client:
         found = client.presets()
     if service.as_json:
@@ -108,19 +108,28 @@ def presets(service: ServiceOptions) -> None:
 
 
 def pause(job_id: JobArgument, service: ServiceOptions) -> None:
-    """Put a job aside, until `resume`: a queued one at once, a running one as soon as its worker hears of it."""
+    """Pause a job until `resume` puts it back into the queue.
+
+    A queued job is paused at once, a running one within about a second.
+    """
     with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.pause(job_id), service)
 
 
 def resume(job_id: JobArgument, service: ServiceOptions) -> None:
-    """Put a paused job back into the queue; it goes on where it was."""
+    """Put a paused job back into the queue.
+
+    Its training resumes where it stopped.
+    """
     with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.resume(job_id), service)
 
 
 def cancel(job_id: JobArgument, service: ServiceOptions) -> None:
-    """End a job: a waiting one at once, a running one as soon as its worker hears of it."""
+    """Cancel a job, which ends it before its training is complete.
+
+    A waiting job is cancelled at once, a running one within about a second.
+    """
     with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.cancel(job_id), service)
 
@@ -138,7 +147,7 @@ def update(
         bool | None, typer.Option("--pin/--unpin", help="Whether it is kept, however old it becomes.")
     ] = None,
 ) -> None:
-    """Change what a job is called, how urgent it is, or whether it is kept."""
+    """Change a job's name, tags, priority or pin (pinned jobs are kept)."""
     changes: dict[str, Any] = {}
     if name is not None:
         changes["name"] = name or None
@@ -155,7 +164,7 @@ def update(
 
 
 def delete(job_id: JobArgument, service: ServiceOptions) -> None:
-    """Forget a job that has ended, with its curve and everything else that belongs to it."""
+    """Delete a job that has ended, with its curve and other data."""
     with service.client() as client, changing(f"costcurve show {job_id}"):
         client.delete(job_id)
     if service.as_json:

@@ -1,4 +1,4 @@
-"""`model`, `predict`, `confusion` and `mistakes`: what became of a trained network."""
+"""`model`, `predict`, `confusion` and `mistakes`: uses of a trained network."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ def model(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it: a .safetensors or an .onnx.")],
     service: ServiceOptions,
 ) -> None:
-    """The trained model of a job that has succeeded, as a file."""
+    """Write the trained model of a succeeded job to a file."""
     file_format = _FORMATS.get(file.suffix.lower())
     if file_format is None:
         raise typer.BadParameter(f"{file} must end in .safetensors or .onnx", param_hint="FILE")
@@ -46,7 +46,7 @@ def predict(
     ],
     service: ServiceOptions,
 ) -> None:
-    """Have the trained network read images: the digit of each, line by line."""
+    """Read images with the trained network, and print one digit per line."""
     images = _images(file)
     with service.client() as client:
         found = client.predict(job_id, images)
@@ -58,7 +58,7 @@ def predict(
 
 
 def confusion(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = None) -> None:
-    """How often each digit of the test images is read as which."""
+    """Count how each digit of the test images is read."""
     if plot is not None:
         _picture(job_id, "confusion", plot, service)
         return
@@ -77,7 +77,10 @@ def confusion(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = N
 
 
 def mistakes(job_id: JobArgument, service: ServiceOptions, plot: PlotOption = None) -> None:
-    """The test images that the trained network reads most wrongly, the worst first."""
+    """List the test images that the network reads most wrongly.
+
+    The worst comes first.
+    """
     if plot is not None:
         _picture(job_id, "mistakes", plot, service)
         return
@@ -105,7 +108,12 @@ def _picture(job_id: str, what: Literal["confusion", "mistakes"], file: Path, se
 
 
 def _images(file: str) -> Any:
-    """Return the images in a file, or in standard input. Raises CostCurveError, typer.BadParameter."""
+    """Return the images in a file, or in standard input.
+
+    Raises:
+        CostCurveError: the file cannot be read.
+        typer.BadParameter: it holds no images.
+    """
     content = read(file)
     if is_image(content):
         return [pixels_of(content, file)]

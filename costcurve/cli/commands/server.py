@@ -24,10 +24,10 @@ def up(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a service and its workers here, until Ctrl-C.
+    """Run a service and its workers on this machine until Ctrl-C.
 
-    COSTCURVE_HOME says in which folder jobs and results are kept. With --json, one line {"url", "home"} is printed
-    once the service is ready.
+    COSTCURVE_HOME names the folder for jobs and results. With --json, one line {"url", "home"} is printed when the
+    service is ready.
     """
     with (
         Interruption() as interruption,
@@ -53,7 +53,7 @@ def serve(
     port: PortOption = 8000,
     fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.", show_default=False)] = None,
 ) -> None:
-    """Run only the service, in this process."""
+    """Run only the service, without workers, in this process."""
     require_program("service", "service", "fastapi")
     _become(*SERVICE, "--host", host, "--port", str(port), *([] if fd is None else ["--fd", str(fd)]))
 
@@ -92,7 +92,10 @@ def work(
         bool, typer.Option("--ray-without-token", help="Use a cluster on which anybody may run programs.")
     ] = False,
 ) -> None:
-    """Run only workers: in this process and its children, or on a Ray cluster."""
+    """Run only workers, on this machine or on a Ray cluster.
+
+    On this machine they run in this process and its children.
+    """
     require_program("workers", "worker", "torch")
     if ray is not None:
         require("ray", "ray")

@@ -1,4 +1,4 @@
-"""`submit`, `clone`, `validate` and `watch`."""
+"""`submit`, `clone`, `validate` and `watch`: commands that queue or follow one job."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def submit(
 ) -> None:
     """Queue a training job and print its id.
 
-    Options override what the file says, and the file overrides the preset.
+    Options override the file, and the file overrides the preset.
 
     costcurve submit --preset neuron-slow-quadratic
 
@@ -44,7 +44,7 @@ def submit(
 def clone(
     job_id: JobArgument, job: JobOptions, again: KeyOptions, service: ServiceOptions, watch: WatchOption = False
 ) -> None:
-    """Queue a job again, but for what the options say otherwise, and print the new job's id.
+    """Queue a job again with the options' changes, and print its id.
 
     costcurve clone job_... --loss cross_entropy --watch
     """
@@ -63,7 +63,7 @@ def _print_id(submitted: Job, service: ServiceOptions) -> None:
 
 
 def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
-    """Watch the new job if asked to; as JSON, print all of it as it was last seen."""
+    """Watch the new job if requested; with --json, print its newest state."""
     if not watch:
         if service.as_json:
             write_json(submitted)
@@ -78,7 +78,7 @@ def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch
 
 
 def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) -> None:
-    """Check a job without queueing it: every default filled in, what it will cost, and warnings.
+    """Check a job without queueing it: defaults, estimated cost and warnings.
 
     Takes the options of `submit`.
     """
@@ -106,9 +106,9 @@ def _text(validation: Validation) -> str:
 
 
 def watch(job_id: JobArgument, service: ServiceOptions) -> None:
-    """Follow a job until it ends: exit code 0 if it succeeded, 1 if it failed or was cancelled.
+    """Follow a job until it ends, and show its progress.
 
-    Ctrl-C ends the watching, not the job.
+    The exit code is 0 if it succeeded, 1 if it failed or was cancelled. Ctrl-C ends the watching, not the job.
     """
     with service.client() as client:
         job = follow(client, job_id, None if service.as_json else sys.stdout)
@@ -120,7 +120,13 @@ def watch(job_id: JobArgument, service: ServiceOptions) -> None:
 
 
 def follow(client: Client, job_id: str, stream: TextIO | None) -> Job:
-    """The job once it has ended; until then its progress goes to the stream, if there is one."""
+    """Wait for a job, and return it when it has ended.
+
+    Args:
+        client: the client of the service.
+        job_id: the job.
+        stream: where to show the progress; nowhere if None.
+    """
     with leaving(job_id, "costcurve"):
         if stream is None:
             return client.wait(job_id)
@@ -135,7 +141,12 @@ def follow(client: Client, job_id: str, stream: TextIO | None) -> Job:
 
 @contextmanager
 def leaving(watched: str, commands: str) -> Iterator[None]:
-    """Ctrl-C ends the watching in here, and what is watched goes on; `commands` is what its commands begin with."""
+    """Return a context in which Ctrl-C ends only the watching.
+
+    Args:
+        watched: id of the job or sweep, which continues.
+        commands: the start of its commands: `costcurve` or `costcurve sweep`.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -144,7 +155,7 @@ def leaving(watched: str, commands: str) -> Iterator[None]:
 
 
 def submitting(key: str) -> AbstractContextManager[None]:
-    """Return a context in which Ctrl-C says what is known of a submission with this key."""
+    """Return a context in which Ctrl-C explains how to repeat the submission."""
     return in_doubt(
         f"the job may have been queued: the same command with --idempotency-key {key} gives its answer, "
         "and queues nothing twice"
@@ -152,13 +163,16 @@ def submitting(key: str) -> AbstractContextManager[None]:
 
 
 def changing(look: str) -> AbstractContextManager[None]:
-    """Return a context in which Ctrl-C says that a change may have been made, and which command tells."""
+    """Return a context in which Ctrl-C warns of a possible change.
+
+    `look` is the command that shows whether the change was made.
+    """
     return in_doubt(f"it may have been done all the same: `{look}` says how it stands")
 
 
 @contextmanager
 def in_doubt(text: str) -> Iterator[None]:
-    """Say this on Ctrl-C, and end with its exit code."""
+    """Print the text on Ctrl-C, and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -167,6 +181,6 @@ def in_doubt(text: str) -> Iterator[None]:
 
 
 def end_as(job: Job) -> None:
-    """End the command as the job has ended."""
+    """Exit with code 1 unless the job has succeeded."""
     if not job.succeeded:
         raise typer.Exit(ExitCode.FAILED)

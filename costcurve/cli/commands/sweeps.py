@@ -1,4 +1,4 @@
-"""`costcurve sweep` and its commands: `submit`, `show`, `list`, `watch`, `cancel`, `retry`, `plot` and `presets`."""
+"""`costcurve sweep …`: `submit`, `show`, `list`, `watch`, `cancel`, `retry`, `plot` and `presets`."""
 
 import math
 import sys
@@ -25,7 +25,7 @@ from costcurve.client.types import Cell, Sweep
 
 @dataclass(frozen=True, kw_only=True)
 class GridOptions:
-    """What a sweep sweeps."""
+    """Options for the grid of a sweep, and its number of repeats."""
 
     grid: Annotated[
         list[str],
@@ -56,9 +56,10 @@ def submit(
         bool, typer.Option("--wait", "--watch", help="Stay, and show its progress until all jobs have ended.")
     ] = False,
 ) -> None:
-    """Queue one job for each cell of a grid and each repeat, and print the sweep's id.
+    """Queue a sweep of jobs over a grid, and print its id.
 
-    Takes the options of `costcurve submit`; they hold for all cells, but for what the grid says.
+    It has one job for each cell and each repeat. Takes the options of `costcurve submit`. They hold for all cells; the
+    grid overrides them.
 
     costcurve sweep submit --preset mnist-slow-quadratic --grid loss=quadratic,cross_entropy --repeats 3 --wait
 
@@ -97,9 +98,10 @@ def show(
     service: ServiceOptions,
     best: Annotated[int, typer.Option(min=0, max=200, help="How many of the best cells.")] = 10,
 ) -> None:
-    """What a sweep sweeps, how its jobs stand, and its best cells: mean ± standard deviation over the repeats.
+    """Print a sweep's grid, its job counts and its best cells.
 
-    `costcurve list --sweep SWEEP` shows its jobs one by one.
+    A cell's figures are the mean ± standard deviation over its repeats. `costcurve list --sweep SWEEP` lists the jobs
+    one by one.
     """
     with service.client() as client:
         sweep = client.get_sweep(sweep_id, leaderboard=best)
@@ -118,7 +120,7 @@ def list_sweeps(
     service: ServiceOptions,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many sweeps at most.")] = 50,
 ) -> None:
-    """The sweeps, the newest first."""
+    """List the sweeps with their job counts, the newest first."""
     with service.client() as client:
         page = client.list_sweeps(limit=limit)
     if service.as_json:
@@ -132,9 +134,9 @@ def list_sweeps(
 
 
 def watch(sweep_id: SweepArgument, service: ServiceOptions) -> None:
-    """Follow a sweep until all of its jobs have ended: exit code 0 if all succeeded, 1 if not.
+    """Follow a sweep until all its jobs have ended, showing its progress.
 
-    Ctrl-C ends the watching, not the sweep.
+    The exit code is 0 if all succeeded, otherwise 1. Ctrl-C ends the watching, not the sweep.
     """
     with service.client() as client:
         sweep = follow(client, sweep_id, None if service.as_json else sys.stdout)
@@ -143,13 +145,19 @@ def watch(sweep_id: SweepArgument, service: ServiceOptions) -> None:
 
 
 def cancel(sweep_id: SweepArgument, service: ServiceOptions) -> None:
-    """End all jobs of a sweep: waiting ones at once, running ones as soon as their workers hear of it."""
+    """Cancel all jobs of a sweep that have not ended.
+
+    Waiting jobs are cancelled at once, running ones within about a second.
+    """
     with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
         _tell_state(client.cancel_sweep(sweep_id), service)
 
 
 def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
-    """Queue a new job in place of each that failed, with the same seed; where none has failed, do nothing."""
+    """Queue a new job for each failed one, with the same seed.
+
+    Does nothing if no job has failed.
+    """
     with service.client() as client, changing(f"costcurve sweep show {sweep_id}"):
         _tell_state(client.retry_sweep(sweep_id), service)
 
@@ -169,7 +177,10 @@ def plot(
     log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
 ) -> None:
-    """Plot the best cells of a sweep: of each the mean curve, with a band that shows how far its repeats spread."""
+    """Plot the mean curves of a sweep's best cells.
+
+    A band around each curve shows the spread of the cell's repeats.
+    """
     file_format = plot_format(file)
     numbers = None if cells is None else _numbers(cells)
     if numbers is not None and best is not None:
@@ -190,7 +201,7 @@ def plot(
 
 
 def presets(service: ServiceOptions) -> None:
-    """The ready sweeps; `costcurve sweep submit --preset NAME` queues one."""
+    """List the ready sweeps; `costcurve sweep submit --preset NAME` queues one."""
     with service.client() as client:
         found = client.sweep_presets()
     if service.as_json:
@@ -212,7 +223,13 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 
 
 def follow(client: Client, sweep_id: str, stream: TextIO | None) -> Sweep:
-    """The sweep once it has ended; until then its progress goes to the stream, if there is one."""
+    """Wait for a sweep, and return it when all jobs have ended.
+
+    Args:
+        client: the client of the service.
+        sweep_id: the sweep.
+        stream: where to show the progress; nowhere if None.
+    """
     with leaving(sweep_id, "costcurve sweep"):
         if stream is None:
             return client.wait_for_sweep(sweep_id)
@@ -223,13 +240,13 @@ def follow(client: Client, sweep_id: str, stream: TextIO | None) -> Sweep:
 
 
 def end_as(sweep: Sweep) -> None:
-    """End the command as the sweep has ended."""
+    """Exit with code 1 unless all jobs of the sweep have succeeded."""
     if not sweep.succeeded:
         raise typer.Exit(ExitCode.FAILED)
 
 
 def grid_of(given: Sequence[str]) -> dict[str, list[Any]]:
-    """The grid that was given as FIELD=A,B,… Raises typer.BadParameter."""
+    """Return the grid given as FIELD=A,B,… Raises typer.BadParameter."""
     grid: dict[str, list[Any]] = {}
     for each in given:
         name, separator, text = each.partition("=")
@@ -250,7 +267,10 @@ def _values(text: str) -> list[Any]:
 
 
 def _value(text: str) -> int | float | str:
-    """A number if it is one; otherwise the name of something, which the service knows or refuses."""
+    """Return a finite number if the text is one, otherwise the text.
+
+    The service knows or refuses a name, such as one of an init.
+    """
     for number in (int, float):
         try:
             if math.isfinite(value := number(text)):
@@ -274,12 +294,15 @@ def _tell_state(sweep: Sweep, service: ServiceOptions) -> None:
         write_line(f"{sweep.id} {standing(sweep)}")
 
 
-# What is shown beside the figure by which cells are ranked.
+# Shown next to the figure by which cells are ranked.
 _ALSO_SHOWN = ("final_accuracy", "final_output")
 
 
 def leaderboard_of(sweep: Sweep) -> Table:
-    """A row for each cell on the sweep's leaderboard: its rank, what it sets, and mean ± standard deviation."""
+    """Return a row for each cell on the sweep's leaderboard.
+
+    It has the cell's rank, its settings, and its figures as mean ± standard deviation.
+    """
     ranked_by = sweep.ranking.figure if sweep.ranking is not None else ""
     shown = [ranked_by, *[name for name in _ALSO_SHOWN if any(name in cell.figures for cell in sweep.leaderboard)]]
     columns: list[tuple[str, Callable[[Cell], str]]] = [
@@ -297,7 +320,7 @@ def leaderboard_of(sweep: Sweep) -> Table:
 
 
 def plus_minus(name: str, mean: float, deviation: float | None) -> str:
-    """A mean and what it may be off by, if that is known: `95.20 ± 0.12 %`."""
+    """Return `95.20 ± 0.12 %`: a mean and, if known, its deviation."""
     text = figure(name, mean, digits=4)
     if deviation is None:
         return text
