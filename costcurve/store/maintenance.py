@@ -65,7 +65,7 @@ class ForMaintenance(OnDatabase):
         """Delete old jobs that are not pinned, in one short transaction.
 
         Jobs that ended first are deleted first. Jobs that another transaction is changing are skipped until the next
-        call.
+        call. Workers that stopped equally long ago and have no attempts left are deleted too.
 
         Args:
             days: days for which jobs are kept after their end.
