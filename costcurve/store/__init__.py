@@ -13,4 +13,4 @@ __all__ = ["JobStore", "Submitted", "SubmittedSweep"]
 
 
 class JobStore(ForClients, ForModels, ForSweeps, ForWorkers, ForMaintenance):
-    """Durable jobs in one database, shared by any number of services and workers."""
+    """Durable jobs in one database that services and workers share."""

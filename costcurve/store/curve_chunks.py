@@ -22,8 +22,8 @@ class CurvePage:
     """One page of a job's curve, with points `stride` apart in x.
 
     Point number k of a curve is at x = k · stride; `curve.start` and `curve.end` are such numbers. `total_points` is
-    the number of points in the whole range, `next_from` the x at which the next page starts, `known` all metrics that
-    the job records.
+    the number of points in the whole range. `next_from` is the x at which the next page starts. `known` lists all
+    metrics that the job records.
     """
 
     curve: Curve
@@ -33,7 +33,7 @@ class CurvePage:
 
     @property
     def x(self) -> range:
-        """The x values of the points."""
+        """The x values of the page's points, in order."""
         return range(self.curve.start * self.stride, self.curve.end * self.stride, self.stride)
 
     @property
@@ -43,7 +43,7 @@ class CurvePage:
 
     @property
     def next_from(self) -> int:
-        """The x after the last point; if there are no points, where the page starts."""
+        """The x after the last point; the page's start if it is empty."""
         return self.curve.end * self.stride
 
 
@@ -149,7 +149,7 @@ def chunk_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
 
 
 def write_chunks(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
-    """Insert chunks of points, one per job, in place of later ones."""
+    """Insert one chunk per job, replacing chunks from its first point on."""
     # A worker whose connection broke at the commit writes the same points again.
     cut(tx, granularity, {run["job_pk"]: run["first_x"] for run in runs})
     if runs:

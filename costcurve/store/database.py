@@ -87,7 +87,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a write transaction that commits as a whole or not at all."""
+        """Yield a write transaction that commits completely or not at all."""
         self._ensure_file()
         with _unavailable_if_it_fails(), self._writing.begin() as connection:
             yield connection
@@ -99,8 +99,8 @@ class Database:
     def missing_migrations(self) -> list[str]:
         """Return this version's migrations that the database lacks, newest first.
 
-        The list is empty if the database is current, and if a newer version has migrated it: migrations only add what
-        an older version can do without, so that both versions may run during an upgrade.
+        The list is empty if the database is current, and if a newer version has migrated it: migrations only add things
+        that an older version does not need, so that both versions may run during an upgrade.
         """
         with self.read() as connection:
             return _missing(connection)
@@ -150,7 +150,7 @@ class Database:
 def _lock_tables(connection: Connection) -> None:
     """Lock all tables for a migration, or none until all are free.
 
-    Older processes that hold some tables and wait for others go first.
+    Older processes that hold one table and wait for another go first.
 
     Raises:
         OperationalError: other transactions kept the tables locked for 20 s.

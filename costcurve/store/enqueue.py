@@ -17,7 +17,7 @@ Values = dict[str, Any]
 
 
 def job_values(submission: Submission, **origin: Any) -> Values:
-    """Return the columns of a new job, except its times of queueing.
+    """Return the columns of a new job, except `created_at` and `queue_rank`.
 
     Args:
         submission: the validated submission.

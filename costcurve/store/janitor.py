@@ -40,7 +40,7 @@ class Janitor:
         retention_days: float | None,
         outage: Outage | None = None,
     ) -> None:
-        """Prepare the thread, without starting it.
+        """Prepare the thread; `start` runs it, `look` checks once.
 
         Args:
             store: the store to maintain.

@@ -53,8 +53,8 @@ class JobUpdate:
 
     `progress` is None if there is none to report. `curve` and `steps` have the points since the last update, one for
     each epoch and one for each STEPS_A_POINT steps. `checkpoint` names the file that holds exactly this state, if one
-    was written. `outcome` is None if the job continues. `start` is sent once and has the figures of the network before
-    the first update. `model` is the network to store when its training ended.
+    was written. `outcome` says what happens to the job now; None if it continues. `start` is sent once and has the
+    figures of the network before the first update. `model` is the network to store when its training ended.
     """
 
     claim: Claim

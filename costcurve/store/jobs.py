@@ -135,7 +135,7 @@ class ForClients(OnDatabase):
         return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a waiting job, or request cancellation from a running job's worker.
+        """Cancel a queued or paused job, or request it from the worker.
 
         Calling it twice is no error.
 
@@ -170,7 +170,7 @@ class ForClients(OnDatabase):
             return self._job(tx, job_id)
 
     def resume(self, job_id: str) -> Job:
-        """Requeue a paused job, or withdraw the pause request of a running one.
+        """Requeue a paused job, or withdraw a running job's pause request.
 
         A paused job resumes from its checkpoint. A job that is not paused is left as it is.
 

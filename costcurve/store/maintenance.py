@@ -68,7 +68,7 @@ class ForMaintenance(OnDatabase):
         call. Workers that stopped equally long ago and have no attempts left are deleted too.
 
         Args:
-            days: days for which jobs are kept after their end.
+            days: retention of jobs after their end, in days.
             limit: maximum number of jobs to delete.
             max_bytes: maximum bytes of networks and curves to delete; a single larger job is deleted alone.
 
@@ -118,12 +118,12 @@ class ForMaintenance(OnDatabase):
             return self._now(tx)
 
     def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
-        """Return the ids of those jobs that have ended."""
+        """Return the ids of the given jobs that have ended."""
         with self._database.read() as tx:
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
 
     def known(self, job_ids: Sequence[str]) -> Sequence[str]:
-        """Return the ids of those jobs that exist, ended or not."""
+        """Return the ids of the given jobs that exist, ended or not."""
         with self._database.read() as tx:
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).all()
 

@@ -17,8 +17,8 @@ from costcurve.store.schema import jobs, models
 class ForModels(OnDatabase):
     """Store methods for networks whose training has ended.
 
-    Each method raises JobNotFound; NoTestImages for a neuron; ModelNotReady while the job has not ended; ModelNotFound
-    if the job failed or was cancelled, or was trained by a version that stored no networks.
+    Each method raises JobNotFound. It raises NoTestImages for a neuron, and ModelNotReady while the job has not ended.
+    It raises ModelNotFound if the job failed, was cancelled, or was trained by a version that stored no networks.
     """
 
     def model(self, job_id: str) -> bytes:

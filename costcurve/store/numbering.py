@@ -1,4 +1,4 @@
-"""Job numbers (`pk`), in order of submission, and which of them are settled.
+"""Job numbers (`pk`) in order of submission, and when they are settled.
 
 PostgreSQL gives a number before the submission is committed: a job may become visible after others with larger numbers.
 A client that pages through the numbers would miss it. So each submission holds a lock from before its first number to

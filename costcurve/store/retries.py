@@ -17,7 +17,7 @@ from costcurve.store.transitions import EventInfo, change_all, event, write_even
 
 
 def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
-    """Return the columns of a new job that retries this job of the sweep."""
+    """Return the columns of a new job that retries a sweep's job."""
     # Validated when it was submitted: today's limits do not apply.
     submission = Submission.model_construct(
         spec=spec_of(row),
@@ -44,9 +44,9 @@ def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], 
 
 
 def revive(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
-    """Make the newest remaining job of each deleted job's cell and repeat count again.
+    """Unmark the newest job of each deleted job's cell and repeat.
 
-    The deleted jobs, given by their former rows, belonged to sweeps.
+    It is no longer superseded and counts again. The deleted jobs, given by their former rows, belonged to sweeps.
     """
     left = jobs.alias()
     place = [left.c[name] == bindparam(f"its_{name}") for name in ("sweep_id", "cell", "repeat")]

@@ -68,7 +68,7 @@ def with_queue_position(job: Job, position: int, why: str) -> Job:
 
 
 def event_of(row: Row[Any]) -> Event:
-    """Return the event of a row."""
+    """Return the job event of a database row."""
     source = None if row.from_status is None else JobStatus(row.from_status)
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 

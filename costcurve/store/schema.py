@@ -1,4 +1,7 @@
-"""The tables on SQLite and PostgreSQL. Migrations create them, not this module."""
+"""The tables of the store on SQLite and PostgreSQL.
+
+Migrations create them, not this module.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -253,7 +256,7 @@ network_starts = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-# Trained networks, and how they classify the test images: large, and rarely read.
+# Trained networks and their results on the test images: large, and rarely read.
 models = Table(
     "models",
     metadata,

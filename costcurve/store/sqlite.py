@@ -86,7 +86,7 @@ def _make(file: Path) -> None:
 
 
 def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
-    """Set the journal mode, retrying for 20 s while the database is locked.
+    """Set the journal mode; retry for 20 s while it is locked.
 
     Of several processes that open a new database at once, all except one find it locked, and SQLite does not wait.
     """

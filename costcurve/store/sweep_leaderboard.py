@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep: scores of all its cells, details of one page."""
+"""A sweep's leaderboard: scores of all cells, details of one page."""
 
 from collections import defaultdict
 from collections.abc import Sequence

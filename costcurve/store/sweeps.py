@@ -102,7 +102,7 @@ class ForSweeps(OnDatabase):
         return SweepPage(items, sweep_cursor_behind(shown[-1]) if len(rows) > limit else None)
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:
-        """Cancel the sweep's waiting jobs; request cancellation of its running ones.
+        """Cancel the sweep's queued and paused jobs; request it for running ones.
 
         Calling it twice is no error.
 

@@ -1,4 +1,4 @@
-"""Tags: a job's own are stored with it, a sweep's once for its jobs."""
+"""Tags of jobs, stored per job, and of sweeps, stored once."""
 
 from collections.abc import Mapping
 

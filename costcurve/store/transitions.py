@@ -44,7 +44,7 @@ class StatusChange:
 
 
 def plan_transition(row: Row[Any], target: JobStatus, cause: EventInfo, **values: Any) -> StatusChange:
-    """Plan a change to another status.
+    """Plan a change to another status. Raises InvalidTransition.
 
     The cause becomes the job's `status_reason` unless `values` has one.
     """
@@ -143,7 +143,7 @@ def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo, **va
 
 
 def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo) -> None:
-    """Cancel waiting jobs; request cancellation from running jobs' workers.
+    """Cancel queued and paused jobs; request cancellation of running ones.
 
     A request that was made before is not repeated.
 
@@ -177,7 +177,7 @@ def change_all(tx: Connection, changes: Sequence[tuple[int, Mapping[str, Any]]])
 
 
 def event(job_pk: int, cause: EventInfo, *, source: str | None, target: str) -> dict[str, Any]:
-    """Return the columns of an event."""
+    """Return the columns of a job event's row."""
     happened = {"at": cause.at, "by": cause.by, "why": cause.why}
     return {"job_pk": job_pk, "from_status": source, "to_status": target, **happened}
 
