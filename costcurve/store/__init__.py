@@ -1,4 +1,7 @@
-"""The job store: every query and every transaction. Each method is one transaction."""
+"""The job store: all queries and all transactions on the database.
+
+Each method writes in one transaction; `reap` uses one per worker.
+"""
 
 from costcurve.store.claims import ForWorkers
 from costcurve.store.jobs import ForClients, Submitted
@@ -10,4 +13,4 @@ __all__ = ["JobStore", "Submitted", "SubmittedSweep"]
 
 
 class JobStore(ForClients, ForModels, ForSweeps, ForWorkers, ForMaintenance):
-    """Durable jobs on one database, shared by any number of services and workers."""
+    """Durable jobs in one database that services and workers share."""

@@ -1,4 +1,4 @@
-"""`python -m costcurve.store`: the database itself: bring its schema up to date, back it up, restore it."""
+"""`python -m costcurve.store`: migrate, back up or restore the database."""
 
 import argparse
 import sys
@@ -15,12 +15,12 @@ from costcurve.runtime.settings import Settings, explain
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
 
-# Seconds between two tries to reach a database that is not there yet.
+# Seconds between two attempts to reach a database that is not there yet.
 _RETRY = 0.5
 
 
 def main() -> int:
-    """Do what the command line says; 0 when it is done, 1 when it cannot be."""
+    """Run the command line; return 0 on success, 1 on failure."""
     parser = argparse.ArgumentParser(
         prog="python -m costcurve.store",
         description="The database of CostCurve: COSTCURVE_DATABASE_URL, or that in the home folder.",
@@ -60,10 +60,10 @@ def main() -> int:
 
 
 def _opened(url: str, *, lock_timeout: float) -> Database:
-    """Return the database, once it can be reached.
+    """Open the database, retrying until it can be reached.
 
     Raises:
-        StoreUnavailable: it could not be reached for `lock_timeout` seconds, or it is no use to wait.
+        StoreUnavailable: it could not be reached for `lock_timeout` seconds, or the error is permanent.
     """
     deadline, told = monotonic() + lock_timeout, ""
     while True:
@@ -72,7 +72,7 @@ def _opened(url: str, *, lock_timeout: float) -> Database:
         except StoreUnavailable as error:
             if error.permanent or monotonic() + _RETRY > deadline:
                 raise
-            if error.detail != told:  # once for each reason, not for each try
+            if error.detail != told:  # once for each reason, not for each attempt
                 sys.stderr.write(f"waiting for the database: {error.detail}\n")
                 told = error.detail
             sleep(_RETRY)

@@ -1,7 +1,7 @@
-"""Backup and restore: every row of a store in one SQLite file, from either database and into either.
+"""Backup and restore: every row of a store in one SQLite file.
 
-A backup is itself a database that CostCurve opens. So it can be looked at by a service of its own, and restoring one is
-also how a store moves from SQLite to PostgreSQL or back.
+Both work with SQLite and PostgreSQL. A backup is itself a database that CostCurve opens, so a service can serve it for
+inspection. A restore also moves a store from SQLite to PostgreSQL or back.
 """
 
 import os
@@ -23,28 +23,28 @@ from costcurve.store.maintenance import retire
 from costcurve.store.schema import metadata, workers
 from costcurve.store.transitions import EventInfo
 
-# Rows that are in memory at a time: few of those that hold models and curves.
+# Rows in memory at a time: fewer of those that hold models and curves.
 _ROWS, _LARGE_ROWS = 500, 16
-# Seconds for which PostgreSQL bears with a backup that cannot write down what it has read.
+# Seconds after which PostgreSQL ends a backup that cannot write what it has read.
 _IDLE_SECONDS = 60
 _SQLITE_HEADER = b"SQLite format 3\0"
 
 
 class BackupRefused(Exception):
-    """It is not done, and nothing was changed. The text says why."""
+    """A refused backup or restore; nothing was changed. The text says why."""
 
 
 def back_up(database: Database, file: Path) -> dict[str, int]:
-    """Write everything that the store knows at this moment to a new file, while others go on reading and writing.
+    """Write the store's state at this moment to a new file.
 
-    The file has its name only once it is whole and on the disk.
+    Other processes continue to read and write. The file gets its name only once it is complete and on the disk.
 
     Returns:
         The number of rows of each table.
 
     Raises:
-        BackupRefused: the file exists or cannot be written, or a newer version keeps things there that this one
-            does not know.
+        BackupRefused: the file exists or cannot be written, or a newer version migrated the store and keeps data
+            there that this one does not know.
         StoreUnavailable: the store could not be read to the end.
     """
     if file.exists():
@@ -62,15 +62,15 @@ def back_up(database: Database, file: Path) -> dict[str, int]:
 
 
 def restore(file: Path, database: Database) -> dict[str, int]:
-    """Put everything that a backup holds into a store that has no jobs, all or nothing.
+    """Copy a backup into a store without jobs, all or nothing.
 
-    What its workers had in hand goes back to the queue. Workers that serve the store already stay.
+    Jobs that ran under the backup's workers are requeued. Workers that serve the store already stay.
 
     Returns:
         The number of rows of each table.
 
     Raises:
-        BackupRefused: the file is no backup, or one of a newer version; or the store is not empty.
+        BackupRefused: the file is no backup or is of a newer version, or the store is not empty.
         StoreUnavailable: the store could not be written.
     """
     if unknown := database.unknown_migrations():
@@ -85,7 +85,7 @@ def restore(file: Path, database: Database) -> dict[str, int]:
             raise BackupRefused(f"the backup contradicts itself or what is there: {error.orig}") from error
         if into.dialect.name == "postgresql":
             _advance_sequences(into)
-        # In the same transaction, or a service could take them for crashed ones, as they are not heard from.
+        # In the same transaction: a service could otherwise reap them as crashed, since they send no heartbeats.
         cause = EventInfo("restore", clock_of(into), "it was restored from a backup")
         for worker_id in source.scalars(select(workers.c.id).where(workers.c.stopped_at.is_(None))):
             retire(into, worker_id, cause, crashed=False)
@@ -93,7 +93,7 @@ def restore(file: Path, database: Database) -> dict[str, int]:
 
 
 def _copy(table: Table, source: Connection, into: Connection) -> int:
-    """Copy all rows of a table, in the order of its key, a part at a time. Returns how many."""
+    """Copy a table's rows in key order, in parts; return their number."""
     is_large = any(isinstance(column.type, LargeBinary) for column in table.columns)
     count = 0
     rows = source.execution_options(yield_per=_LARGE_ROWS if is_large else _ROWS).execute(
@@ -106,14 +106,14 @@ def _copy(table: Table, source: Connection, into: Connection) -> int:
 
 
 def _ensure_empty(connection: Connection) -> None:
-    # Workers may have come first: they are nobody's work.
+    # Workers may have registered first: their rows hold no jobs.
     for table in metadata.sorted_tables:
         if table is not workers and connection.scalar(select(func.count()).select_from(table)):
             raise BackupRefused(f"the store is not empty: it has {table.name}; restore into a new database")
 
 
 def _advance_sequences(connection: Connection) -> None:
-    """Have PostgreSQL number new rows after those that came with their numbers."""
+    """Set PostgreSQL's sequences to continue after the copied rows' numbers."""
     for table in metadata.sorted_tables:
         for column in table.primary_key.columns:
             sequence = connection.scalar(
@@ -125,13 +125,16 @@ def _advance_sequences(connection: Connection) -> None:
 
 
 def _publish(copy: Path, file: Path) -> None:
-    """Give a finished database its name: a single file, on the disk, or nothing at all."""
+    """Give a finished database its name, as one file on the disk.
+
+    Either the whole file is there under its name, or nothing.
+    """
     with closing(sqlite3.connect(copy)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")  # one that is looked at needs no other files beside it
+        connection.execute("PRAGMA journal_mode = DELETE")  # a reader then needs no other files next to it
     with copy.open("rb") as written:
         os.fsync(written.fileno())
     try:
-        os.link(copy, file)  # unlike a rename, it never replaces what somebody else has put there in the meantime
+        os.link(copy, file)  # unlike a rename, it never replaces a file that another process has put there meanwhile
     except OSError as error:
         if error.errno not in {EPERM, EOPNOTSUPP}:
             raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
@@ -145,7 +148,7 @@ def _publish(copy: Path, file: Path) -> None:
 
 @contextmanager
 def _folder_beside(file: Path) -> Iterator[Path]:
-    """A temporary folder on the same file system, gone afterwards."""
+    """Yield a temporary folder on the same file system; remove it afterwards."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent)
     except OSError as error:
@@ -156,7 +159,7 @@ def _folder_beside(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def _opened_copy(file: Path) -> Iterator[Database]:
-    """A copy of the backup, brought up to date; the backup itself is never changed."""
+    """Yield a migrated copy of the backup; never change the backup itself."""
     try:
         with file.open("rb") as opened:
             if opened.read(len(_SQLITE_HEADER)) != _SQLITE_HEADER:

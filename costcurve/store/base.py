@@ -1,4 +1,4 @@
-"""What all parts of the store stand on: the database, and the clock that leases go by."""
+"""The base of all parts of the store: database and lease clock."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,23 +12,29 @@ CLIENT = "client"
 
 
 def strip_nul(text: str) -> str:
-    """A text as it may be looked for: PostgreSQL refuses the character 0, which no text in a database has."""
+    """Replace NUL characters, so that PostgreSQL accepts the text in a query.
+
+    PostgreSQL refuses the character 0, and no text in the database contains it.
+    """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def clock_of(tx: Connection) -> datetime:
-    """Return the present moment by the database's own clock, which is the same for all programs."""
+    """Return the current time of the database's clock, which all processes share."""
     if tx.dialect.name == "postgresql":
         moment: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
         return moment
-    return datetime.now(UTC)  # SQLite runs in this very process
+    return datetime.now(UTC)  # SQLite runs inside this process
 
 
 class OnDatabase:
-    """Transactions on one database."""
+    """Base class for the parts of the store: transactions on one database."""
 
     def __init__(self, database: Database, *, clock: Callable[[], datetime] | None = None) -> None:
-        """A store on this database; its clock, if none is given, is the database's own, the same for everybody."""
+        """Use this database and clock; by default the database's own clock.
+
+        The database's clock is the same for all processes.
+        """
         self._database = database
         self._clock = clock
 

@@ -1,6 +1,6 @@
-"""The store as workers use it.
+"""The store's methods for workers: register, renew, claim and update.
 
-Updates are fenced: an update names its claim, and is refused (`ClaimLost`) once the job no longer runs under exactly
+Updates are fenced: an update names its claim and is refused (`ClaimLost`) once the job no longer runs under exactly
 that claim. Updates of many jobs are applied in one transaction, with few statements.
 """
 
@@ -40,7 +40,7 @@ from costcurve.store.transitions import (
     write_events,
 )
 
-# What is to be known of a job when something is written about it: not its spec, which takes time to read.
+# The columns that an update needs of its job. The spec is left out, as it takes time to read.
 _OWN = (
     *(jobs.c.pk, jobs.c.id, jobs.c.status, jobs.c.attempt_pk, jobs.c.attempt),
     *(jobs.c.cancel_requested_at, jobs.c.pause_requested_at, jobs.c.checkpoint),
@@ -48,7 +48,7 @@ _OWN = (
 
 
 class ForWorkers(OnDatabase):
-    """What a worker does: register, keep its lease, claim, report, and bring what it has in hand to an end."""
+    """Store methods for workers: registration, leases, claims and job updates."""
 
     def register_worker(
         self,
@@ -60,9 +60,10 @@ class ForWorkers(OnDatabase):
         engines: Iterable[str] = (),
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        """Register a worker incarnation: `worker_id` is fresh at each process start, and part of every claim.
+        """Register a worker incarnation; its lease begins now.
 
-        If the same registration was committed before and its answer was lost, its lease begins again.
+        `worker_id` is new at each process start and part of every claim. If the same registration was committed before
+        and its response was lost, its lease is renewed.
         """
         with self._database.write() as tx:
             now = self._now(tx)
@@ -73,28 +74,32 @@ class ForWorkers(OnDatabase):
             tx.execute(insert(workers).values(id=worker_id, heartbeat_at=now, lease_expires_at=expires_at, **values))
 
     def renew_lease(self, worker_id: str, *, seconds: float) -> bool:
-        """Let the worker keep what it has for so many seconds from now on. False: it has been retired."""
+        """Extend the worker's lease; return False if it has been retired.
+
+        The lease then ends `seconds` from now, or later if it already did.
+        """
         with self._database.write() as tx:
             return leases.renew(tx, worker_id, self._now(tx), seconds)
 
     def claim(
         self, worker_id: str, *, engines: Collection[str], devices: Mapping[str, str], choose: Choose
     ) -> Sequence[Claim]:
-        """Take the first queued job that this worker can train, and as many that can be trained with it as it wants.
+        """Claim the first suitable queued job and others to train with it.
 
-        A job resumes from its checkpoint, and from the curve's points up to there; without one, from the start.
+        A job resumes from its checkpoint and keeps the curve's points up to there. Without a checkpoint it starts from
+        step 0.
 
         A worker claims only when it holds no job. If jobs run under its id all the same, an earlier claim was committed
-        and its answer was lost: that claim is returned again, and no other job is taken.
+        and its response was lost: that claim is returned again, and no other job is taken.
 
         Args:
-            worker_id: the incarnation that asks; it holds no job.
-            engines: the engines that a job may request ("auto" included).
+            worker_id: the worker incarnation; it holds no job.
+            engines: the engine requests that the worker accepts ("auto" included).
             devices: the device to use for each device that a job may request.
-            choose: the engine to use for a job; its choice for the first says how many are taken.
+            choose: chooses the engine for a job; its choice for the first job limits how many are claimed.
 
         Raises:
-            WorkerRetired: the incarnation has been given up.
+            WorkerRetired: the incarnation has been retired.
         """
         with self._database.read() as tx:  # Idle workers must not keep taking the write lock.
             requests = queue.next_in_line(tx, engines=engines, devices=devices)
@@ -115,7 +120,7 @@ class ForWorkers(OnDatabase):
         return []
 
     def _claimed_before(self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str) -> Sequence[Claim]:
-        """Return once more the claims under which these jobs, locked, run."""
+        """Return again the claims under which these locked jobs run."""
         pks = [row.attempt_pk for row in rows]
         began = {row.pk: row.started_at for row in tx.execute(select(attempts).where(attempts.c.pk.in_(pks)))}
         return [
@@ -178,14 +183,14 @@ class ForWorkers(OnDatabase):
         return claims
 
     def write(self, writes: Sequence[JobUpdate]) -> Sequence[Request | ClaimLost | None]:
-        """Write down what became of some jobs, each fenced by itself, in one transaction.
+        """Apply job updates in one transaction, each fenced by its claim.
 
         Returns:
-            For each, what its client has asked for, if anything; nothing once the job has taken a turn, also if this
-            very write had been committed before and its answer was lost. ClaimLost: the job is no longer this worker's,
-            and nothing of it was written.
+            For each update, the client's pending request for the job, if any. None if the update has an outcome, also
+            if it was committed before and its response was lost. ClaimLost if the job no longer runs under this claim;
+            nothing of that update was written.
         """
-        # Encoded before anything is locked.
+        # Encoded before any row is locked.
         encoded = [EncodedUpdate.of(write) for write in writes]
         kept, firsts, changes, moves, happened = [], {}, [], [], []
         with self._database.write() as tx:
@@ -197,7 +202,7 @@ class ForWorkers(OnDatabase):
                 kept.append(news)
                 if isinstance(write.outcome, Restart):
                     firsts[row.pk] = 0
-                    if row.checkpoint is not None:  # else it has been written before, and the answer was lost
+                    if row.checkpoint is not None:  # else it was written before, and the response was lost
                         cause = EventInfo(write.claim.worker_id, now, write.outcome.why)
                         happened.append(event(row.pk, cause, source=row.status, target=row.status))
                 move = plan_status_change(row, write, now)
@@ -220,17 +225,23 @@ class ForWorkers(OnDatabase):
     # Parts of a transaction.
 
     def _own(self, tx: Connection, claims: Sequence[Claim]) -> Sequence[Row[Any] | None]:
-        """The row of each claim, locked; None if the job is no longer running under this very claim."""
+        """Lock and return the job row of each claim.
+
+        None for a claim under which its job no longer runs.
+        """
         attempt_pks = [claim.attempt_pk for claim in claims]
         found: Select[Any] = select(*_OWN).where(jobs.c.attempt_pk.in_(attempt_pks), is_running)
-        # In a fixed order, so that those who lock several jobs do not wait for each other in a circle.
+        # By pk, like every lock on several jobs, to avoid deadlocks.
         rows = tx.execute(found.order_by(jobs.c.pk).with_for_update()).all()
         # By its id too: SQLite gives the numbers of deleted rows to new ones.
         own = {(row.attempt_pk, row.id): row for row in rows}
         return [own.get((claim.attempt_pk, claim.job_id)) for claim in claims]
 
     def _written_before(self, tx: Connection, writes: Sequence[JobUpdate]) -> set[int]:
-        """Return those attempts, of claims that hold no job, which ended exactly as these writes would end them."""
+        """Return the attempts that already ended as these updates would end them.
+
+        The claims of these updates hold no job any more.
+        """
         # Each attempt by the id of its job, too: SQLite gives the numbers of deleted rows to new ones.
         ends = {(write.claim.attempt_pk, write.claim.job_id): attempt_outcome(write) for write in writes}
         if not any(ends.values()):
@@ -244,6 +255,6 @@ class ForWorkers(OnDatabase):
 
 
 def _waited(row: Row[Any], claimed_at: datetime) -> float:
-    """Return the seconds from the submission of a job to this claim."""
+    """Return the seconds from the job's submission to this claim."""
     waited: timedelta = claimed_at - row.created_at
     return waited.total_seconds()

@@ -1,4 +1,4 @@
-"""Curves in the database: chunks of points, read by range; and the figures of networks before their first update."""
+"""Curve chunks, read by range, and networks' figures before the first update."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ from costcurve.store.row_mapping import spec_of
 from costcurve.store.schema import curve_runs, network_starts, step_runs
 
 CHUNK_TABLES: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
-_BEYOND = 1 << 31  # every x
+_BEYOND = 1 << 31  # greater than every x
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePage:
-    """A stretch of a job's curve, its points `stride` apart.
+    """One page of a job's curve, with points `stride` apart in x.
 
     Point number k of a curve is at x = k · stride; `curve.start` and `curve.end` are such numbers. `total_points` is
-    how many points the whole range has, `next_from` the x to ask for next, `known` all metrics that the job records.
+    the number of points in the whole range. `next_from` is the x at which the next page starts. `known` lists all
+    metrics that the job records.
     """
 
     curve: Curve
@@ -32,23 +33,23 @@ class CurvePage:
 
     @property
     def x(self) -> range:
-        """Where the points are."""
+        """The x values of the page's points, in order."""
         return range(self.curve.start * self.stride, self.curve.end * self.stride, self.stride)
 
     @property
     def values(self) -> int:
-        """Values of the whole range, of the metrics that were asked for."""
+        """Number of values in the whole range, over the requested metrics."""
         return self.total_points * len(self.curve.series)
 
     @property
     def next_from(self) -> int:
-        """The x behind the last point; where there is none, where it was looked for."""
+        """The x after the last point; the page's start if it is empty."""
         return self.curve.end * self.stride
 
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A run of points as it is stored: metric by metric, little-endian float64."""
+    """A chunk of points as stored: metric by metric, little-endian float64."""
 
     start: int
     metrics: tuple[str, ...]
@@ -56,12 +57,15 @@ class StoredChunk:
 
     @property
     def end(self) -> int:
-        """The number of the point behind the last."""
+        """The number of the point after the last one."""
         return self.start + len(self.data) // 8 // len(self.metrics)
 
 
 def stride_of(spec: AnySpec, granularity: Granularity) -> int:
-    """How far apart the points of such a curve are: by epochs 1, by steps STEPS_A_POINT; a neuron's epoch is a step."""
+    """Return the distance in x between two points of a curve.
+
+    It is 1 by epochs and STEPS_A_POINT by steps. For a neuron it is always 1, since its epoch is one step.
+    """
     return 1 if granularity == "epoch" or isinstance(spec, NeuronSpec) else STEPS_A_POINT
 
 
@@ -75,7 +79,7 @@ def read_curve(
     last: int | None,
     limit: int,
 ) -> CurvePage:
-    """At most `limit` points of a job with first <= x <= last. Raises UnknownMetric."""
+    """Return at most `limit` points with first <= x <= last. Raises UnknownMetric."""
     spec = spec_of(row)
     table = CHUNK_TABLES["epoch" if isinstance(spec, NeuronSpec) else granularity]
     known = _known_metrics(tx, row.pk, spec, granularity, table)
@@ -97,13 +101,16 @@ def read_curve(
 def read_chunks(
     tx: Connection, row: Row[Any], granularity: Granularity, *, start: int, points: int
 ) -> list[StoredChunk]:
-    """The runs of a job's curve that hold point number `start` or begin in the `points` from there on, in order."""
+    """Return the curve's chunks that overlap a range of points, in order.
+
+    The range has `points` points and begins with point number `start`.
+    """
     table = CHUNK_TABLES["epoch" if isinstance(spec_of(row), NeuronSpec) else granularity]
     return list(_chunks(tx, table, row.pk, start, start + points - 1))
 
 
 def _chunks(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> Iterator[StoredChunk]:
-    """The runs with any point from `start` to `end`, one at a time."""
+    """Iterate over the chunks with any point from `start` to `end`."""
     found = tx.execute(
         select(table.c.first_x, table.c.metrics, table.c.data)
         .where(table.c.job_pk == job_pk, table.c.last_x >= start, table.c.first_x <= end)
@@ -113,7 +120,7 @@ def _chunks(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> 
 
 
 def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
-    """Raise UnknownMetric, naming those that are known, unless all of the metrics are."""
+    """Raise UnknownMetric, with the list of known metrics, unless all are known."""
     if unknown := [metric for metric in metrics if metric not in known]:
         message = f"{', '.join(unknown)} is not recorded; known: {', '.join(known)}"
         raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
@@ -122,7 +129,10 @@ def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
 def _known_metrics(
     tx: Connection, job_pk: int, spec: AnySpec, granularity: Granularity, table: Table
 ) -> tuple[str, ...]:
-    """What the job has recorded, which may be less than a newer version of this program would; or what it is to."""
+    """Return the metrics that the job has recorded, or will record.
+
+    A job of an older version may have recorded fewer metrics than this version would.
+    """
     documented = metrics_of(spec, granularity)
     sets = tx.scalars(select(table.c.metrics).where(table.c.job_pk == job_pk).distinct()).all()
     recorded = dict.fromkeys(name for metrics in sorted(sets) for name in metrics.split(","))
@@ -131,7 +141,7 @@ def _known_metrics(
 
 
 def chunk_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
-    """The columns of a run of points; None if there are none."""
+    """Return the columns of a chunk; None if it has no points."""
     if not len(curve):
         return None
     metrics, data = ",".join(curve.series), encode(curve)
@@ -139,15 +149,21 @@ def chunk_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
 
 
 def write_chunks(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
-    """Add points to some jobs' curves."""
-    # A worker whose connection broke at the commit cannot know, and writes the same points once more.
+    """Insert one chunk per job, replacing chunks from its first point on."""
+    # A worker whose connection broke at the commit writes the same points again.
     cut(tx, granularity, {run["job_pk"]: run["first_x"] for run in runs})
     if runs:
         tx.execute(insert(CHUNK_TABLES[granularity]), runs)
 
 
 def cut(tx: Connection, granularity: Granularity, firsts: Mapping[int, int]) -> None:
-    """Drop the runs that start at point number `first` or later, of the curves of jobs given by their pk."""
+    """Delete the chunks that start at given point numbers or later.
+
+    Args:
+        tx: the transaction.
+        granularity: the kind of curve.
+        firsts: the first point number to delete for each job, by pk.
+    """
     if firsts:
         table = CHUNK_TABLES[granularity]
         later = table.c.job_pk == bindparam("cut_pk"), table.c.first_x >= bindparam("cut_x")
@@ -158,21 +174,24 @@ Start = Mapping[str, float]
 
 
 def start_columns(job_pk: int, start: Start) -> dict[str, Any]:
-    """The columns of a start."""
+    """Return the columns of a network's figures before the first update."""
     curve = Curve()
     curve.append(start)
     return {"job_pk": job_pk, "metrics": ",".join(start), "data": encode(curve)}
 
 
 def write_starts(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep some jobs' starts; a job that begins anew starts as it did before."""
+    """Store networks' figures before the first update, in place of earlier ones.
+
+    A job that restarts from step 0 has the same figures again.
+    """
     if rows:
         tx.execute(delete(network_starts).where(network_starts.c.job_pk.in_([row["job_pk"] for row in rows])))
         tx.execute(insert(network_starts), rows)
 
 
 def read_start(tx: Connection, job_pk: int) -> Start | None:
-    """A job's start; None if it is not recorded."""
+    """Return the figures before the first update; None if not recorded."""
     row = tx.execute(select(network_starts).where(network_starts.c.job_pk == job_pk)).one_or_none()
     if row is None:
         return None

@@ -1,4 +1,4 @@
-"""The database behind the store, SQLite or PostgreSQL: how it is opened, its transactions, its migrations."""
+"""The store's database, SQLite or PostgreSQL: opening, transactions and migrations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +19,19 @@ from costcurve.store.permanent_errors import is_bad_address, is_forbidden, is_pe
 from costcurve.store.schema import metadata
 from costcurve.store.sqlite import LOCK_TIMEOUT_SECONDS, open_sqlite
 
-# Any number will do, as long as nothing else on the server locks the same one.
+# An arbitrary number; nothing else on the server may lock the same one.
 _MIGRATION_LOCK = 0x_C057_C07E
-# Seconds after which PostgreSQL ends a transaction in which nothing happens. A program that froze in the middle of one,
-# or whose host was lost, would otherwise keep its locks, and nobody could take over its jobs. Shorter than a lease.
+# Seconds after which PostgreSQL ends an idle transaction. A process that froze in one, or whose host was lost, would
+# otherwise keep its locks, and no worker could take over its jobs. Shorter than a lease.
 _IDLE_SECONDS = 5.0
-# A migration waits this long for each table: less than PostgreSQL's deadlock_timeout, 1 s, so that it gives way.
+# Milliseconds to wait for each table: less than PostgreSQL's deadlock_timeout, 1 s, so that the migration gives way.
 _LOCK_MILLISECONDS = 200
-# Seconds after which PostgreSQL ends a statement. All of ours take far less; one that goes on for longer holds a
-# connection, and a thread, that others need.
+# Seconds after which PostgreSQL ends a statement. All of ours take far less; a longer one holds a connection and a
+# thread that others need.
 _STATEMENT_SECONDS = 60.0
 
 
-# Writes to the disk and changes nothing. On PostgreSQL it does not wait for a migration in progress.
+# Writes to the disk but changes nothing. On PostgreSQL it does not wait for a running migration.
 _WRITE = {
     "sqlite": "UPDATE alembic_version SET version_num = version_num",
     "postgresql": "UPDATE alembic_version SET version_num = version_num WHERE version_num IN "
@@ -40,18 +40,18 @@ _WRITE = {
 
 
 class Database:
-    """Connections and transactions. Readers see one consistent state; what writers do is all or nothing."""
+    """Connections and transactions: consistent reads, and writes that are all or nothing."""
 
     def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT_SECONDS, migrates: bool = True) -> None:
-        """Open the database, make an SQLite file that is missing, and bring its schema up to date.
+        """Open the database, create a missing SQLite file, and migrate the schema.
 
         Args:
-            url: an SQLite file, or a PostgreSQL database.
-            lock_timeout: seconds to wait for a lock, or for a connection, before it counts as unavailable.
-            migrates: False to change nothing: the database must be there and up to date.
+            url: the URL of an SQLite file or a PostgreSQL database.
+            lock_timeout: seconds to wait for a lock or a connection before the database counts as unavailable.
+            migrates: False to change nothing: the database must exist and be up to date.
 
         Raises:
-            StoreUnavailable: it cannot be opened, read or written.
+            StoreUnavailable: the database cannot be opened, read or written.
         """
         with _unavailable_if_it_fails():
             if _is_sqlite(url):
@@ -65,7 +65,7 @@ class Database:
         self._writing = self.engine.execution_options(writes=True)
         self._file = Path(make_url(url).database or "") if _is_sqlite(url) else None
         self._identity = _identity(self._file)
-        # What was brought up to date when it was opened, the oldest first.
+        # The migrations that were applied on opening, the oldest first.
         self.applied: tuple[str, ...] = ()
         try:
             missing = self.missing_migrations()
@@ -80,14 +80,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing."""
+        """Yield a read-only transaction that sees one state of the database."""
         self._ensure_file()
         with _unavailable_if_it_fails(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write; it commits as a whole, or not at all."""
+        """Yield a write transaction that commits completely or not at all."""
         self._ensure_file()
         with _unavailable_if_it_fails(), self._writing.begin() as connection:
             yield connection
@@ -97,16 +97,16 @@ class Database:
         self.engine.dispose()
 
     def missing_migrations(self) -> list[str]:
-        """Migrations of this version of the program that the database has not seen; empty when it is current.
+        """Return this version's migrations that the database lacks, newest first.
 
-        Empty, too, for a database that a newer version has migrated: migrations only ever add what an older program can
-        do without, so that both versions may run while one replaces the other.
+        The list is empty if the database is current, and if a newer version has migrated it: migrations only add things
+        that an older version does not need, so that both versions may run during an upgrade.
         """
         with self.read() as connection:
             return _missing(connection)
 
     def ensure_ready(self) -> None:
-        """Raise StoreUnavailable unless the schema is current and a transaction that writes can be committed."""
+        """Raise StoreUnavailable unless the schema is current and writes can commit."""
         if missing := self.missing_migrations():
             lacks = f"the database lacks the migrations {', '.join(missing)}"
             raise StoreUnavailable(lacks, public=lacks)
@@ -114,26 +114,29 @@ class Database:
             tx.execute(text(_WRITE[tx.dialect.name]))
 
     def unknown_migrations(self) -> list[str]:
-        """The newest migrations of the database, if this version of the program does not know them: a newer one did."""
+        """Return the database's newest migrations that this version does not know.
+
+        A newer version has applied them.
+        """
         with self.read() as connection:
             return sorted(_seen(connection) - set(_known()))
 
     def _ensure_file(self) -> None:
-        # Writes to an SQLite file that was deleted succeed, and are gone with the last process that has it open.
+        # Writes to a deleted SQLite file succeed, and are lost when the last process closes it.
         if _identity(self._file) != self._identity:
             raise StoreUnavailable(
                 f"the database file {self._file} was removed or replaced; restart to use what is there"
             )
 
     def _migrate(self) -> tuple[str, ...]:
-        # One transaction around it all: of several processes that start at once, one migrates and the others wait.
+        # One transaction: of several processes that start at once, one migrates and the others wait.
         engine = self.engine.execution_options(writes=True, migrates=True)
         with _unavailable_if_it_fails(), engine.begin() as connection:
-            connection.detach()  # its settings are its own, so it does not go back to the pool
+            connection.detach()  # its settings differ, so it must not return to the pool
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take long
-            missing = _missing(connection)  # another may have migrated while this one waited
+            missing = _missing(connection)  # another process may have migrated during the wait
             if missing and connection.dialect.name == "postgresql":
                 _lock_tables(connection)
             config = _alembic_config()
@@ -145,10 +148,12 @@ class Database:
 
 
 def _lock_tables(connection: Connection) -> None:
-    """Lock all tables for a migration, or none: older programs that hold some of them and want others go first.
+    """Lock all tables for a migration, or none until all are free.
+
+    Older processes that hold one table and wait for another go first.
 
     Raises:
-        OperationalError: for 20 s other transactions did not let go of them.
+        OperationalError: other transactions kept the tables locked for 20 s.
     """
     names = sorted({*metadata.tables, "job_tags"} & set(inspect(connection).get_table_names()))
     lock, deadline = text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"), monotonic() + LOCK_TIMEOUT_SECONDS
@@ -169,12 +174,15 @@ def _lock_tables(connection: Connection) -> None:
 
 @cache
 def _known() -> tuple[str, ...]:
-    """Return the migrations of this version of the program, the newest first; loading them takes some 20 ms."""
+    """Return the migrations that this version knows, newest first.
+
+    Loading them takes about 20 ms.
+    """
     return tuple(script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions())
 
 
 def _seen(connection: Connection) -> set[str]:
-    """The newest migrations that the database has seen."""
+    """Return the newest migrations that the database has applied."""
     return set(MigrationContext.configure(connection).get_current_heads())
 
 
@@ -186,7 +194,7 @@ def _missing(connection: Connection) -> list[str]:
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
-    """Which file this is, whatever its name; None if there is none."""
+    """Return the file's device and inode; None if there is no file."""
     try:
         found = file.stat() if file is not None else None
     except OSError:
@@ -201,11 +209,11 @@ def _is_sqlite(url: str) -> bool:
 def _open_postgresql(url: str, *, lock_timeout: float) -> Engine:
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
-        # A connection may have been cut while it was idle, by a restart of the server: each is tried before it is used.
+        # A restart of the server cuts idle connections: each is tested before it is used.
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(2, round(lock_timeout)),  # libpq takes no less than 2
-            # A server that vanished without a word is noticed within some ten seconds, not in the hours of TCP.
+            # A server that vanished silently is noticed within about 10 s, not after TCP's hours.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
@@ -228,8 +236,8 @@ def _unavailable_if_it_fails() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        # Plain, operational and interface errors are the database's trouble, and so are a missing permission, a bad
-        # address and all that ends a connection; the others (integrity, …) are our own.
+        # Plain, operational and interface errors come from the database, and so do a missing permission, a bad
+        # address and all that ends a connection. The others (integrity, …) come from our own code.
         plain = type(error) in (DatabaseError, OperationalError, InterfaceError) or error.connection_invalidated
         misconfigured = is_forbidden(error) or is_bad_address(error)
         if not plain and not misconfigured:

@@ -1,4 +1,4 @@
-"""Queueing of jobs: their rows and their first events, for one job and for thousands alike."""
+"""Queueing: the rows and first events of one job or thousands."""
 
 import secrets
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ Values = dict[str, Any]
 
 
 def job_values(submission: Submission, **origin: Any) -> Values:
-    """The columns of a new job, as far as they do not depend on the moment when it is queued.
+    """Return the columns of a new job, except `created_at` and `queue_rank`.
 
     Args:
-        submission: what its client wants.
-        origin: where it comes from, if not from its client alone: `parent_id`, or what a sweep says.
+        submission: the validated submission.
+        origin: further columns of a clone, a retry or a sweep's job, such as `parent_id` or `sweep_id`.
     """
     spec = submission.spec
     return {
@@ -46,11 +46,11 @@ def job_values(submission: Submission, **origin: Any) -> Values:
 
 
 def enqueue(tx: Connection, values: Sequence[Values], cause: EventInfo, *, priority: int) -> Sequence[int]:
-    """Queue jobs of one priority, in this order. Returns their pks."""
+    """Queue jobs of one priority, in this order; return their pks."""
     numbering.announce(tx)
     moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
     tx.execute(insert(jobs), [{**each, **moment} for each in values])
-    # Asked for afterwards: to have them returned by the insertion takes longer than all the rest.
+    # A query of its own: an INSERT that returns them takes longer than all the rest.
     pks = tx.scalars(select(jobs.c.pk).where(jobs.c.id.in_([each["id"] for each in values])).order_by(jobs.c.pk)).all()
     write_events(tx, [event(pk, cause, source=None, target=JobStatus.QUEUED) for pk in pks])
     return pks

@@ -1,4 +1,7 @@
-"""Idempotency keys: a submission that a client repeats, not knowing whether the first arrived, makes no second job."""
+"""Idempotency keys: a repeated submission makes no second job.
+
+A client repeats a submission when it does not know if the first arrived.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,22 +21,30 @@ Sent = Mapping[str, Any]
 
 
 def sent_as_job(submission: Submission) -> Sent:
-    """What a client that submits a job has sent: the same job said in another way, by a preset for instance, too."""
+    """Return the content of a submission, to compare with later ones.
+
+    The same job described in another way, for instance by a preset, has the same content.
+    """
     return submission.model_dump(mode="json", exclude={"preset"})
 
 
 def sent_as_clone(job_id: str, overrides: Clone) -> Sent:
-    """What a client that clones a job has sent; what that comes to may change with the job until it is repeated."""
+    """Return the content of a clone request, to compare with later ones.
+
+    The resulting submission is not compared: it may change with the job before the request is repeated.
+    """
     return {"of": job_id, **{name: getattr(overrides, name) for name in overrides.model_fields_set}}
 
 
 def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
-    """Return the job that was made with this key, as the first response showed it; None if the key is new.
+    """Return the job made with this key; None if it is new.
+
+    The job is returned as the first response showed it.
 
     Raises:
-        IdempotencyKeyReused: it was made by another submission.
+        IdempotencyKeyReused: the key came with another submission.
     """
-    # One statement: between two, the job may be deleted, and the key with it.
+    # One statement: between two, the job could be deleted, and the key with it.
     made = select(jobs, idempotency_keys.c.submission).join(jobs, jobs.c.pk == idempotency_keys.c.job_pk)
     found = tx.execute(made.where(idempotency_keys.c.key == key)).one_or_none()
     if found is None:
@@ -44,14 +55,14 @@ def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
 
 
 def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, job_pk: int, now: datetime) -> None:
-    """Bind the key to the job, in the transaction that makes it."""
+    """Store the key for the job, in the transaction that inserts it."""
     content = sent_as_job(submission)
     kept = content if sent == content else {**content, "clone": sent}
     tx.execute(insert(idempotency_keys).values(key=key, submission=kept, job_pk=job_pk, created_at=now))
 
 
 def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:
-    """Return the job as it was when it was queued."""
+    """Return the job in the state in which it was queued."""
     return replace(
         job,
         status=JobStatus.QUEUED,

@@ -1,4 +1,4 @@
-"""What every living program on a store does on the side: give the jobs of dead workers to others, forget old jobs."""
+"""The janitor: each process on a store reaps workers and purges jobs."""
 
 import logging
 import threading
@@ -11,24 +11,24 @@ from costcurve.store import JobStore
 
 log = logging.getLogger(__name__)
 
-# Looks for dead workers in the time of one lease.
+# Checks for dead workers per lease duration.
 _LOOKS_PER_LEASE = 10
-# Share of a lease for which this program may lose sight of the store before it doubts what it sees there.
+# Longest gap between two checks, as a share of a lease, after which this process still trusts expired leases.
 _BLIND = 0.3
-# Seconds between two looks for jobs whose time of retention is over.
+# Seconds between two purges.
 _PURGE_INTERVAL = 600.0
-# Seconds between two transactions that delete jobs, or as long as the last one took, if that was longer. A writer that
-# waits for SQLite's lock looks for it every 0.1 s, and would otherwise find it taken each time.
+# Seconds between two transactions of a purge, or the duration of the last one if that was longer. A writer that waits
+# for SQLite's lock tries every 0.1 s, and would otherwise find it taken each time.
 _PURGE_PAUSE = 0.1
 _NO_UPKEEP = "no upkeep now"
 
 
 class Janitor:
-    """Looks after the store about once a second, in a thread of its own.
+    """A background thread that reaps dead workers and purges old jobs.
 
-    A lease that ran out is no proof that its worker died: if the database was away, or this machine slept, nobody could
-    renew anything. So workers are only given up by a program that has itself been in touch with the store, without a
-    gap, for as long as a lease lasts.
+    It checks ten times per lease duration: once a second by default. An expired lease does not prove that its worker
+    died: if the database was unavailable or this machine slept, no worker could renew. So a process retires workers
+    only after it has reached the store without a gap for the duration of a lease.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Janitor:
         retention_days: float | None,
         outage: Outage | None = None,
     ) -> None:
-        """Prepare the upkeep.
+        """Prepare the thread; `start` runs it, `look` checks once.
 
         Args:
-            store: the store to look after.
-            name: who does it, as the jobs' events tell it.
-            lease_seconds: how long a lease lasts.
-            retention_days: jobs that ended longer ago are deleted; None to keep them.
-            outage: where failed looks are told; the program's other threads may share it.
+            store: the store to maintain.
+            name: the actor that the jobs' events name.
+            lease_seconds: duration of a lease in seconds.
+            retention_days: jobs that ended more days ago are deleted; None to keep all.
+            outage: logs failed checks; the process's other threads may share it.
         """
         self._store = store
         self._name = name
@@ -62,15 +62,15 @@ class Janitor:
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; returns at once."""
+        """Stop the thread after its current step; return at once."""
         self._stop.set()
 
     def look(self) -> None:
-        """Look once. Raises StoreUnavailable."""
+        """Check the store once and reap dead workers. Raises StoreUnavailable."""
         try:
             now = self._store.touch()
             if self._last_look is None or not timedelta() <= now - self._last_look <= _BLIND * self._lease:
@@ -88,7 +88,7 @@ class Janitor:
             try:
                 self.look()
                 self._purge()
-            except Exception as error:  # noqa: BLE001 - told of; without this thread, jobs of dead workers would wait
+            except Exception as error:  # noqa: BLE001 - logged; without this thread, jobs of dead workers would wait
                 self._outage.failed(_NO_UPKEEP, error)
             else:
                 self._outage.worked(_NO_UPKEEP)
@@ -99,7 +99,7 @@ class Janitor:
         if self._purged_at is not None and monotonic() - self._purged_at < _PURGE_INTERVAL:
             return
         until, deleted = monotonic() + self._interval, 0
-        while not self._stop.is_set() and monotonic() < until:  # the rest has time until workers have been looked after
+        while not self._stop.is_set() and monotonic() < until:  # the rest waits until dead workers are reaped
             started = monotonic()
             count = self._store.purge(days=self._retention_days)
             if count == 0:

@@ -1,4 +1,4 @@
-"""A worker's update of its job: what it reports, how that changes the job's row, and the rows that it adds."""
+"""A worker's update of its job: report, status change and added rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,30 +28,33 @@ from costcurve.store.transitions import (
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The checkpoint cannot be used: the job, still the worker's own, begins anew."""
+    """Outcome: the checkpoint is unusable and the job restarts from step 0.
+
+    The job keeps running under the worker's claim.
+    """
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """The job goes back into the queue, at no cost to it."""
+    """Outcome: the job is requeued, and this does not count against it."""
 
     reason: str
 
 
-# A result: the training ended. A failure: it cannot go on. A request: it has been performed.
+# A result: the training ended. A failure: it cannot continue. A request: it has been performed.
 JobOutcome = NeuronResult | MnistResult | Failure | HandBack | Request | Restart
 
 
 @dataclass(frozen=True, slots=True)
 class JobUpdate:
-    """With its claim as the fence: all of it is written, or nothing.
+    """One update of one job, fenced by its claim: all or nothing.
 
-    `progress` is None where there is none to tell, `curve` and `steps` have the points since the last write, one for
-    each epoch and one for each STEPS_A_POINT steps, `checkpoint` names the file that holds exactly this state, if one
-    was written, and `outcome` what happens to the job now, if anything. `start`, once, has the figures of its network
-    before the first update; `model` is what to keep of a network whose training ended.
+    `progress` is None if there is none to report. `curve` and `steps` have the points since the last update, one for
+    each epoch and one for each STEPS_A_POINT steps. `checkpoint` names the file that holds exactly this state, if one
+    was written. `outcome` says what happens to the job now; None if it continues. `start` is sent once and has the
+    figures of the network before the first update. `model` is the network to store when its training ended.
     """
 
     claim: Claim
@@ -64,14 +67,14 @@ class JobUpdate:
     model: TrainedModel | None = None
 
 
-# How an attempt ends by what its worker writes; by a failure: transitions.failure_outcome; by a hand-back: its reason.
+# Outcomes of attempts. Of a failure it is transitions.failure_outcome, of a hand-back its reason.
 _SUCCEEDED, _CANCELLED = "succeeded", "cancelled"
 _PUT_ASIDE = "put aside, as its client had asked"
 _NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}
 
 
 def progress_values(write: JobUpdate) -> dict[str, Any]:
-    """How far the job is now, and from where it would go on."""
+    """Return the columns for the job's progress and its checkpoint."""
     if isinstance(write.outcome, Restart):
         return {**_NO_CHECKPOINT, "epoch": 0, "step": 0}
     if write.progress is None:
@@ -79,13 +82,13 @@ def progress_values(write: JobUpdate) -> dict[str, Any]:
     columns = progress_columns(write.progress)
     if write.checkpoint is not None:
         place = {"checkpoint_step": write.progress.step, "checkpoint_epoch": write.progress.epoch}
-        # It gets on: what killed its workers before was not this.
+        # The job progresses: it did not cause the earlier crashes.
         columns |= {"checkpoint": write.checkpoint, **place, "crashes": 0}
     return columns
 
 
 def attempt_outcome(write: JobUpdate) -> str | None:
-    """Return how this write ends the attempt of its claim; None if the attempt continues."""
+    """Return the outcome of the claim's attempt; None if it continues."""
     match write.outcome:
         case None | Restart():
             return None
@@ -102,7 +105,7 @@ def attempt_outcome(write: JobUpdate) -> str | None:
 
 
 def plan_status_change(row: Row[Any], write: JobUpdate, now: datetime) -> StatusChange | None:
-    """Where the job goes; None if it stays in the worker's hands."""
+    """Plan the job's status change; return None if the worker keeps it."""
     claim, columns = write.claim, progress_values(write)
 
     def cause(why: str) -> EventInfo:
@@ -124,17 +127,17 @@ def plan_status_change(row: Row[Any], write: JobUpdate, now: datetime) -> Status
                 row, JobStatus.CANCELLED, cause(CANCELLED_ON_REQUEST), outcome=_CANCELLED, **columns
             )
         case Request.PAUSE:
-            # Its client may have changed its mind since: then it is cancelled, or goes back into the queue.
+            # The client may have cancelled or resumed it since: then it is cancelled or requeued.
             return plan_requeue(row, cause(_PUT_ASIDE), **columns)
 
 
 def reply_to(write: JobUpdate, row: Row[Any] | None, *, is_written: bool) -> Request | ClaimLost | None:
-    """Return what the worker is told.
+    """Return the reply to a worker's update of its job.
 
     Args:
-        write: what it wrote.
-        row: the job's row before the write; None if the job no longer runs under this claim.
-        is_written: whether an earlier attempt at this write, whose answer was lost, ended the claim.
+        write: the worker's update.
+        row: the job's row before the update; None if the job no longer runs under this claim.
+        is_written: True if the same update was committed before, ended the claim, and its response was lost.
     """
     if row is None:
         return None if is_written else ClaimLost(f"{write.claim.job_id} is no longer this worker's")
@@ -150,7 +153,7 @@ _Columns = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class EncodedUpdate:
-    """The rows that one write adds, encoded; None where it has nothing of that kind."""
+    """The encoded rows that one update adds; None for absent kinds."""
 
     runs: Mapping[Granularity, _Columns | None]
     start: _Columns | None
@@ -158,7 +161,7 @@ class EncodedUpdate:
 
     @classmethod
     def of(cls, write: JobUpdate) -> Self:
-        """What this write adds."""
+        """Encode the rows that this update adds."""
         job_pk = write.claim.job_pk
         return cls(
             runs={"epoch": chunk_of(job_pk, write.curve), "step": chunk_of(job_pk, write.steps)},
@@ -168,7 +171,10 @@ class EncodedUpdate:
 
 
 def write_encoded(tx: Connection, kept: Sequence[EncodedUpdate]) -> None:
-    """Add the rows of some writes, of each kind with one statement or two; with none where there are none."""
+    """Write the encoded rows of several updates, with few statements.
+
+    Each kind takes one or two statements, or none if it has no rows.
+    """
     for granularity in CHUNK_TABLES:
         runs = (each.runs[granularity] for each in kept)
         write_chunks(tx, granularity, [run for run in runs if run is not None])

@@ -1,4 +1,4 @@
-"""The store as clients use it, through the service: jobs are submitted, looked at, and told what to do."""
+"""The store's methods for clients: submit, read, change and delete jobs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,28 +23,30 @@ from costcurve.store.sweeps import after_deletion, lock_sweeps
 from costcurve.store.tags import give_tags, replace_tags
 from costcurve.store.transitions import cancel_all, change, change_status, request_all
 
-# What is to be queued, found out in the transaction that does it; and of which job it is a clone, if it is one.
+# Called in the submitting transaction; returns the submission, and the id of the job that it clones or None.
 _What = Callable[[Connection], tuple[Submission, str | None]]
-# A job's number of changes, and what tells two histories with equal numbers apart: a database that is restored from a
-# backup counts on from an old number.
+# A job's number of changes, and columns that differ between histories with equal numbers: a database restored from a
+# backup continues from an old number.
 Version = tuple[Any, ...]
-# A look at a locked job before it is changed, which may raise.
+# Called with the locked job before it is changed; may raise.
 Check = Callable[[Job], None] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A job that was submitted; `replayed` if it had been before, with the same idempotency key."""
+    """A submitted job; `replayed` if its idempotency key was used before."""
 
     job: Job
     replayed: bool
 
 
 class ForClients(OnDatabase):
-    """What a client may ask for."""
+    """Store methods for jobs, which clients call through the service."""
 
     def submit(self, submission: Submission, *, idempotency_key: str | None = None) -> Submitted:
-        """Queue a job; or, if this key has come with the same submission before, give the first answer again.
+        """Queue a job, or return the first response to this key again.
+
+        A key that has come with the same submission before queues no second job.
 
         Raises:
             IdempotencyKeyReused: the key has come with another submission.
@@ -52,7 +54,7 @@ class ForClients(OnDatabase):
         return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: (submission, None))
 
     def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
-        """Queue the same job again, but for the overrides.
+        """Queue a copy of a job with the overridden fields changed.
 
         Raises:
             JobNotFound: there is no such job.
@@ -71,7 +73,7 @@ class ForClients(OnDatabase):
         try:
             return self._submit(key, sent, what)
         except IntegrityError:
-            # The same key came twice at once, and the other was faster: its answer is ours.
+            # A concurrent request with the same key was faster: return its response.
             return self._submit(key, sent, what)
 
     def _submit(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
@@ -90,17 +92,24 @@ class ForClients(OnDatabase):
             return Submitted(job_of(row, submission.tags), replayed=False)
 
     def get(self, job_id: str) -> Job:
-        """The job as it stands. Raises JobNotFound."""
+        """Return the current state of a job. Raises JobNotFound."""
         with self._database.read() as tx:
             return self._job(tx, job_id)
 
     def get_all(self, job_ids: Sequence[str]) -> tuple[Job, ...]:
-        """These jobs as they stand at one moment. Raises JobNotFound, naming the first that there is not."""
+        """Return the states of these jobs at one moment.
+
+        Raises:
+            JobNotFound: a job does not exist; names the first of them.
+        """
         with self._database.read() as tx:
             return self._seen(tx, [self._row(tx, job_id) for job_id in job_ids])
 
     def versions(self, job_ids: Sequence[str]) -> Sequence[Version]:
-        """Return what differs whenever a job has changed; whatever is recorded of it counts. Raises JobNotFound."""
+        """Return one version per job, which differs after every change.
+
+        Everything that the store records of a job counts as a change. Raises JobNotFound.
+        """
         columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
         with self._database.read() as tx:
             rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(strip_nul, job_ids))))
@@ -111,12 +120,12 @@ class ForClients(OnDatabase):
         return [found[job_id] for job_id in job_ids]
 
     def list(self, query: JobQuery) -> Page:
-        """Return one page of jobs.
+        """Return one page of the jobs that match a query.
 
-        A walk from the oldest to the newest misses no job that was submitted before its last page was asked for.
+        Paging from the oldest to the newest misses no job that was submitted before the request for the last page.
 
         Raises:
-            InvalidRequest: the cursor is not one of this order.
+            InvalidRequest: the cursor is not from a page of this order.
         """
         settled = self._settled() if query.order == "created_at" else None
         with self._database.read() as tx:
@@ -126,7 +135,9 @@ class ForClients(OnDatabase):
         return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a waiting job at once; ask the worker of a running one to. Twice the same is no error.
+        """Cancel a queued or paused job, or request it from the worker.
+
+        Calling it twice is no error.
 
         Raises:
             JobNotFound: there is no such job.
@@ -139,7 +150,9 @@ class ForClients(OnDatabase):
             return self._job(tx, job_id)
 
     def pause(self, job_id: str) -> Job:
-        """Hold a queued job; ask the worker of a running one to put it aside. Twice the same is no error.
+        """Pause a queued job, or request it from a running job's worker.
+
+        Calling it twice is no error.
 
         Raises:
             JobNotFound: there is no such job.
@@ -157,7 +170,9 @@ class ForClients(OnDatabase):
             return self._job(tx, job_id)
 
     def resume(self, job_id: str) -> Job:
-        """Put a paused job back into the queue, where it left off; one that is not paused goes on anyway.
+        """Requeue a paused job, or withdraw a running job's pause request.
+
+        A paused job resumes from its checkpoint. A job that is not paused is left as it is.
 
         Raises:
             JobNotFound: there is no such job.
@@ -172,7 +187,10 @@ class ForClients(OnDatabase):
             return self._job(tx, job_id)
 
     def update(self, job_id: str, changes: JobChanges, *, check: Check = None) -> Job:
-        """Change what a client may change of a job, whatever its state, if the check passes. Raises JobNotFound."""
+        """Change a job's editable fields, in any status, if the check passes.
+
+        Raises JobNotFound.
+        """
         given = changes.model_dump(exclude_unset=True)
         with self._database.write() as tx:
             row = self._row(tx, job_id, lock=True)
@@ -187,11 +205,11 @@ class ForClients(OnDatabase):
             return self._job(tx, job_id)
 
     def delete(self, job_id: str, *, check: Check = None) -> None:
-        """Forget a job that has ended, with all that belongs to it, if the check passes.
+        """Delete an ended job and all its data, if the check passes.
 
         Raises:
             JobNotFound: there is no such job.
-            InvalidTransition: it has not ended.
+            InvalidTransition: the job has not ended.
         """
         with self._database.write() as tx:
             lock_sweeps(tx, [self._row(tx, job_id)])
@@ -204,7 +222,7 @@ class ForClients(OnDatabase):
             after_deletion(tx, [row])
 
     def events(self, job_id: str) -> tuple[Event, ...]:
-        """Everything that happened to the job, the first first. Raises JobNotFound."""
+        """Return all events of a job, oldest first. Raises JobNotFound."""
         with self._database.read() as tx:
             row = self._row(tx, job_id)
             found = tx.execute(select(events).where(events.c.job_pk == row.pk).order_by(events.c.pk))
@@ -220,7 +238,9 @@ class ForClients(OnDatabase):
         last: int | None = None,
         limit: int,
     ) -> CurvePage:
-        """At most `limit` points with first <= x <= last, from the first on; all metrics if none are named.
+        """Return at most `limit` curve points with first <= x <= last.
+
+        The points are those with the smallest x. Without `metrics`, all metrics are returned.
 
         Raises:
             JobNotFound: there is no such job.
@@ -231,7 +251,9 @@ class ForClients(OnDatabase):
             return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
 
     def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredChunk]:
-        """The runs of the curve that hold point number `start` or begin in the `points` from there on.
+        """Return the curve's chunks that overlap a range of points.
+
+        The range has `points` points and begins with point number `start`.
 
         Raises:
             JobNotFound: there is no such job.
@@ -240,19 +262,25 @@ class ForClients(OnDatabase):
             return read_chunks(tx, self._row(tx, job_id), granularity, start=start, points=points)
 
     def start(self, job_id: str) -> Start | None:
-        """The figures of the job's network before the first update; None if there are none. Raises JobNotFound."""
+        """Return the figures of a job's network before the first update.
+
+        None if there are none. Raises JobNotFound.
+        """
         with self._database.read() as tx:
             return read_start(tx, self._row(tx, job_id).pk)
 
     def workers(self) -> Sequence[WorkerInfo]:
-        """Every worker that is alive."""
+        """Return the live workers with the ids of their running jobs."""
         with self._database.read() as tx:
             return leases.alive(tx, self._now(tx))
 
     def _settled(self) -> int | None:
-        """Return the last number given to a job, once all up to it are committed; None where they always are."""
+        """Return the last job number, once all up to it are committed.
+
+        None on a database that commits the numbers in order.
+        """
         with self._database.read() as tx:
-            last = numbering.last_number(tx)  # before it is asked who is under way
+            last = numbering.last_number(tx)  # must be read before the open submissions
             submissions = numbering.under_way(tx)
         for process in submissions:
             with self._database.read() as tx:
@@ -262,14 +290,14 @@ class ForClients(OnDatabase):
     # Parts of a transaction.
 
     def _request(self, tx: Connection, row: Row[Any], why: str, **values: Any) -> None:
-        """Ask the worker of a running job for something, or no longer."""
+        """Send a request to a running job's worker, or withdraw it."""
         request_all(tx, [row], self._by_client(tx, why), **values)
 
     def _job(self, tx: Connection, job_id: str) -> Job:
         return self._seen(tx, [self._row(tx, job_id)])[0]
 
     def _seen(self, tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Job, ...]:
-        """Jobs as they stand, with their tags; waiting ones with their place in the queue, and why they wait."""
+        """Return jobs with tags; queued ones with position and waiting reason."""
         tags: dict[int, dict[str, str]] = {row.pk: {} for row in rows}
         for tag in tx.execute(select(job_tags).where(job_tags.c.job_pk.in_(tags))):
             tags[tag.job_pk][tag.key] = tag.value

@@ -1,7 +1,7 @@
-"""Who is alive: worker incarnations and their leases, as rows of the database.
+"""Worker incarnations and their leases, as rows of the database.
 
-A worker holds one lease for all that it has in hand. While it gets on it renews it; once the lease is over, anybody
-may retire the worker, and its jobs are given to others.
+Each worker holds one lease for all its running jobs and renews it while training progresses. After expiry, any process
+may retire the worker and requeue its jobs.
 """
 
 from collections.abc import Sequence
@@ -18,28 +18,31 @@ is_not_stopped = workers.c.stopped_at.is_(None)
 
 
 def locked(tx: Connection, worker_id: str) -> bool:
-    """Lock an incarnation; return False if it was retired.
+    """Lock a worker incarnation; return False if it was retired.
 
-    Until the transaction ends, no other can retire it. An earlier claim of the same worker that is still being
-    committed, after its connection was lost, is waited for.
+    Until the transaction ends, no other transaction can retire it. An earlier claim of the same worker may still be
+    committing after its connection was lost: the lock waits for it.
     """
     found = select(workers.c.id).where(workers.c.id == worker_id, is_not_stopped).with_for_update(key_share=True)
     return tx.execute(found).one_or_none() is not None
 
 
 def holds_jobs(tx: Connection, worker_id: str) -> bool:
-    """Return True if a job runs under this worker; locks nothing."""
+    """Return True if a job runs under this worker, without locking."""
     return tx.execute(select(jobs.c.pk).where(*_run_under(worker_id)).limit(1)).one_or_none() is not None
 
 
 def held(tx: Connection, worker_id: str) -> list[Row[Any]]:
-    """Lock the jobs that run under this worker."""
-    # By pk, as all do who lock several jobs, so that no two wait for each other.
+    """Lock and return the jobs that run under this worker."""
+    # By pk, like every lock on several jobs, to avoid deadlocks.
     return list(tx.execute(select(jobs).where(*_run_under(worker_id)).order_by(jobs.c.pk).with_for_update()).all())
 
 
 def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool:
-    """Let the lease last for `seconds` from now on, unless it lasts longer. False: the worker has been retired."""
+    """Extend the worker's lease; return False if it has been retired.
+
+    The lease then ends `seconds` after `now`, or later if it already did.
+    """
     found = select(workers.c.lease_expires_at).where(workers.c.id == worker_id, is_not_stopped).with_for_update()
     row = tx.execute(found).one_or_none()
     if row is None:
@@ -51,13 +54,19 @@ def renew(tx: Connection, worker_id: str, now: datetime, seconds: float) -> bool
 
 
 def retire(tx: Connection, worker_id: str, now: datetime) -> list[Row[Any]]:
-    """The incarnation has ended: it can claim nothing more. Its jobs, locked."""
+    """Mark the worker incarnation as stopped; lock and return its jobs.
+
+    A stopped incarnation cannot claim jobs any more.
+    """
     tx.execute(update(workers).where(workers.c.id == worker_id, is_not_stopped).values(stopped_at=now))
     return held(tx, worker_id)
 
 
 def expired(tx: Connection, now: datetime) -> list[str]:
-    """Incarnations whose lease is over and that nobody has retired; and those that ended with a job in hand."""
+    """Return the ids of the worker incarnations that must be retired.
+
+    The lease of these has expired, or they stopped and a job still runs under them.
+    """
     over = select(workers.c.id).where(is_not_stopped, workers.c.lease_expires_at < now)
     gone = (
         select(workers.c.id)
@@ -69,13 +78,19 @@ def expired(tx: Connection, now: datetime) -> list[str]:
 
 
 def is_over(tx: Connection, worker_id: str, now: datetime) -> bool:
-    """Whether what `expired` said of this worker still holds; locks it, so that it stays so."""
+    """Lock the worker; return True if it must still be retired.
+
+    `expired` finds candidates without a lock. This lock keeps the answer valid until the transaction ends.
+    """
     row = tx.execute(select(workers).where(workers.c.id == worker_id).with_for_update()).one()
     return row.stopped_at is not None or (row.lease_expires_at is not None and row.lease_expires_at < now)
 
 
 def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
-    """Every incarnation that has not ended and has been heard from lately, with what it has in hand."""
+    """Return the live worker incarnations with the ids of their running jobs.
+
+    An incarnation is live until it stops or its lease expires.
+    """
     found: Select[Any] = select(workers).where(is_not_stopped, workers.c.lease_expires_at >= now)
     rows = tx.execute(found.order_by(workers.c.started_at, workers.c.id)).all()
     in_hand = tx.execute(
@@ -101,13 +116,13 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
 
 
 def busy(tx: Connection) -> frozenset[str]:
-    """The workers that have a job in hand."""
+    """Return the ids of the workers with a running job."""
     held = select(attempts.c.worker_id).join(jobs, jobs.c.attempt_pk == attempts.c.pk).where(is_running)
     return frozenset(tx.scalars(held.distinct()))
 
 
 def alive_means(tx: Connection, now: datetime) -> Sequence[Row[Any]]:
-    """The devices on which somebody is alive, and the engines that they have there."""
+    """Return the distinct pairs of device and engines of live workers."""
     means: Select[Any] = select(workers.c.device, workers.c.engines).where(
         is_not_stopped, workers.c.lease_expires_at >= now
     )
@@ -115,14 +130,14 @@ def alive_means(tx: Connection, now: datetime) -> Sequence[Row[Any]]:
 
 
 def why_waiting(job: Row[Any], position: int, means: Sequence[Row[Any]]) -> str:
-    """Why a queued job has not started."""
+    """Return the reason, in words, why a queued job has not started."""
     if not means:
         return "no worker is alive"
     if job.requested_device == "cuda":
         means = [each for each in means if each.device != "cpu"]
         if not means:
             return "no worker that is alive has a CUDA device"
-    # A worker that names no engine is of a version that did not yet tell.
+    # Workers of older versions register no engines.
     if job.requested_engine != "auto" and all(
         each.engines and job.requested_engine not in each.engines.split() for each in means
     ):

@@ -1,4 +1,4 @@
-"""The store as those use it who look after workers and after jobs that ended long ago."""
+"""Maintenance: retire workers, reap expired leases, purge old jobs, read statistics."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -17,15 +17,15 @@ from costcurve.store.schema import attempts, curve_runs, jobs, models, step_runs
 from costcurve.store.sweeps import after_deletion, lock_sweeps
 from costcurve.store.transitions import EventInfo, apply_status_changes, plan_requeue
 
-# Most that retention deletes in one transaction: SQLite's other writers wait for it.
+# Limits of one purge transaction: SQLite's other writers wait for it.
 PURGED_JOBS, PURGED_BYTES = 500, 8 * 2**20
 
-# Written as the index has it, so that SQLite sees that they are the same.
+# Spelled as in the index, so that SQLite recognises it and uses the index.
 _unpinned = text("NOT pinned")
 
 
 def _bytes_in(table: Table) -> ColumnElement[int]:
-    """The bytes of a job's networks or curves in this table."""
+    """Return an SQL expression for a job's bytes in this table."""
     lengths = [func.sum(func.length(column)) for column in table.columns if isinstance(column.type, LargeBinary)]
     return func.coalesce(select(reduce(add, lengths)).where(table.c.job_pk == jobs.c.pk).scalar_subquery(), 0)
 
@@ -34,15 +34,21 @@ _size = reduce(add, (_bytes_in(table) for table in (models, curve_runs, step_run
 
 
 class ForMaintenance(OnDatabase):
-    """What keeps the queue going when workers end, however they end; and the database small."""
+    """Store methods that requeue jobs of ended workers and purge old jobs."""
 
     def retire_worker(self, worker_id: str, *, reason: str, crashed: bool, by: str = "supervisor") -> None:
-        """The incarnation has ended. What it still has in hand goes back to the queue; a crash counts against it."""
+        """Mark a worker incarnation as ended and requeue its running jobs.
+
+        If it crashed, the crash counts against these jobs.
+        """
         with self._database.write() as tx:
             retire(tx, worker_id, EventInfo(by, self._now(tx), reason), crashed=crashed)
 
     def reap(self, *, by: str) -> Sequence[str]:
-        """Retire every worker whose lease is over, as it has died or hangs. Returns their ids."""
+        """Retire every worker whose lease has expired; return their ids.
+
+        Such a worker has died or hangs. Workers that stopped while a job ran under them are retired too.
+        """
         with self._database.read() as tx:
             suspects = leases.expired(tx, self._now(tx))
         reaped = []
@@ -56,17 +62,18 @@ class ForMaintenance(OnDatabase):
         return reaped
 
     def purge(self, *, days: float, limit: int = PURGED_JOBS, max_bytes: int = PURGED_BYTES) -> int:
-        """Delete the jobs that ended first, if more than `days` days ago and not pinned, in one short transaction.
+        """Delete old jobs that are not pinned, in one short transaction.
 
-        Jobs that another transaction is changing are left for the next time.
+        Jobs that ended first are deleted first. Jobs that another transaction is changing are skipped until the next
+        call. Workers that stopped equally long ago and have no attempts left are deleted too.
 
         Args:
-            days: how long jobs are kept after their end.
-            limit: jobs to delete at most.
-            max_bytes: bytes of networks and curves to delete at most, but for a single job that has more.
+            days: retention of jobs after their end, in days.
+            limit: maximum number of jobs to delete.
+            max_bytes: maximum bytes of networks and curves to delete; a single larger job is deleted alone.
 
         Returns:
-            The number of jobs that were deleted.
+            The number of deleted jobs.
         """
         with self._database.read() as tx:
             before = self._now(tx) - timedelta(days=days)
@@ -79,7 +86,7 @@ class ForMaintenance(OnDatabase):
         ]
         with self._database.write() as tx:
             lock_sweeps(tx, chosen)
-            # Locked, by pk as all who lock several jobs do, and only if they are still old: one may have been pinned.
+            # By pk, like every lock on several jobs. The age is checked again: a job may have been pinned meanwhile.
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.sweep_id, jobs.c.cell, jobs.c.repeat]
             still_old = select(*columns).where(jobs.c.pk.in_([row.pk for row in chosen]), *is_old).order_by(jobs.c.pk)
             deleted = tx.execute(still_old.with_for_update(skip_locked=True)).all()
@@ -90,33 +97,39 @@ class ForMaintenance(OnDatabase):
             return len(deleted)
 
     def load(self, *, devices: Collection[str], limit: int) -> Load:
-        """What waits for one of these devices, counted up to `limit`, and which workers have something in hand."""
+        """Return the number of queued jobs and the busy workers' ids.
+
+        Only jobs that request one of `devices` count, and no more than `limit`.
+        """
         with self._database.read() as tx:
             return Load(queue.count_waiting(tx, devices, limit=limit), leases.busy(tx))
 
     def fleet(self) -> QueueStats:
-        """How things stand with all jobs and workers."""
+        """Return the current statistics of all jobs and workers."""
         with self._database.read() as tx:
             return read_queue_stats(tx, self._now(tx))
 
     def touch(self) -> datetime:
-        """The present moment by the clock that leases go by, found out as somebody who renews a lease would find it."""
-        with self._database.write() as tx:  # readers would not notice that writers have to wait
+        """Return the current time of the lease clock, in a write transaction.
+
+        The call waits and fails as the renewal of a lease would.
+        """
+        with self._database.write() as tx:  # a read would not notice that writers have to wait
             return self._now(tx)
 
     def ended(self, job_ids: Sequence[str]) -> Sequence[str]:
-        """Those of these jobs that have ended."""
+        """Return the ids of the given jobs that have ended."""
         with self._database.read() as tx:
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.finished_at.is_not(None))).all()
 
     def known(self, job_ids: Sequence[str]) -> Sequence[str]:
-        """Return those of these jobs that the store has, ended or not."""
+        """Return the ids of the given jobs that exist, ended or not."""
         with self._database.read() as tx:
             return tx.scalars(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).all()
 
 
 def retire(tx: Connection, worker_id: str, cause: EventInfo, *, crashed: bool) -> None:
-    """End a worker incarnation and requeue its jobs, as part of a transaction."""
+    """Retire a worker incarnation and requeue its jobs, within a transaction."""
     held = leases.retire(tx, worker_id, cause.at)
     apply_status_changes(
         tx, transitions.plan_crash(held, cause) if crashed else [plan_requeue(row, cause) for row in held]

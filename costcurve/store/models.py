@@ -1,4 +1,4 @@
-"""Trained networks in the store: each belongs to one job, and is deleted with it."""
+"""Trained networks: each belongs to one job and is deleted with it."""
 
 import zlib
 from collections.abc import Sequence
@@ -15,27 +15,27 @@ from costcurve.store.schema import jobs, models
 
 
 class ForModels(OnDatabase):
-    """What may be asked about a network whose training has ended.
+    """Store methods for networks whose training has ended.
 
-    Each method raises JobNotFound; NoTestImages for a neuron; ModelNotReady while the job has not ended; ModelNotFound
-    if it failed or was cancelled, or was trained before networks were kept.
+    Each method raises JobNotFound. It raises NoTestImages for a neuron, and ModelNotReady while the job has not ended.
+    It raises ModelNotFound if the job failed, was cancelled, or was trained by a version that stored no networks.
     """
 
     def model(self, job_id: str) -> bytes:
-        """The network as a safetensors file."""
+        """Return the network as the bytes of a safetensors file."""
         file: bytes = self._kept(job_id, models.c.file).file
         return file
 
     def confusion(self, job_id: str) -> Confusion:
-        """How often each digit of the test images was read as which."""
+        """Return the confusion matrix of the network on the test images."""
         return confusion_of(self._kept(job_id, models.c.confusion))
 
     def mistakes(self, job_id: str) -> tuple[Mistake, ...]:
-        """Test images that were read wrongly, the worst first."""
+        """Return the misclassified test images with the highest costs, worst first."""
         return mistakes_of(self._kept(job_id, models.c.mistakes, models.c.mistaken_pixels))
 
     def _kept(self, job_id: str, *columns: Column[Any]) -> Row[Any]:
-        """These columns of the job's model."""
+        """Return the given columns of the job's model."""
         wanted = select(jobs.c.status, jobs.c.experiment, models.c.job_pk, *columns).outerjoin_from(jobs, models)
         with self._database.read() as tx:
             row = tx.execute(wanted.where(jobs.c.id == strip_nul(job_id))).one_or_none()
@@ -50,7 +50,7 @@ class ForModels(OnDatabase):
 
 
 def row_of(job_pk: int, model: TrainedModel) -> dict[str, Any]:
-    """The columns of a model."""
+    """Return the columns of a model's row."""
     figures = [
         {"image": each.image, "label": each.label, "prediction": each.prediction, "cost": each.cost}
         | {"outputs": each.outputs}
@@ -67,18 +67,18 @@ def row_of(job_pk: int, model: TrainedModel) -> dict[str, Any]:
 
 
 def write_models(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep the models of some jobs that end in this transaction."""
+    """Insert the models of jobs that end in this transaction."""
     if rows:
         tx.execute(insert(models), rows)
 
 
 def confusion_of(row: Row[Any]) -> Confusion:
-    """The confusion matrix of a row."""
+    """Return the confusion matrix of a model's row."""
     return tuple(tuple(counts) for counts in row.confusion)
 
 
 def mistakes_of(row: Row[Any]) -> tuple[Mistake, ...]:
-    """The mistakes of a row, the worst first."""
+    """Return the misclassified images of a model's row, worst first."""
     pixels = zlib.decompress(row.mistaken_pixels)
     return tuple(
         Mistake(

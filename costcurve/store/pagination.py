@@ -1,4 +1,7 @@
-"""Lists of jobs, sweeps and cells: filters, orders, and the opaque cursor that names where a page's last item stood."""
+"""Lists of jobs, sweeps and cells: filters, orders and opaque cursors.
+
+A cursor encodes the sort key of the last item of a page.
+"""
 
 import base64
 import binascii
@@ -25,9 +28,9 @@ CellOrder = Literal["rank", "cell"]
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which jobs, in which order, how many, and after which one.
+    """Filters, order, limit and cursor of a list of jobs.
 
-    Of `status`, `experiment` and `loss` a job has one of those that are named, if any are; `tags` must all match.
+    `status`, `experiment` and `loss` each match any of their values, or every job if empty. All `tags` must match.
     """
 
     status: tuple[JobStatus, ...] = ()
@@ -42,7 +45,7 @@ class JobQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, and the cursor of the page behind them; None when this page is the last."""
+    """One page of jobs; `next_cursor` is None on the last page."""
 
     items: tuple[Job, ...]
     next_cursor: str | None
@@ -50,7 +53,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class SweepPage:
-    """Some sweeps, and the cursor of the page behind them; None when this page is the last."""
+    """One page of sweeps; `next_cursor` is None on the last page."""
 
     items: tuple[Sweep, ...]
     next_cursor: str | None
@@ -58,7 +61,10 @@ class SweepPage:
 
 @dataclass(frozen=True, slots=True)
 class CellQuery:
-    """Which cells of a sweep (all of them if None), in which order, how many (0 for none), and after which one."""
+    """Selection, order, limit and cursor of a list of cells.
+
+    `cells` selects all cells if it is None. A `limit` of 0 returns no cells.
+    """
 
     cells: frozenset[int] | None = None
     order: CellOrder = "rank"
@@ -68,7 +74,10 @@ class CellQuery:
 
 @dataclass(frozen=True, slots=True)
 class CellPage:
-    """Some cells of a sweep, how all are ranked, and the cursor of the page behind; None when this is the last."""
+    """One page of a sweep's cells and the ranking of all cells.
+
+    `next_cursor` is None on the last page.
+    """
 
     sweep: Sweep
     ranking: Ranking
@@ -77,14 +86,16 @@ class CellPage:
 
 
 def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
-    """Select one row more than the limit, so that it shows whether another page follows.
+    """Return a query for the jobs of one page, plus one row.
+
+    The extra row shows that another page follows.
 
     Args:
-        query: what was asked for.
-        settled: the largest number of a job to list; None for all. Jobs with larger ones may still come in between.
+        query: the client's filters, order, limit and cursor.
+        settled: the largest `pk` to list, None for no bound. Larger numbers may still appear out of order.
 
     Raises:
-        InvalidRequest: the cursor is not one that a page with this order gave.
+        InvalidRequest: the cursor is not from a page of this order.
     """
     found = select(jobs)
     for column, values in (
@@ -110,15 +121,17 @@ def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
 
 
 def cursor_behind(row: Row[Any], order: Order) -> str:
-    """The cursor of the page that starts behind this row."""
+    """Return the cursor of the page that starts after this row."""
     return _encoded([order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk])
 
 
 def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
-    """The newest first, and one row more than the limit, so that it shows whether another page follows.
+    """Return a query for `limit` sweeps, newest first, plus one row.
+
+    The extra row shows that another page follows.
 
     Raises:
-        InvalidRequest: the cursor is not one that a page of sweeps gave.
+        InvalidRequest: the cursor is not from a page of sweeps.
     """
     found = select(sweeps).order_by(sweeps.c.pk.desc()).limit(limit + 1)
     if cursor is None:
@@ -130,15 +143,19 @@ def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
 
 
 def sweep_cursor_behind(row: Row[Any]) -> str:
-    """The cursor of the page that starts behind this sweep."""
+    """Return the cursor of the page that starts after this sweep."""
     return _encoded(["sweeps", row.pk])
 
 
 def page_of_cells(keys: Sequence[RankKey], query: CellQuery) -> tuple[Sequence[int], str | None]:
-    """One page of the cells that have these keys, given as they are ranked; and the cursor of the page behind it.
+    """Return the cell numbers of one page and the next page's cursor.
+
+    Args:
+        keys: the rank keys of the cells to list.
+        query: order, limit and cursor.
 
     Raises:
-        InvalidRequest: the cursor is not one that a page of cells with this order gave.
+        InvalidRequest: the cursor is not from a page of cells in this order.
     """
 
     def place(key: RankKey) -> RankKey | int:
@@ -163,7 +180,7 @@ def _cell_key(cursor: str, order: CellOrder) -> RankKey:
 
 
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
-    # Jobs without an accuracy stand last. Ascending pk is ascending created_at, but for submissions at the same moment.
+    # Jobs without an accuracy come last. The order by pk is that by created_at, except for simultaneous submissions.
     return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
 
 
@@ -175,7 +192,7 @@ def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
 
 
 def _is_pk(value: object) -> TypeGuard[int]:
-    # JSON's true is an int to Python, and no number to PostgreSQL.
+    # JSON's true is an int in Python, but no number in PostgreSQL.
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 

@@ -1,4 +1,4 @@
-"""Errors of a database that last until a person changes something, so that it is no use to try again."""
+"""Permanent database errors: a retry fails until a person changes something."""
 
 import re
 from errno import EACCES, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS
@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 # Wrong credentials, no such database, no such schema, no permission.
 # Classes and codes of PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SQLSTATES = ("28", "3D", "3F", "42501")
-# A server that refuses a connection gives libpq a text only. Servers with another language are tried again.
+# A server that refuses a connection gives libpq only a text. Texts in other languages do not match and are retried.
 _REFUSALS = re.compile(
     r"authentication failed|no password supplied|(database|role) \".*\" does not exist|not permitted to log in"
     r"|pg_hba\.conf|permission denied|not currently accepting connections|does not support SSL|certificate"
@@ -19,10 +19,12 @@ _ERRNOS = {EACCES, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EPERM, EROFS}
 
 
 def is_permanent(error: BaseException | None) -> bool:
-    """Return True if the same attempt would fail again: a wrong password, a missing permission and the like.
+    """Return True if a retry would fail in the same way.
+
+    Examples are a wrong password and a missing permission.
 
     Args:
-        error: an error of a driver or of the operating system.
+        error: an error of the database driver or of the operating system.
     """
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
@@ -34,7 +36,7 @@ def is_permanent(error: BaseException | None) -> bool:
 
 
 def is_bad_address(error: DBAPIError) -> bool:
-    """Return True if libpq does not understand the URL: it has an unknown parameter, for instance."""
+    """Return True if libpq rejects the URL, for instance an unknown parameter."""
     return isinstance(error, ProgrammingError) and error.statement is None
 
 

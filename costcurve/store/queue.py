@@ -1,7 +1,7 @@
-"""The queue: whose turn it is, who may train together, and how many stand before a job.
+"""The queue: order of the jobs, packs, and each job's position.
 
-Waiting raises a job's priority, so that nothing starves. Since all jobs wait equally fast, who overtakes whom never
-changes while they wait: it is decided by a number that is fixed when the job is queued, and an index holds that order.
+Waiting raises a job's priority, so that no job starves. All jobs wait equally fast, so their order never changes while
+they wait. It is given by a number that is fixed when a job is queued, and an index holds that order.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,35 +16,41 @@ from costcurve.core.status import JobStatus
 from costcurve.core.submission import Device, Engine
 from costcurve.store.schema import jobs
 
-# A job with a priority of one more comes before those that were submitted up to this many seconds earlier.
+# A job with a priority higher by one comes before those submitted up to this many seconds earlier.
 SECONDS_PER_PRIORITY = 60
 
-# Written out, not bound: only so can a planner see that the partial indexes apply.
+# Literals, not bound parameters: only then does the planner see that the partial indexes apply.
 is_queued = jobs.c.status == literal(JobStatus.QUEUED.value, literal_execute=True)
 is_running = jobs.c.status == literal(JobStatus.RUNNING.value, literal_execute=True)
 _takes_company = text("NOT solo")
 _turn = (jobs.c.queue_rank, jobs.c.pk)
-# Spelled out for the index of the queue, which begins with them. An index by turn alone would count as well, but
-# PostgreSQL would claim by it, too, and read all jobs that wait for CUDA before it finds the first for a CPU.
+# True of every job; lets counts use ix_jobs_queue, which begins with these columns. An index on _turn alone would serve
+# counts too, but PostgreSQL would also claim by it, and read all jobs queued for CUDA before the first for a CPU.
 _any_request = jobs.c.requested_device.in_(get_args(Device)), jobs.c.requested_engine.in_(get_args(Engine))
 
 
 def queue_rank(created_at: datetime, priority: int) -> float:
-    """When a job's turn comes, in seconds: the smallest of all queued jobs is next."""
+    """Return a job's sort key in seconds; the smallest is claimed first."""
     return created_at.timestamp() - SECONDS_PER_PRIORITY * priority
 
 
 def pack_key(spec: AnySpec) -> str:
-    """Equal for jobs whose training has the same shape, so that one engine may train them side by side."""
+    """Return a key that is equal for jobs of the same shape.
+
+    One engine may train jobs with equal keys together, in one pack.
+    """
     if isinstance(spec, MnistSpec):
         return f"mnist/{'-'.join(map(str, spec.layers))}/{spec.batch_size}"
     return "neuron"
 
 
 def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[str]) -> list[tuple[str, str]]:
-    """The (device, engine) requests for which somebody waits, whoever is next in line first; nothing is locked."""
+    """Return the (device, engine) requests of queued jobs, in queue order.
+
+    Nothing is locked.
+    """
     if tx.execute(select(jobs.c.pk).where(is_queued).limit(1)).one_or_none() is None:
-        return []  # what idle workers are told most of the time
+        return []  # the most frequent case, for idle workers
     heads = []
     for device in devices:
         for engine in engines:
@@ -55,25 +61,37 @@ def next_in_line(tx: Connection, *, engines: Iterable[str], devices: Iterable[st
 
 
 def count_queued(tx: Connection, device: str) -> int:
-    """How many jobs wait that request this device ("auto" included)."""
+    """Return the number of queued jobs that request this device.
+
+    "auto" is a request of its own.
+    """
     counted = select(func.count()).select_from(jobs).where(is_queued, jobs.c.requested_device == device)
     return tx.execute(counted).scalar_one()
 
 
 def first_in_line(tx: Connection, device: str, engine: str) -> datetime | None:
-    """When the job that is first in line for this request was submitted; None if nobody waits."""
+    """Return the submission time of the first queued job with this request.
+
+    None if no such job is queued.
+    """
     first = select(jobs.c.created_at).where(*_requested(device, engine)).order_by(*_turn).limit(1)
     return tx.execute(first).scalar_one_or_none()
 
 
 def lock_head(tx: Connection, device: str, engine: str) -> Row[Any] | None:
-    """The first job with this request that nobody else is taking just now, locked."""
+    """Lock and return the first queued job with this request.
+
+    Jobs that another transaction has locked are skipped.
+    """
     first = select(jobs).where(*_requested(device, engine)).order_by(*_turn).limit(1)
     return tx.execute(first.with_for_update(skip_locked=True)).one_or_none()
 
 
 def lock_batch(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
-    """Up to `count` further jobs that may be trained with this one, locked."""
+    """Lock and return at most `count` jobs to train with this one.
+
+    They have the same `pack_key` and requests. Jobs that another transaction has locked are skipped.
+    """
     if head.solo or count < 1:
         return []
     company = (
@@ -93,13 +111,13 @@ def lock_batch(tx: Connection, head: Row[Any], count: int) -> list[Row[Any]]:
 
 
 def count_waiting(tx: Connection, devices: Iterable[str], *, limit: int) -> int:
-    """How many jobs wait for one of these devices; `limit` if there are more, as more are not counted."""
+    """Return the number of queued jobs for these devices, at most `limit`."""
     queued = select(jobs.c.pk).where(is_queued, jobs.c.requested_device.in_(tuple(devices))).limit(limit)
     return tx.execute(select(func.count()).select_from(queued.subquery())).scalar_one()
 
 
 def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
-    """For each queued job among these rows, by its pk, its place in the queue, from 1."""
+    """Return the queue position, from 1, of each queued job by pk."""
     queued = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))
     found: dict[int, int] = {}
     if queued:

@@ -1,4 +1,4 @@
-"""How things stand with all jobs and workers at a moment, in a few numbers; cheap, however many jobs there are."""
+"""Queue and worker statistics for Prometheus, read with a few indexed queries."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from costcurve.store.schema import jobs, workers
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Jobs and workers at a moment.
+    """Statistics of all jobs and workers at one moment.
 
-    `jobs` counts the jobs of each status, `depth` those that wait for each device ("auto", "cpu", "cuda"); `age` is how
-    many seconds ago the job that is first in line there was submitted, 0 if none waits (for several engines, the
-    oldest). `workers` counts, for each device, the workers that are alive. `heartbeats` has for each worker that nobody
-    has given up, the seconds since it was last heard from.
+    `jobs` counts the jobs of each status, `depth` the queued jobs for each requested device ("auto", "cpu", "cuda").
+    `age` is the age in seconds of the first queued job for each device, the oldest over its engines; 0 if none is
+    queued. `workers` counts the live workers of each device. `heartbeats` has the seconds since the last heartbeat of
+    each worker that has not been retired.
     """
 
     jobs: Mapping[JobStatus, int]
@@ -32,7 +32,7 @@ class QueueStats:
 
 
 def read_queue_stats(tx: Connection, now: datetime) -> QueueStats:
-    """How things stand in this transaction."""
+    """Return the statistics as this transaction sees the database."""
     counts = tx.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status)).all()
     found = tx.execute(
         select(workers.c.id, workers.c.device, workers.c.heartbeat_at, workers.c.lease_expires_at).where(is_not_stopped)
@@ -53,5 +53,5 @@ def _age(tx: Connection, device: str, engines: Iterable[str], now: datetime) -> 
 
 
 def _since(moment: datetime, now: datetime) -> float:
-    # Never negative: a heartbeat may be written between the look at the clock and the look at the rows.
+    # Never negative: a heartbeat may be written after the clock is read and before the rows are.
     return max((now - moment).total_seconds(), 0.0)

@@ -1,4 +1,7 @@
-"""Retries: a failed job of a sweep stays as it is, and a new one of the same cell and repeat counts in its place."""
+"""Retries: a new job counts in place of a sweep's failed job.
+
+The new job has the same cell and repeat. The failed job stays as it is.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +17,8 @@ from costcurve.store.transitions import EventInfo, change_all, event, write_even
 
 
 def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
-    """The columns of a new job that is to do what this one of the sweep should have done."""
-    # It was valid when it came in; today's limits are not asked.
+    """Return the columns of a new job that retries a sweep's job."""
+    # Validated when it was submitted: today's limits do not apply.
     submission = Submission.model_construct(
         spec=spec_of(row),
         device=row.requested_device,
@@ -29,7 +32,7 @@ def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
 
 
 def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], cause: EventInfo) -> None:
-    """Count these jobs no more: each has a new job in its place."""
+    """Mark each job as superseded by the new job in its place."""
     change_all(tx, [(row.pk, {"superseded": True}) for row in rows])
     write_events(
         tx,
@@ -41,7 +44,10 @@ def supersede(tx: Connection, rows: Sequence[Row[Any]], new_ids: Sequence[str], 
 
 
 def revive(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
-    """Count again what is the newest job of its cell and repeat, now that these jobs of sweeps are deleted."""
+    """Unmark the newest job of each deleted job's cell and repeat.
+
+    It is no longer superseded and counts again. The deleted jobs, given by their former rows, belonged to sweeps.
+    """
     left = jobs.alias()
     place = [left.c[name] == bindparam(f"its_{name}") for name in ("sweep_id", "cell", "repeat")]
     newest = select(func.max(left.c.pk)).where(*place).scalar_subquery()

@@ -1,4 +1,4 @@
-"""From rows of the database to the domain's own objects."""
+"""Mapping between database rows and the objects of the domain."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,12 +15,12 @@ _result: TypeAdapter[NeuronResult | MnistResult] = TypeAdapter(Result)
 
 
 def spec_of(row: Row[Any]) -> AnySpec:
-    """The resolved spec of a job's row."""
+    """Return the resolved spec of a job's row."""
     return restored(row.spec)
 
 
 def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
-    """The job of a row and of its tags."""
+    """Return the job of a row, with these tags."""
     spec = spec_of(row)
     return Job(
         id=row.id,
@@ -59,19 +59,25 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
 
 
 def with_queue_position(job: Job, position: int, why: str) -> Job:
-    """A queued job, with its place in the queue and why it has not started; what brought it there stays said."""
+    """Return a queued job with its queue position and waiting reason.
+
+    An existing `status_reason` stays in front of the waiting reason.
+    """
     reason = why if job.status_reason is None else f"{job.status_reason}; {why}"
     return replace(job, queue_position=position, status_reason=reason)
 
 
 def event_of(row: Row[Any]) -> Event:
-    """The event of a row."""
+    """Return the job event of a database row."""
     source = None if row.from_status is None else JobStatus(row.from_status)
     return Event(row.pk, row.at, row.by, source, JobStatus(row.to_status), row.why)
 
 
 def profile_of(row: Row[Any]) -> ExecProfile | None:
-    """Return the profile of what trains, or trained, the job of this row."""
+    """Return the profile with which the job of this row is trained.
+
+    None if the row has none.
+    """
     return ExecProfile.model_validate(row.exec_profile) if row.exec_profile is not None else None
 
 
@@ -86,7 +92,7 @@ def claim_of(
     profile: ExecProfile | None,
     waited_seconds: float | None,
 ) -> Claim:
-    """Return the right of a worker to train the job of this row."""
+    """Return a worker's claim on the job of this row."""
     return Claim(
         job_id=row.id,
         job_pk=row.pk,
@@ -106,12 +112,12 @@ def claim_of(
 
 
 def progress_columns(progress: Progress) -> dict[str, Any]:
-    """The columns that hold how far training is."""
+    """Return the columns that hold the progress of training."""
     return {"epoch": progress.epoch, "step": progress.step, "eta_seconds": progress.eta_seconds}
 
 
 def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[str, Any]:
-    """The columns that hold what training came to."""
+    """Return the columns that hold the result and final progress."""
     columns: dict[str, Any] = {"result": result.model_dump(mode="json")}
     if isinstance(result, MnistResult) and isinstance(spec, MnistSpec):
         columns["best_accuracy"] = result.best_accuracy

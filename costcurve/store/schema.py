@@ -1,4 +1,7 @@
-"""The tables, on SQLite and PostgreSQL alike. Migrations create them, not this module."""
+"""The tables of the store on SQLite and PostgreSQL.
+
+Migrations create them, not this module.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +29,10 @@ from sqlalchemy import (
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment, always aware and in UTC; SQLite itself keeps no time zone."""
+    """A timestamp column whose values are always aware and in UTC.
+
+    SQLite itself stores no time zone.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -40,7 +46,7 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+# SQLite numbers rows only in a column declared exactly INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData(
@@ -54,11 +60,14 @@ metadata = MetaData(
 
 
 def _where(condition: str) -> dict[str, Any]:
-    """A partial index: small, however many rows there are of which the condition does not hold."""
+    """Return the options of a partial index with this condition.
+
+    The index stays small, however many rows do not meet the condition.
+    """
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
-# One row for each worker process start: a process that comes back is another worker.
+# One row for each start of a worker process: a restarted process is another worker.
 workers = Table(
     "workers",
     metadata,
@@ -69,7 +78,7 @@ workers = Table(
     Column("engines", Text),
     Column("started_at", UtcTime, nullable=False),
     Column("heartbeat_at", UtcTime),
-    # Past this moment anybody may give its jobs to others. Empty: it came from a version without leases.
+    # After this time any process may requeue its jobs. NULL: registered by a version without leases.
     Column("lease_expires_at", UtcTime),
     Column("stopped_at", UtcTime),
     Index("ix_workers_alive", "lease_expires_at", **_where("stopped_at IS NULL")),
@@ -88,37 +97,37 @@ jobs = Table(
     Column("spec_hash", String(71), nullable=False),
     Column("name", Text),
     Column("priority", Integer, nullable=False),
-    # When its turn comes: costcurve/store/queue.py.
+    # The sort key of the queue, in seconds: costcurve/store/queue.py.
     Column("queue_rank", Float, nullable=False, server_default=text("0")),
-    # Jobs with the same key may be trained together.
+    # Jobs with equal keys may be trained in one pack.
     Column("pack_key", Text, nullable=False, server_default=text("''")),
-    # A pack died with this job in it: it is trained alone from now on, so that it can harm no other.
+    # Set when a worker crashed with this job and others: it is then trained alone, so that it can harm no other.
     Column("solo", Boolean, nullable=False, server_default=false()),
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("parent_id", String(40)),
-    # Of a job that was queued by a sweep: which cell of its grid, and which repeat, both from 0.
+    # Set for a sweep's jobs: the cell of its grid and the repeat, both from 0.
     Column("sweep_id", String(40)),
     Column("cell", Integer),
     Column("repeat", Integer),
-    # A newer job has been queued in its place. True if, and only if, its sweep has one of the same cell and repeat.
+    # True if, and only if, the sweep has a newer job of the same cell and repeat.
     Column("superseded", Boolean, nullable=False, server_default=false()),
-    # It has the tags of its sweep, and none of its own.
+    # The job has the tags of its sweep, and none of its own.
     Column("inherits_tags", Boolean, nullable=False, server_default=false()),
     Column("requested_engine", String(16), nullable=False),
     Column("requested_device", String(16), nullable=False),
     Column("engine", String(16)),
     Column("device", Text),
-    # What decides the last bits there.
+    # Decides the last bits of the results: equal profiles give equal bits.
     Column("exec_profile", JSON(none_as_null=True)),
     Column("max_runtime_seconds", Float),
     Column("attempt", Integer, nullable=False),
-    # How often in a row its worker died under this job alone, without a new checkpoint in between.
+    # Worker crashes in a row with this job alone, without a new checkpoint in between.
     Column("crashes", Integer, nullable=False, server_default=text("0")),
-    # The claim that may write, while the job runs: the fence.
+    # The fence: the only claim that may write while the job runs.
     Column("attempt_pk", Key),
     Column("cancel_requested_at", UtcTime),
     Column("pause_requested_at", UtcTime),
-    # The file from which training goes on, and how far it had come there.
+    # The file from which training resumes, and the step and epoch of its state.
     Column("checkpoint", Text),
     Column("checkpoint_step", Integer, nullable=False, server_default=text("0")),
     Column("checkpoint_epoch", Integer, nullable=False, server_default=text("0")),
@@ -146,7 +155,7 @@ jobs = Table(
     Index("ix_jobs_cell", "sweep_id", "cell", "repeat", **_where("sweep_id IS NOT NULL")),
 )
 
-# A sweep is a name for its jobs, and what they were made from. It is gone when the last of them is.
+# A sweep: a name for its jobs and their submission. It is deleted with the last of them.
 sweeps = Table(
     "sweeps",
     metadata,
@@ -154,12 +163,12 @@ sweeps = Table(
     Column("id", String(40), nullable=False, unique=True),
     Column("name", Text),
     Column("submission", JSON, nullable=False),
-    # What its client calls this submission, so that it can be repeated safely.
+    # Chosen by the client, so that it can repeat the submission safely.
     Column("idempotency_key", String(255), unique=True),
     Column("created_at", UtcTime, nullable=False),
 )
 
-# Tags that all jobs of a sweep have, but for those to which a client has given tags of their own.
+# Tags of all jobs of a sweep, except those to which a client has given tags of their own.
 sweep_tags = Table(
     "sweep_tags",
     metadata,
@@ -179,10 +188,10 @@ own_tags = Table(
     Index("ix_own_tags_key", "key", "value"),
 )
 
-# A view, for reading: the tags of every job, wherever they are stored.
+# A read-only view: the tags of every job, from both tables.
 job_tags = Table("job_tags", MetaData(), Column("job_pk", Key), Column("key", String(64)), Column("value", String(256)))
 
-# What a client calls a submission of its own, so that it can be repeated safely.
+# Keys chosen by clients, so that they can repeat a submission safely.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -192,7 +201,7 @@ idempotency_keys = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-# Every claim of a job, kept: who trained it, from when to when, and how that ended.
+# Every claim of a job, kept after its end: worker, start, end and outcome.
 attempts = Table(
     "attempts",
     metadata,
@@ -203,11 +212,11 @@ attempts = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("outcome", Text),
-    # What a worker holds, however many jobs it has trained before.
+    # Finds the open attempts of a worker, however many have ended.
     Index("ix_attempts_open", "worker_id", **_where("ended_at IS NULL")),
 )
 
-# Everything that ever happened to a job: who did it, when, and why.
+# Everything that ever happened to a job: actor, time and reason.
 events = Table(
     "events",
     metadata,
@@ -222,7 +231,7 @@ events = Table(
 
 
 def _runs(name: str) -> Table:
-    """Curves, stored in the runs of points in which they were reported, not a row a point."""
+    """Return a curve table with one row per reported chunk of points."""
     return Table(
         name,
         metadata,
@@ -234,11 +243,11 @@ def _runs(name: str) -> Table:
     )
 
 
-# A point for each epoch; and, of networks, one for each hundred steps.
+# One point per epoch; for networks also one point per 100 steps.
 curve_runs = _runs("curve_runs")
 step_runs = _runs("step_runs")
 
-# The diagnosis of a network before its first update; a neuron's is the first point of its curve.
+# Diagnostics of a network before its first update; a neuron's are the first point of its curve.
 network_starts = Table(
     "network_starts",
     metadata,
@@ -247,14 +256,14 @@ network_starts = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-# A network whose training has ended, and how it reads the test images: looked at seldom, and large.
+# Trained networks and their results on the test images: large, and rarely read.
 models = Table(
     "models",
     metadata,
     Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
     Column("confusion", JSON, nullable=False),
     Column("mistakes", JSON, nullable=False),
-    # Of each mistake, one after the other, deflated.
+    # The pixels of each mistake, one after the other, compressed by zlib.
     Column("mistaken_pixels", LargeBinary, nullable=False),
     Column("file", LargeBinary, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""SQLite, opened so that several processes may share one file safely."""
+"""SQLite engines with which several processes can share one file safely."""
 
 import logging
 import sqlite3
@@ -15,18 +15,18 @@ from costcurve.store.permanent_errors import is_permanent
 
 log = logging.getLogger(__name__)
 
-# How long a transaction waits for another process's. Every transaction of ours is over in milliseconds.
+# Seconds that a transaction waits for another process's. Every transaction of ours takes milliseconds.
 LOCK_TIMEOUT_SECONDS = 20.0
 
 
 def open_sqlite(url: str, *, lock_timeout: float, create: bool) -> Engine:
-    """Return an engine on this file, whose transactions wait `lock_timeout` seconds for each other.
+    """Return an engine whose transactions wait `lock_timeout` seconds for a lock.
 
-    Transactions with the execution option `writes` are IMMEDIATE; those with `migrates` have foreign keys off too.
-    With `create` the file is made if it is missing, and only its owner can read it; otherwise it must exist.
+    Transactions with the execution option `writes` are IMMEDIATE; `migrates` turns foreign keys off. With `create`,
+    a missing file is created, readable only by its owner; otherwise the file must exist.
 
     Raises:
-        StoreUnavailable: the file, or its folder, cannot be opened or made.
+        StoreUnavailable: the file or its folder cannot be opened or created.
     """
     module = _newest_sqlite()
     file = Path(make_url(url).database or "")
@@ -38,18 +38,18 @@ def open_sqlite(url: str, *, lock_timeout: float, create: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        # Transactions are begun by us, below: the driver would begin them late and never as IMMEDIATE.
+        # `_begin` begins transactions: the driver would begin them late and never as IMMEDIATE.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        # Or no table could be made anew, as some migrations do, while a view reads it.
+        # Otherwise migrations could not recreate a table while a view reads it.
         connection.execute("PRAGMA legacy_alter_table = ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if options.get("migrates"):
-            # SQLite alters a table by making it anew, and dropping the old one would delete all that refers to it.
+            # SQLite alters a table by recreating it, and dropping the old one would delete all rows that refer to it.
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
@@ -69,7 +69,10 @@ def open_sqlite(url: str, *, lock_timeout: float, create: bool) -> Engine:
 
 
 def _make(file: Path) -> None:
-    """Make the database's file and folder, if they are missing. SQLite gives its other files the mode of this one."""
+    """Create the database's file and folder if they are missing.
+
+    SQLite gives its other files the mode of this one.
+    """
     try:
         make_private_folder(file.parent)
     except OSError as error:
@@ -83,7 +86,10 @@ def _make(file: Path) -> None:
 
 
 def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> None:
-    """Of several processes that open a new database at once, all but one find it locked, and SQLite does not wait."""
+    """Set the journal mode; retry for 20 s while it is locked.
+
+    Of several processes that open a new database at once, all except one find it locked, and SQLite does not wait.
+    """
     deadline = monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
@@ -99,7 +105,10 @@ def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> Non
 
 
 def _newest_sqlite() -> ModuleType:
-    """The `pysqlite3` wheel brings a current SQLite; where it does not install, Python's own serves."""
+    """Return `pysqlite3` or Python's own module, whichever has the newer SQLite.
+
+    The `pysqlite3` wheel brings a current SQLite, but does not install everywhere.
+    """
     try:
         import pysqlite3
     except ImportError:
@@ -109,7 +118,9 @@ def _newest_sqlite() -> ModuleType:
 
 
 def _wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite is free of the WAL-reset bug, which can corrupt a database with two writing processes.
+    """Return True if this SQLite is free of the WAL-reset bug.
+
+    The bug can corrupt a database with two writing processes.
 
     Source: https://sqlite.org/wal.html#walresetbug (fixed in 3.51.3, and backported to 3.50.7 and 3.44.6).
     """

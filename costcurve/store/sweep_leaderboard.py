@@ -1,4 +1,4 @@
-"""Reads what became of a sweep's cells: of all jobs the score, and of the cells that are asked for everything."""
+"""A sweep's leaderboard: scores of all cells, details of one page."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ from costcurve.store.pagination import CellPage, CellQuery, page_of_cells
 from costcurve.store.schema import jobs
 
 _target: ColumnElement[Any] = jobs.c.spec["target"].as_float()
-# Beyond 32 bits, which is all that PostgreSQL's INTEGER holds.
+# A seed may exceed 32 bits, the size of PostgreSQL's INTEGER.
 _seed: ColumnElement[Any] = cast(jobs.c.spec["seed"].as_string(), BigInteger)
-# What costcurve.analysis.sweep_ranking.RANKINGS names, and what figures_of makes of a result.
+# The figure that costcurve.analysis.sweep_ranking.RANKINGS names, computed as figures_of does.
 _score = func.coalesce(jobs.c.best_accuracy, func.abs(jobs.c.result["final_output"].as_float() - _target))
 
 
 def read_cells(tx: Connection, sweep: Sweep, query: CellQuery) -> CellPage:
-    """One page of a sweep's cells.
+    """Return one page of a sweep's cells, with ranks among all cells.
 
     Raises:
-        InvalidRequest: there is no such cell, or the cursor is not one that a page of this order gave.
+        InvalidRequest: a cell does not exist, or the cursor is not from a page of this order.
     """
     sweep_id, submission = sweep.id, sweep.submission
     if strange := [cell for cell in query.cells or () if cell >= submission.cells]:
@@ -66,7 +66,7 @@ def _ranking(tx: Connection, sweep_id: str) -> Ranking:
 
 
 def _ranked(tx: Connection, sweep_id: str, sweep: SweepSubmission, ranking: Ranking) -> list[RankKey]:
-    """Every cell, the best first."""
+    """Return the rank keys of all cells, the best first."""
     succeeded = jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.status == JobStatus.SUCCEEDED
     scores: dict[int, list[float]] = defaultdict(list)
     for cell, score in tx.execute(select(jobs.c.cell, _score).where(*succeeded)):
@@ -78,7 +78,10 @@ def _ranked(tx: Connection, sweep_id: str, sweep: SweepSubmission, ranking: Rank
 def _jobs(
     tx: Connection, sweep_id: str, cells: Sequence[int], ranking: Ranking
 ) -> dict[int, tuple[list[CellJob], list[dict[str, float]]]]:
-    """For each of these cells its jobs that count, in the order of their repeats, and the figures of their results."""
+    """Return each cell's jobs, by repeat, and the figures of their results.
+
+    Superseded jobs are left out.
+    """
     columns: list[ColumnElement[Any] | Column[Any]] = [jobs.c.cell, jobs.c.id, jobs.c.repeat, jobs.c.status]
     columns += [jobs.c.result, _seed.label("seed"), _target.label("target")]
     those = jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.cell.in_(cells)

@@ -1,4 +1,4 @@
-"""The store as clients use it for sweeps: thousands of jobs submitted, seen, cancelled and retried as one."""
+"""The store's methods for sweeps: thousands of jobs handled as one."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -26,34 +26,36 @@ _has_jobs = select(jobs.c.pk).where(jobs.c.sweep_id == sweeps.c.id).exists()
 
 @dataclass(frozen=True, slots=True)
 class SubmittedSweep:
-    """A sweep that was submitted; `replayed` if it had been before, with the same idempotency key."""
+    """A submitted sweep; `replayed` if its idempotency key was used before."""
 
     sweep: Sweep
     replayed: bool
 
 
 class ForSweeps(OnDatabase):
-    """What a client may ask for of many jobs at once."""
+    """Store methods for sweeps, which clients call through the service."""
 
     def submit_sweep(self, submission: SweepSubmission, *, idempotency_key: str | None = None) -> SubmittedSweep:
-        """Queue all jobs of a sweep, or none; or, if this key has come with the same sweep before, answer as then.
+        """Queue all jobs of a sweep, or none of them.
+
+        If the key has come with the same sweep before, the first response is returned again.
 
         Raises:
-            InvalidRequest: a cell is no job, or there are too many; names each bad field once.
+            InvalidRequest: a cell is no valid job, or there are too many; names each bad field once.
             IdempotencyKeyReused: the key has come with another sweep.
         """
         jobs_of_it = planned(submission)
         try:
             return self._submit_sweep(submission, jobs_of_it, idempotency_key)
         except IntegrityError:
-            # The same key came twice at once, and the other was faster: its answer is ours.
+            # A concurrent request with the same key was faster: return its response.
             return self._submit_sweep(submission, jobs_of_it, idempotency_key)
 
     def _submit_sweep(
         self, submission: SweepSubmission, jobs_of_it: Sequence[PlannedJob], key: str | None
     ) -> SubmittedSweep:
         sweep_id, sent = "swp_" + secrets.token_hex(10), submission.model_dump(mode="json")
-        # Outside the transaction: nobody has to wait for it.
+        # Outside the transaction, so that no other writer waits for it.
         values = [
             job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
             for job in jobs_of_it
@@ -72,22 +74,26 @@ class ForSweeps(OnDatabase):
             return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
 
     def sweep(self, sweep_id: str) -> Sweep:
-        """The sweep as it stands. Raises SweepNotFound."""
+        """Return the current state of a sweep. Raises SweepNotFound."""
         with self._database.read() as tx:
             return self._sweep(tx, sweep_id)
 
     def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
-        """The sweep as it stands, and one page of its cells.
+        """Return the sweep's current state and one page of its cells.
 
         Raises:
             SweepNotFound: there is no such sweep.
-            InvalidRequest: it has no such cell, or the cursor is not one that a page of this order gave.
+            InvalidRequest: a cell does not exist, or the cursor is not from a page of this order.
         """
         with self._database.read() as tx:
             return read_cells(tx, self._sweep(tx, sweep_id), query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
-        """One page of sweeps, the newest first. Raises InvalidRequest for a cursor that no page gave."""
+        """Return one page of sweeps, the newest first.
+
+        Raises:
+            InvalidRequest: the cursor is not from a page of sweeps.
+        """
         with self._database.read() as tx:
             rows = tx.execute(select_sweeps(limit, cursor)).all()
             shown = rows[:limit]
@@ -96,13 +102,15 @@ class ForSweeps(OnDatabase):
         return SweepPage(items, sweep_cursor_behind(shown[-1]) if len(rows) > limit else None)
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:
-        """Cancel those of its jobs that wait, and ask the workers of those that run to. Twice the same is no error.
+        """Cancel the sweep's queued and paused jobs; request it for running ones.
+
+        Calling it twice is no error.
 
         Raises:
             SweepNotFound: there is no such sweep.
         """
         with self._database.write() as tx:
-            # By pk, as all do who lock several jobs, so that no two wait for each other.
+            # By pk, like every lock on several jobs, to avoid deadlocks.
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.status, jobs.c.cancel_requested_at]
             rows = tx.execute(
                 select(*columns)
@@ -114,14 +122,16 @@ class ForSweeps(OnDatabase):
             return self._sweep(tx, sweep_id)
 
     def retry_sweep(self, sweep_id: str) -> Sweep:
-        """Queue a new job in place of each that failed, with the same spec; if none has, nothing. It counts instead.
+        """Queue a new job with the same spec for each failed one.
+
+        The new job counts in place of the failed one. If none has failed, nothing is queued.
 
         Raises:
             SweepNotFound: there is no such sweep.
         """
         with self._database.write() as tx:
-            # As those who delete jobs of a sweep do: first the sweep, then its jobs by pk, so that no two wait for each
-            # other. Of two who retry at once, the second finds the jobs superseded.
+            # First the sweep, then its jobs by pk, as in deletions, to avoid deadlocks. Of two concurrent retries, the
+            # second finds the jobs superseded.
             tx.execute(select(sweeps.c.pk).where(sweeps.c.id == strip_nul(sweep_id)).with_for_update())
             submission = self._sweep(tx, sweep_id).submission
             failed = tx.execute(
@@ -147,18 +157,20 @@ class ForSweeps(OnDatabase):
 
 
 def lock_sweeps(tx: Connection, to_delete: Sequence[Row[Any]]) -> None:
-    """Before jobs, given by their rows, are deleted: of two who delete from a sweep at once, the second sees the rest.
+    """Lock the sweeps of these jobs, which are about to be deleted.
 
-    Before the jobs themselves are locked, so that no two wait for each other.
+    Call it before locking the jobs: sweeps first, then jobs, avoids deadlocks. Of two concurrent deletions from a
+    sweep, the second then sees the jobs that the first has left.
     """
     if sweep_ids := _sweeps_of(to_delete):
         tx.execute(select(sweeps.c.pk).where(sweeps.c.id.in_(sweep_ids)).order_by(sweeps.c.pk).with_for_update())
 
 
 def after_deletion(tx: Connection, deleted: Sequence[Row[Any]]) -> None:
-    """Bring locked sweeps up to date whose jobs, given by their former rows, were deleted; some may be of no sweep.
+    """Update the locked sweeps after these jobs of theirs were deleted.
 
-    What a deleted job stood in place of counts again. A sweep whose last job it was is forgotten.
+    A job that a deleted one had superseded counts again. A sweep without jobs is deleted. Jobs of no sweep, given by
+    their former rows like the others, are ignored.
     """
     if sweep_ids := _sweeps_of(deleted):
         revive(tx, [row for row in deleted if row.sweep_id is not None])
@@ -170,10 +182,12 @@ def _sweeps_of(rows: Sequence[Row[Any]]) -> set[str]:
 
 
 def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | None:
-    """The sweep that was made with this key, as the first answer showed it; None if the key is new.
+    """Return the sweep made with this key; None if it is new.
+
+    The sweep is returned as the first response showed it.
 
     Raises:
-        IdempotencyKeyReused: it was made by another submission.
+        IdempotencyKeyReused: the key came with another sweep.
     """
     found = tx.execute(select(sweeps).where(sweeps.c.idempotency_key == key)).one_or_none()
     if found is None:
@@ -199,5 +213,5 @@ def _sweep_of(row: Row[Any], counts: Mapping[str, int]) -> Sweep:
 
 
 def _submission_of(row: Row[Any]) -> SweepSubmission:
-    # It was valid when it came in; today's limits are not asked.
+    # Validated when it was submitted: today's limits do not apply.
     return SweepSubmission.model_construct(**row.submission)

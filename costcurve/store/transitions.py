@@ -1,4 +1,4 @@
-"""What happens to a job, inside a transaction: the one place where a status changes, and where that is written down."""
+"""Status changes of jobs: the one place that applies and records them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from costcurve.core.job import Failure
 from costcurve.core.status import JobStatus, ensure_transition
 from costcurve.store.schema import attempts, events, jobs
 
-# A job under which its worker died this many times in a row, alone and without getting on, is at fault itself.
+# A job fails after this many worker crashes in a row with this job alone and no new checkpoint.
 MAX_CRASHES = 3
 
 CANCELLED_ON_REQUEST = "cancelled on request"
@@ -22,7 +22,7 @@ PAUSED_ON_REQUEST = "paused on request"
 
 @dataclass(frozen=True, slots=True)
 class EventInfo:
-    """Who does something to a job, when, and why in words."""
+    """The actor, the time and the reason of a job's event."""
 
     by: str
     at: datetime
@@ -31,7 +31,10 @@ class EventInfo:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A change of a job's status, decided and not yet made; `outcome` says how the attempt ended that it leaves."""
+    """A planned status change of a job, not yet applied.
+
+    `outcome` says how the job's attempt ended; None if the change ends no attempt.
+    """
 
     row: Row[Any]
     target: JobStatus
@@ -41,7 +44,10 @@ class StatusChange:
 
 
 def plan_transition(row: Row[Any], target: JobStatus, cause: EventInfo, **values: Any) -> StatusChange:
-    """To another status; the cause becomes the job's `status_reason` unless another is given."""
+    """Plan a change to another status. Raises InvalidTransition.
+
+    The cause becomes the job's `status_reason` unless `values` has one.
+    """
     ensure_transition(JobStatus(row.status), target)
     values = {"status_reason": cause.why, **values, "status": target}
     if target.is_terminal:
@@ -52,40 +58,43 @@ def plan_transition(row: Row[Any], target: JobStatus, cause: EventInfo, **values
 def plan_end_of_attempt(
     row: Row[Any], target: JobStatus, cause: EventInfo, *, outcome: str, **values: Any
 ) -> StatusChange:
-    """To another status, ending the attempt under which the job is running."""
+    """Plan a status change that ends the running job's attempt."""
     free = {"eta_seconds": None, "attempt_pk": None, "cancel_requested_at": None, "pause_requested_at": None}
     return replace(plan_transition(row, target, cause, **{**values, **free}), outcome=outcome)
 
 
 def plan_failure(row: Row[Any], failure: Failure, cause: EventInfo, **values: Any) -> StatusChange:
-    """End a running job as failed."""
+    """Plan the end of a running job as failed."""
     error = {"error_code": failure.code, "error_message": failure.message}
     return plan_end_of_attempt(row, JobStatus.FAILED, cause, outcome=failure_outcome(failure), **values, **error)
 
 
 def failure_outcome(failure: Failure) -> str:
-    """Return how an attempt ends by this failure."""
+    """Return the outcome of an attempt that ends by this failure."""
     return f"failed: {failure.code}"
 
 
 def plan_requeue(row: Row[Any], cause: EventInfo, **values: Any) -> StatusChange:
-    """Take a running job from its worker; what its client has asked for meanwhile is done now."""
+    """Plan to requeue a running job, or apply its pending request instead."""
     if row.cancel_requested_at is not None:
-        # Nobody is left to perform the request, and nobody should train what nobody wants.
+        # The worker gives up the job: apply the pending cancel here instead of requeueing.
         target, why = JobStatus.CANCELLED, CANCELLED_ON_REQUEST
     elif row.pause_requested_at is not None:
         target, why = JobStatus.PAUSED, PAUSED_ON_REQUEST
     else:
         target, why = JobStatus.QUEUED, cause.why
-    if target is not JobStatus.CANCELLED:  # which keeps what it was trained on, and how far
+    if target is not JobStatus.CANCELLED:  # a cancelled job keeps the engine and device of its training
         values = {**values, "engine": None, "device": None, "exec_profile": None}
     return plan_end_of_attempt(row, target, EventInfo(cause.by, cause.at, why), outcome=cause.why, **values)
 
 
 def plan_crash(held: Sequence[Row[Any]], cause: EventInfo) -> list[StatusChange]:
-    """Take all jobs from a worker that died; one that keeps killing its workers, alone, fails."""
+    """Plan the status changes of all jobs of a crashed worker.
+
+    They are requeued. A job that was alone fails after MAX_CRASHES crashes in a row.
+    """
     if len(held) > 1:
-        # Any of them may have done it. From now on each is trained alone, where it can harm no other.
+        # Any of them may be the cause. From now on each is trained alone, where it can harm no other.
         return [plan_requeue(row, cause, attempt=row.attempt + 1, solo=True) for row in held]
     moves = []
     for row in held:
@@ -99,7 +108,10 @@ def plan_crash(held: Sequence[Row[Any]], cause: EventInfo) -> list[StatusChange]
 
 
 def apply_status_changes(tx: Connection, changes: Sequence[StatusChange]) -> None:
-    """The one place where a job's status changes, and where that is written down."""
+    """Apply planned status changes: end attempts, update jobs, write events.
+
+    No other function changes the status of a job.
+    """
     if endings := [
         {"ended_pk": each.row.attempt_pk, "ended_at": each.cause.at, "outcome": each.outcome}
         for each in changes
@@ -114,18 +126,26 @@ def apply_status_changes(tx: Connection, changes: Sequence[StatusChange]) -> Non
 
 
 def change_status(tx: Connection, row: Row[Any], target: JobStatus, cause: EventInfo, **values: Any) -> None:
-    """Change one job's status; the cause becomes its `status_reason` unless another is given."""
+    """Change the status of one job and write the event.
+
+    The cause becomes the job's `status_reason` unless `values` has one.
+    """
     apply_status_changes(tx, [plan_transition(row, target, cause, **values)])
 
 
 def request_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo, **values: Any) -> None:
-    """Ask the workers of running jobs for something, or no longer; the status stays until they have done it."""
+    """Send a request to the workers of running jobs, or withdraw it.
+
+    The status stays until a worker has performed the request.
+    """
     change_all(tx, [(row.pk, {"status_reason": cause.why, **values}) for row in rows])
     write_events(tx, [event(row.pk, cause, source=row.status, target=row.status) for row in rows])
 
 
 def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo) -> None:
-    """Cancel waiting jobs at once, and ask the workers of running ones to, unless they have been asked before.
+    """Cancel queued and paused jobs; request cancellation of running ones.
+
+    A request that was made before is not repeated.
 
     Raises:
         InvalidTransition: one of the jobs has ended.
@@ -139,12 +159,15 @@ def cancel_all(tx: Connection, rows: Sequence[Row[Any]], cause: EventInfo) -> No
 
 
 def change(tx: Connection, row: Row[Any], **values: Any) -> None:
-    """Change a job; everybody who looks sees by its version that it changed."""
+    """Change a job's columns and increment its version."""
     change_all(tx, [(row.pk, values)])
 
 
 def change_all(tx: Connection, changes: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-    """Change jobs, each given by its pk, with one statement for all of which the same columns change."""
+    """Change jobs' columns and increment their versions.
+
+    Each job is given by its pk. Jobs whose same columns change share one statement.
+    """
     alike: dict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
     for pk, values in changes:
         alike[frozenset(values)].append({"changed_pk": pk, **values})
@@ -154,12 +177,12 @@ def change_all(tx: Connection, changes: Sequence[tuple[int, Mapping[str, Any]]])
 
 
 def event(job_pk: int, cause: EventInfo, *, source: str | None, target: str) -> dict[str, Any]:
-    """The columns of an event."""
+    """Return the columns of a job event's row."""
     happened = {"at": cause.at, "by": cause.by, "why": cause.why}
     return {"job_pk": job_pk, "from_status": source, "to_status": target, **happened}
 
 
 def write_events(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Write down what happened to some jobs, in this order."""
+    """Insert events of jobs, in this order."""
     if rows:
         tx.execute(insert(events), rows)

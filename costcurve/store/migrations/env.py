@@ -1,4 +1,4 @@
-"""Runs migrations on the connection, and inside the transaction, that costcurve/store/database.py hands over."""
+"""Alembic environment: runs migrations in the transaction that costcurve/store/database.py opened."""
 
 from alembic import context
 
