@@ -1,1 +1,1 @@
-"""What is trained: the neuron, the multilayer perceptron, and the one source of randomness for both."""
+"""Everything that is trained: the neuron, the multilayer perceptron, and the one source of randomness for both."""

@@ -1,4 +1,4 @@
-"""How weights and biases start."""
+"""Initial weights and biases of a network."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +20,7 @@ class Layer:
 
 
 def initial_layers(init: Init, sizes: tuple[int, ...], *, seed: int, dtype: type[np.floating[Any]]) -> list[Layer]:
-    """The layers of a network of these sizes, drawn in float64 and rounded to `dtype`.
+    """Return the layers of a network of these sizes, drawn in float64 and rounded to `dtype`.
 
     Source: xavier is Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks"
     (AISTATS 2010), eq. 16.
