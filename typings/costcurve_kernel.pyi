@@ -15,7 +15,9 @@ class SparseImages:
     """Images stored without their zero pixels."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        """Convert pixels (n, width <= 8,191) float32, and labels (n,) int64 in 0 ... 15, on the CPU.
+        """Convert pixels and labels, both on the CPU.
+
+        Pixels are (n, width <= 8,191) float32. Labels are (n,) int64 in 0 ... 15.
 
         Raises:
             ValueError: pixels are not bytes divided by 255, or labels are out of range.
@@ -40,7 +42,9 @@ class TrainedNetwork:
         """
 
     def load(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Copy W (n_in, n_out) and b (n_out,) of each layer, float32, into the network.
+        """Copy W (n_in, n_out) and b (n_out,) of each layer into the network.
+
+        All are float32.
 
         Raises:
             ValueError: they do not fit the network.
@@ -65,9 +69,10 @@ class TrainedNetwork:
         """
 
     def evaluate(self, images: SparseImages, first: int, last: int, logits: Tensor) -> tuple[int, float]:
-        """Return the number of images first <= i < last read correctly, and the sum of their costs.
+        """Count the images first <= i < last that are read correctly, and sum the costs.
 
-        `logits`, (last - first, outputs) float32, is filled with the logits that the digits were read from.
+        The costs are those of all these images. `logits`, (last - first, outputs) float32, is filled with the logits
+        that the digits were read from.
 
         Raises:
             IndexError: there are no such images.
@@ -75,19 +80,20 @@ class TrainedNetwork:
         """
 
     def first_layer(self, images: SparseImages, first: int, last: int, z: Tensor) -> None:
-        """Write the first layer's z of the images first <= i < last into z.
+        """Write the first layer's z, for the images first <= i < last, into `z`.
 
-        z is (images, n_out) float32.
+        `z` is (images, n_out) float32.
 
         Raises:
             IndexError: there are no such images.
-            ValueError: z has another shape.
+            ValueError: `z` has another shape.
         """
 
     def first_gradient(self, images: SparseImages, first: int, last: int, deltas: Tensor, gradient: Tensor) -> None:
-        """Write ∂C/∂W of the first layer, summed over the images first <= i < last, into `gradient`.
+        """Write the first layer's ∂C/∂W, summed over these images, into `gradient`.
 
-        `gradient` is (n_in, n_out). `deltas`, (images, n_out), are the δ of these images. Both are float32.
+        The images are those with first <= i < last. `deltas`, (images, n_out), are their δ. `gradient` is (n_in,
+        n_out). Both are float32.
 
         Raises:
             IndexError: there are no such images.

@@ -74,13 +74,19 @@ def copied(step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor])
 
 @torch.no_grad()
 def restore(tensors: Mapping[str, Tensor], snapshot: Snapshot) -> None:
-    """Copy the snapshot's values into these tensors. Raise UnusableSnapshot if one is missing or has another shape."""
+    """Copy the snapshot's values into these tensors, in place.
+
+    Raise UnusableSnapshot if the snapshot lacks one of them or has it in another shape.
+    """
     for name, tensor in tensors.items():
         tensor.copy_(kept_tensor(snapshot, name, tuple(tensor.shape)))
 
 
 def kept_tensor(snapshot: Snapshot, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Return a tensor of the snapshot. Raise UnusableSnapshot if none has this name and shape."""
+    """Return the snapshot's tensor of this name.
+
+    Raise UnusableSnapshot if there is none, or none of this shape.
+    """
     found = snapshot.tensors.get(name)
     if found is None:
         raise UnusableSnapshot(f"it has no tensor {name}")

@@ -40,7 +40,7 @@ class State(Protocol):
 
 
 class Steps(State, Protocol):
-    """A network in training, and the operations with which one engine trains it in place."""
+    """A network in training, with one engine's operations on it, in place."""
 
     def train(self, batches: Tensor) -> Tensor:
         """Make one step for each row of training image numbers.
@@ -188,7 +188,7 @@ def training(
 
 
 class _Course:
-    """The changing state of one training. Between two steps it can be copied as a snapshot."""
+    """The changing state of one training; a snapshot copies it between two steps."""
 
     def __init__(
         self,
@@ -308,7 +308,7 @@ class _Course:
         return torch.from_numpy(self._order.between(first * size, behind * size)).reshape(behind - first, size)
 
     def _adapt(self, took: float) -> None:
-        """Adapt the steps of the next call: as few calls as possible, with reports on time."""
+        """Adapt the steps of the next call: few calls, but reports on time."""
         if took > self._seconds_a_call:
             self._steps_a_call = max(self._steps_a_call // 2, 1)
         elif took < self._seconds_a_call / 2:

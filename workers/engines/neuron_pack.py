@@ -1,4 +1,4 @@
-"""Engine for many neurons at once: one float64 tensor program with a lane per neuron.
+"""Engine for many neurons: one float64 tensor program with a lane per neuron.
 
 The gradients are worked out by hand. A neuron's own arithmetic takes nanoseconds and each torch operation about a
 microsecond, so a thousand neurons take little longer than one. The reference engine defines the metrics; this engine
@@ -156,7 +156,7 @@ class _Lane(Iterator[Report]):
         return Report(last, last, curve, result)
 
     def _ensure_finite(self, curve: Curve) -> Curve | None:
-        """Return None if all points are sound, otherwise the points before the first unsound one.
+        """Return None if all points are sound, otherwise the points before the first unsound.
 
         In the second case, the next request for a report raises the error.
         """
@@ -297,7 +297,10 @@ class _Program:
 
 
 def _initial_state(spec: NeuronSpec, resume: Snapshot | None) -> tuple[float, float]:
-    """Return the weight and bias at the start. Raise UnusableSnapshot if `resume` does not fit."""
+    """Return the weight and bias at the start of a training.
+
+    Raise UnusableSnapshot if `resume` does not have them.
+    """
     if resume is not None:
         return kept_tensor(resume, "weight", (1, 1)).item(), kept_tensor(resume, "bias", (1,)).item()
     layer = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)[0]

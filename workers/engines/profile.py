@@ -17,7 +17,10 @@ from workers.engines.packed_gpu import engine as packed_gpu
 
 
 def exec_profile(engine: str, device: str) -> ExecProfile:
-    """Return the profile of an available engine on a device: "cpu", or "cuda:0" and so on."""
+    """Return the profile of an available engine on a device.
+
+    The device is "cpu", or "cuda:0" and so on.
+    """
     return _with_threads(engine, device, torch.get_num_threads())
 
 
@@ -53,7 +56,7 @@ _COMMON = (
 
 @lru_cache(maxsize=8)
 def _source(engine: str) -> str:
-    """Return a digest of the Python code that decides the last bits of a result.
+    """Return a digest of the Python code that decides the last bits.
 
     Other code may round differently. Comments, docstrings, layout and the modules that names are imported from are left
     out, so that checkpoints stay valid when only those change.

@@ -1,4 +1,4 @@
-"""Start of an engine: from specs of one shape to a stream of reports for each."""
+"""Start of an engine: from specs of one shape to streams of reports."""
 
 from collections.abc import Iterator, Sequence
 

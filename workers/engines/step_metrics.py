@@ -28,11 +28,17 @@ class StepCosts:
         self._unread: list[Tensor] = []
 
     def add(self, costs: Tensor) -> None:
-        """Add the costs of the next steps, (steps,) of any float type, on any device."""
+        """Add the costs of the next steps.
+
+        They are (steps,) of any float type, on any device.
+        """
         self._unread.append(costs)
 
     def read(self) -> None:
-        """Include the added costs, all of one epoch. Raise Diverged, naming the step, if a cost is not finite."""
+        """Include the added costs, which must all be of one epoch.
+
+        Raise Diverged, naming the step, if a cost is not finite.
+        """
         if not self._unread:
             return
         costs = torch.cat(self._unread).to("cpu", torch.float64).numpy()

@@ -49,7 +49,7 @@ def diagnosed_images(images: ImageSets) -> Images:
 
 
 class FirstLayer(Protocol):
-    """The first layer's part in the forward and backward pass, on a set of images.
+    """The first layer's forward and backward pass on a set of images.
 
     Tensors are (lanes, units, samples or inputs).
     """
@@ -226,7 +226,7 @@ def _norm(matrices: Tensor) -> Tensor:
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """Return the ratio; infinite if only the denominator is 0, and 0 if both are."""
+    """Return the ratio; infinite if only the denominator is 0, 0 if both are."""
     if denominator == 0:
         return math.inf if numerator else 0.0
     return numerator / denominator

@@ -1,4 +1,4 @@
-"""Final evaluation of a trained network on the test images: confusion matrix and worst mistakes."""
+"""Evaluation of a trained network on the test images: confusion matrix and mistakes."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ MISTAKES = 64
 
 @dataclass(frozen=True, slots=True)
 class FinalNetwork:
-    """A network at the end of its training, on the CPU, with its test results."""
+    """A network on the CPU after its training, with its test results."""
 
     network: Network
     confusion: Confusion
@@ -30,8 +30,8 @@ def final_network(network: Network, images: Images, evaluation: Evaluation, *, l
     Args:
         network: the layers, on any device.
         images: the test images, on any device.
-        evaluation: the network's evaluation on exactly these images. Its logits give the predictions, to the last bit,
-            so that the confusion matrix and the number of images read correctly cannot contradict each other.
+        evaluation: the network's evaluation on exactly these images. Its logits give the predictions, to the last bit.
+            So the confusion matrix cannot contradict the number of images read correctly.
         loss: orders the mistakes, the highest cost first; of equal costs the lower image number first.
     """
     z, labels, targets = (tensor.cpu() for tensor in (evaluation.logits, images.labels, images.targets))

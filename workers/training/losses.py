@@ -35,7 +35,7 @@ def cost_of_labels(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) ->
 
 
 def costs_of_labels(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output by itself, for targets that are all 0 or 1."""
+    """Return the cost of each output, for targets that are all 0 or 1."""
     return costs(z, y, loss=loss) if loss == "quadratic" else -F.logsigmoid((2 * y - 1) * z)
 
 
@@ -44,7 +44,7 @@ def _reduced(each: Tensor, reduction: Reduction) -> Tensor:
 
 
 def costs(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output by itself, of z's shape.
+    """Return the cost of each output, of z's shape.
 
     The targets y may be broadcast to z's shape. Autograd differentiates both losses as precisely as they are computed.
     """

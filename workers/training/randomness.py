@@ -1,4 +1,4 @@
-"""The only source of randomness: every random value is a pure function of (seed, purpose, index).
+"""The only source of randomness: each value is a pure function of (seed, purpose, index).
 
 So the same spec gets the same start and the same batches on every engine, on every device, and after every resume.
 Counter-based generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), numpy's Philox4x64-10.

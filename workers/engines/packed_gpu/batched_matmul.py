@@ -1,4 +1,4 @@
-"""Packs of networks of any shape: each product of a step is one call for many networks.
+"""Packs of networks of any shape: one call computes a product for many networks.
 
 A step of a small network is dozens of calls. Each takes microseconds on a CUDA device, less than the host needs to
 launch it. So on a CUDA device the calls are recorded once as a CUDA graph, and a step is one call.
@@ -67,7 +67,7 @@ class ProductTrainer:
         return torch.cat(costs).unbind(dim=1)
 
     def _step(self) -> None:
-        """Make one step of every network here with the batches at `_at`, then advance `_at`.
+        """Make one step of every network with the batches at `_at`, then advance `_at`.
 
         All of it runs on the device, so that it can be recorded: no number may move between host and device.
         """

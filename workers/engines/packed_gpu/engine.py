@@ -1,4 +1,4 @@
-"""Engine for many jobs on one CUDA device: one launch trains all networks of a pack.
+"""Engine for many jobs on one CUDA device: one launch trains a pack.
 
 It trains in float32. Each lane of a pack is an independent training. Its start and batches are those of the reference
 engine, and its results differ in rounding only (tests/engines/test_packed_gpu.py). Neither the number of the other
@@ -179,7 +179,7 @@ class _Pack:
         self._lanes.append(weakref.ref(lane))
 
     def advance(self) -> None:
-        """Grant every lane's request once, with one call for all lanes that request the same.
+        """Grant every lane's request once, with one call for all equal requests.
 
         A round that fails changes nothing, and may be tried again.
         """

@@ -34,7 +34,7 @@ def padded(width: int) -> int:
 
 
 def networks_together(layers: Sequence[int]) -> int:
-    """Return the fixed number of networks of this shape that are multiplied in one call.
+    """Return the fixed number of networks of this shape multiplied in one call.
 
     It depends on the shape only, not on the number of lanes: a library chooses its algorithm by the number of products,
     and another algorithm may change the last bits.
@@ -141,7 +141,7 @@ class Networks:
             mine[: len(lanes)] = others[lanes]
 
     def store(self, target: Self, lanes: Tensor) -> None:
-        """Copy weights and biases from the first places here back to these lanes of `target`."""
+        """Copy weights and biases of the first places here to these lanes of `target`."""
         changed = len(self.weights) + len(self.biases)
         for mine, others in self._pairs(target)[:changed]:
             others[lanes] = mine[: len(lanes)]

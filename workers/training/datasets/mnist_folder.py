@@ -1,4 +1,4 @@
-"""MNIST in a folder on this machine, under the file names that are in use.
+"""MNIST in a folder on this machine, under its usual file names.
 
 A file is recognised by its name, anywhere in the folder, and used only if its bytes have the right SHA-256. So a copy
 made by another program works as it is, and another data set with the same names is refused.
@@ -38,8 +38,8 @@ def read_folder(folder: Path) -> IdxFiles:
 
     Raises:
         NothingThere: no file has one of the names.
-        SourceFailed: a file is missing, or none of its name has the right bytes; the text lists the expected and the
-            found files.
+        SourceFailed: a file is missing, or none of its name has the right bytes; the text says what was expected and
+            what was found.
     """
     try:
         entries = list(_walk(folder))
@@ -67,7 +67,7 @@ def _walk(folder: Path) -> Iterator[_Entry]:
         except OSError:
             if here == folder:
                 raise
-            continue  # a subfolder that this process may not read is skipped
+            continue  # a subfolder that this process may not read cannot serve MNIST
         for path in found:
             seen += 1
             if seen > _MOST_ENTRIES:
