@@ -1,21 +1,23 @@
-"""The compiled part of the engine fused_cpu; its source is in workers/engines/native/."""
+"""Compiled part of the engine fused_cpu; its source is in workers/engines/native/."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from torch import Tensor
 
-# Names the source of the kernel.
+# Digest of the kernel's source.
 SOURCE: Final[str]
 
 def instruction_sets() -> list[str]:
-    """Those with compiled code that this processor can run, the fastest first."""
+    """Return the compiled instruction sets that this processor can run, fastest first."""
 
 class SparseImages:
-    """Images without their zero pixels."""
+    """Images stored without their zero pixels."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        """From pixels (n, width <= 8,191) float32, and labels (n,) int64 in 0 ... 15, on the CPU.
+        """Convert pixels and labels, both on the CPU.
+
+        Pixels are (n, width <= 8,191) float32. Labels are (n,) int64 in 0 ... 15.
 
         Raises:
             ValueError: pixels are not bytes divided by 255, or labels are out of range.
@@ -24,31 +26,42 @@ class SparseImages:
     def __len__(self) -> int: ...
 
 class TrainedNetwork:
-    """A sigmoid network while it is trained. It begins with `load`."""
+    """A sigmoid network in training. Call `load` before all else."""
 
     def __init__(self, sizes: Sequence[int], loss: str, mean_outputs: bool, isa: str) -> None:
-        """A network without parameters.
+        """Create a network without parameters.
 
         Args:
             sizes: units of every layer from the input on, for 1 to 16 layers; at most 16 outputs.
             loss: "quadratic" or "cross_entropy".
-            mean_outputs: whether outputs are averaged, or summed.
+            mean_outputs: True to average over outputs, False to sum.
             isa: one of `instruction_sets()`.
 
         Raises:
-            ValueError: they do not fit each other.
+            ValueError: the arguments do not fit each other.
         """
 
     def load(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Take over W (n_in, n_out) and b (n_out,) of each layer, float32. ValueError if they do not fit."""
+        """Copy W (n_in, n_out) and b (n_out,) of each layer into the network.
+
+        All are float32.
+
+        Raises:
+            ValueError: they do not fit the network.
+        """
 
     def save(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Write W and b of each layer into these tensors. ValueError if they do not fit."""
+        """Write W and b of each layer into these tensors.
+
+        Raises:
+            ValueError: they do not fit the network.
+        """
 
     def train(self, images: SparseImages, batches: Tensor, learning_rate: float, costs: Tensor) -> None:
-        """One SGD step for each row of image numbers, (steps, batch_size) int64; the GIL is released meanwhile.
+        """Make one SGD step for each row of image numbers, (steps, batch_size) int64.
 
-        `costs`, (steps,) float64, is filled with the cost of each minibatch before its update.
+        The GIL is released meanwhile. `costs`, (steps,) float64, is filled with the cost of each minibatch before its
+        update.
 
         Raises:
             IndexError: there is no such image.
@@ -56,9 +69,10 @@ class TrainedNetwork:
         """
 
     def evaluate(self, images: SparseImages, first: int, last: int, logits: Tensor) -> tuple[int, float]:
-        """Of the images first <= i < last: how many are read correctly, and the sum of their costs.
+        """Count the images first <= i < last that are read correctly, and sum the costs.
 
-        `logits`, (last - first, outputs) float32, is filled with what the digits were read from.
+        The costs are those of all these images. `logits`, (last - first, outputs) float32, is filled with the logits
+        that the digits were read from.
 
         Raises:
             IndexError: there are no such images.
@@ -66,17 +80,22 @@ class TrainedNetwork:
         """
 
     def first_layer(self, images: SparseImages, first: int, last: int, z: Tensor) -> None:
-        """The first layer's z of the images first <= i < last, into z (images, n_out) float32.
+        """Write the first layer's z, for the images first <= i < last, into `z`.
+
+        `z` is (images, n_out) float32.
 
         Raises:
             IndexError: there are no such images.
-            ValueError: z has another shape.
+            ValueError: `z` has another shape.
         """
 
     def first_gradient(self, images: SparseImages, first: int, last: int, deltas: Tensor, gradient: Tensor) -> None:
-        """∂C/∂W of the first layer, (n_in, n_out), from these images' δ, (images, n_out), both float32; summed.
+        """Write the first layer's ∂C/∂W, summed over these images, into `gradient`.
+
+        The images are those with first <= i < last. `deltas`, (images, n_out), are their δ. `gradient` is (n_in,
+        n_out). Both are float32.
 
         Raises:
             IndexError: there are no such images.
-            ValueError: deltas or gradient have another shape.
+            ValueError: `deltas` or `gradient` has another shape.
         """

@@ -1,1 +1,1 @@
-"""How it is trained: engines that turn a spec into a stream of reports. No engine knows the store."""
+"""Training engines: each turns specs into streams of reports. No engine uses the store."""

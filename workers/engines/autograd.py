@@ -40,20 +40,20 @@ def train_neuron(
     resume: Snapshot | None = None,
     report_interval: float = REPORT_INTERVAL,
 ) -> Iterator[Report]:
-    """Plain gradient descent on one sigmoid neuron with one sample, in float64.
+    """Train one sigmoid neuron on one sample by gradient descent, in float64.
 
     Args:
         spec: what to train.
         device: where to train.
-        resume: where to go on; at the beginning if None.
+        resume: snapshot to resume from; None starts at step 0.
         report_interval: seconds between two reports.
 
     Yields:
-        Reports whose curves together have epochs + 1 points; point k is the state after k updates, point 0 before any.
-        A training that is resumed after k updates begins with point k.
+        Reports whose curves together have epochs + 1 points. Point k is the state after k updates, point 0 the state
+        before any. A training that resumes after k updates begins with point k.
 
     Raises:
-        Diverged: a figure stopped being finite.
+        Diverged: a metric is no longer finite.
 
     Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
     """
@@ -105,7 +105,7 @@ def _neuron_point(value: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> dic
         "bias": bias.item(),
         "gradient": _gradient(weight).item(),
         "sigmoid_prime": sigmoid_prime.item(),
-        # Of the two losses' δ, (a − y) and (a − y) σ′(z).
+        # |δ| of cross-entropy, a − y, over that of the quadratic loss, (a − y) σ′(z).
         "slowdown_factor": sigmoid_prime.reciprocal().item(),
     }
 
@@ -118,20 +118,22 @@ def train_mnist(
     resume: Snapshot | None = None,
     report_interval: float = REPORT_INTERVAL,
 ) -> Iterator[Report]:
-    """Plain SGD on minibatches, in float32; an epoch is `steps_per_epoch` steps, not a pass over the data.
+    """Train a network by plain SGD on minibatches, in float32.
+
+    An epoch is `steps_per_epoch` steps, not a pass over the data.
 
     Args:
         spec: what to train.
         images: MNIST on `device`.
         device: where to train.
-        resume: where to go on, in the middle of an epoch as well; at the beginning if None.
+        resume: snapshot to resume from, also in the middle of an epoch; None starts at step 0.
         report_interval: seconds between two reports.
 
     Yields:
-        Reports whose curves together have one point for each epoch, taken after it.
+        Reports whose curves together have one point for each epoch, taken after the epoch.
 
     Raises:
-        Diverged: the cost, or another figure, stopped being finite.
+        Diverged: the cost, or another metric, is no longer finite.
     """
     steps = _MnistSteps(spec, images.train, device)
     return train_epochs(spec, images, steps, resume=resume, report_interval=report_interval)
@@ -162,7 +164,7 @@ class _MnistSteps:
 
 @torch.no_grad()
 def _descend(network: Network, learning_rate: float) -> None:
-    """One update, p ← p − η ∂C/∂p, of every parameter; the gradients are used up."""
+    """Update every parameter once, p ← p − η ∂C/∂p, and clear the gradients."""
     for layer in network:
         for parameter in layer:
             parameter.sub_(_gradient(parameter), alpha=learning_rate)

@@ -1,4 +1,4 @@
-"""What an engine yields while it trains, and the state from which it can go on."""
+"""Reports that engines yield, and snapshots that they resume from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,20 @@ from costcurve.core.errors import Diverged, StartNotFinite
 from costcurve.core.job import MnistResult, NeuronResult
 from workers.training.evaluation import FinalNetwork
 
-# Seconds of training between two reports.
+# Default time between two reports of a training, in seconds.
 REPORT_INTERVAL = 0.15
 
 
 class UnusableSnapshot(Exception):
-    """The snapshot's tensors are not those of the training that is to go on from it."""
+    """A snapshot whose tensors do not fit the training that resumes from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A training's whole state between two steps; an engine that is given it goes on as if it had never stopped.
+    """The whole state of a training between two steps.
 
-    `epoch` is the number of points that the curve has so far, `seconds` how long was trained, `tensors` are on the CPU.
+    An engine that resumes from it continues as if it had never stopped. `epoch` is the number of curve points so far,
+    `seconds` is the training time so far, in seconds. `tensors` are on the CPU.
     """
 
     step: int
@@ -34,13 +35,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Steps and epochs done so far, the curve's points since the last report, and in the last report the result.
+    """Progress of a training, with the points since the last report.
 
-    Of MNIST it has the final network, too.
-
-    `steps` has STEP_METRICS of MNIST, x = k for the steps from k · STEPS_A_POINT on; the last point of a training may
-    stand for fewer. `start`, in the first report, has the `diagnosis_metrics` of MNIST before any update. `snapshot`
-    gives the state at this moment; only until the engine is asked for its next report.
+    `step` and `epoch` count the steps and epochs done so far. `curve` and `steps` have the points since the last
+    report. Point k of `steps` has the STEP_METRICS of MNIST for the steps from k · STEPS_A_POINT on. A training's last
+    point may cover fewer steps. `start`, in the first report, has the `diagnosis_metrics` of MNIST before any update.
+    The last report has the `result`, and for MNIST the `final` network. `snapshot` returns the state at this report;
+    call it before you request the next one.
     """
 
     step: int
@@ -54,9 +55,9 @@ class Report:
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str, updates: int) -> None:
-    """Raise Diverged, naming figure and place, unless all are finite, or infinite where that is an ordinary value.
+    """Raise Diverged, naming metric and place, if a value is not finite.
 
-    Before the first update it is StartNotFinite.
+    Infinity is accepted where it is an ordinary value of the metric. If `updates` is 0, raise StartNotFinite instead.
     """
     for name, value in figures.items():
         if not is_sound(name, value):
@@ -66,20 +67,26 @@ def ensure_finite(figures: Mapping[str, float], *, where: str, updates: int) -> 
 
 
 def copied(step: int, epoch: int, seconds: float, tensors: Mapping[str, Tensor]) -> Snapshot:
-    """A snapshot that later steps do not change."""
+    """Return a snapshot with copies of these tensors, which later steps do not change."""
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     return Snapshot(step, epoch, seconds, copies)
 
 
 @torch.no_grad()
 def restore(tensors: Mapping[str, Tensor], snapshot: Snapshot) -> None:
-    """Bring the tensors into the snapshot's state. Raises UnusableSnapshot."""
+    """Copy the snapshot's values into these tensors, in place.
+
+    Raise UnusableSnapshot if the snapshot lacks one of them or has it in another shape.
+    """
     for name, tensor in tensors.items():
         tensor.copy_(kept_tensor(snapshot, name, tuple(tensor.shape)))
 
 
 def kept_tensor(snapshot: Snapshot, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Return a tensor of the snapshot. Raises UnusableSnapshot if there is none of this name and shape."""
+    """Return the snapshot's tensor of this name.
+
+    Raise UnusableSnapshot if there is none, or none of this shape.
+    """
     found = snapshot.tensors.get(name)
     if found is None:
         raise UnusableSnapshot(f"it has no tensor {name}")

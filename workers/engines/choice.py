@@ -1,4 +1,4 @@
-"""Which engines this process has, and which one trains what a client asks for."""
+"""Engines available in this process, and the choice of one for each job."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,18 +11,18 @@ from workers.engines import autograd, fused_cpu, neuron_pack
 from workers.engines.packed_gpu import engine as packed_gpu
 from workers.engines.profile import exec_profile
 
-# Jobs that one worker takes at once, at most, for an engine that trains them together. It could take more; but what it
-# has taken, no other worker can take. For packed_gpu about two for each multiprocessor of a large GPU.
+# Most jobs that one worker claims at once for an engine that trains them together. It could train more, but no other
+# worker can claim jobs that it holds. For packed_gpu: about two for each multiprocessor of a large GPU.
 _AT_ONCE = {neuron_pack.NAME: 1024, packed_gpu.NAME: 264}
 
-# Weights behind the first layer up to which fused_cpu is faster than the reference engine at every batch size, by its
-# instruction set (benchmarks/records/shapes.md). Beyond them a library's large matrix products are better.
+# By instruction set, the most weights behind the first layer with which fused_cpu is faster than the reference engine
+# at every batch size (benchmarks/records/shapes.md). With more weights, a library's large matrix products are faster.
 _MOST_DENSE_WEIGHTS = {"avx512": 500_000, "avx2": 100_000}
 _MOST_DENSE_WEIGHTS_ELSEWHERE = 5_000
 
 
 def available(device: str) -> Sequence[str]:
-    """The engines that can be had here, on "cpu", or "cuda:0" and so on."""
+    """Return the engines available on this device ("cpu", or "cuda:0" and so on)."""
     found = [autograd.NAME, neuron_pack.NAME]
     if fused_cpu.why_missing() is None:
         found.append(fused_cpu.NAME)
@@ -32,20 +32,20 @@ def available(device: str) -> Sequence[str]:
 
 
 def chosen(spec: AnySpec, requested: str, device: str, *, pack: int = 1) -> Choice:
-    """The engine for a job, by what it trains and where.
+    """Return the engine for a job, chosen by its spec and its device.
 
     Args:
         spec: what to train.
-        requested: an engine that can be had here, or "auto".
+        requested: an engine that is available here, or "auto".
         device: where to train: "cpu", or "cuda:0" and so on.
-        pack: how many jobs to take at once for an engine that trains them in turns.
+        pack: most jobs to claim at once for an engine that trains them in turns.
     """
     engine, remark = _automatic(spec, device) if requested == "auto" else (requested, None)
     return Choice(engine, _AT_ONCE.get(engine, pack), remark, exec_profile(engine, device))
 
 
 def _automatic(spec: AnySpec, device: str) -> tuple[str, str | None]:
-    """The engine that is fastest as far as that has been measured, and what is to be said of it."""
+    """Return the engine that is fastest by measurement, and a remark or None."""
     if isinstance(spec, NeuronSpec):
         return neuron_pack.NAME, None
     if device != "cpu":

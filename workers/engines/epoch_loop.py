@@ -1,7 +1,7 @@
-"""What every engine does around its steps on MNIST: epochs, evaluation, reports, snapshots, early stopping, the result.
+"""Loop around an engine's MNIST steps: epochs, evaluation, reports, snapshots and early stopping.
 
-An engine that trains one network brings `Steps`, and nothing else. One that trains many at once follows the `training`
-of each, and gives all of them together what they want next.
+An engine that trains one network implements only `Steps`. An engine that trains many drives the `training` generator
+of each, and answers their requests together.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -26,13 +26,13 @@ from workers.training.randomness import SampleOrder
 
 T = TypeVar("T")
 
-# Calls of an engine in the time between two reports, at least; and steps of one call, at the most.
+# Fewest calls of an engine between two reports, and most steps of one call.
 _CALLS_PER_REPORT = 8
 _MOST_STEPS = 4096
 
 
 class State(Protocol):
-    """A network on its way. Its tensors may be changed from outside, in place."""
+    """A network in training. Callers may change its tensors in place."""
 
     @property
     def network(self) -> Network:
@@ -40,34 +40,40 @@ class State(Protocol):
 
 
 class Steps(State, Protocol):
-    """A network on its way, as one engine computes it, in place."""
+    """A network in training, with one engine's operations on it, in place."""
 
     def train(self, batches: Tensor) -> Tensor:
-        """One step for each row of training image numbers, (steps, batch_size) int64 on the CPU.
+        """Make one step for each row of training image numbers.
 
-        Returns the cost of each minibatch, taken before its update, (steps,), on any device. How the steps are parted
-        into calls changes no bit.
+        The rows are (steps, batch_size) int64 on the CPU. Return the cost of each minibatch before its update,
+        (steps,), on any device. The split of steps into calls changes no bit.
         """
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
-        """What the images so far came to, after each part of a fraction of a second; the last is the whole."""
+        """Yield the evaluation of the images so far, after each part.
+
+        A part takes a fraction of a second. The last evaluation covers all images.
+        """
 
     def diagnose(self, images: Images) -> Mapping[str, float]:
-        """The `diagnosis_metrics` of the network on these images, the first ones to train on."""
+        """Return the network's `diagnosis_metrics` on these images, the first training images."""
 
 
 class _Wish(Generic[T]):
-    """What a training wants done. Whoever computes grants it, and then asks the training to go on."""
+    """A request from the training generator.
+
+    The engine sets the result with `grant`, then resumes the generator.
+    """
 
     _granted: T | None = None
 
     def grant(self, found: T) -> None:
-        """It has been done, and this was found."""
+        """Set the result of this request."""
         self._granted = found
 
     @property
     def granted(self) -> T:
-        """What was found. Raises ValueError if nothing has been done."""
+        """Result of this request. Raises ValueError if the engine has not set it."""
         if self._granted is None:
             raise ValueError(f"a training was asked to go on, but its {type(self).__name__} was not granted")
         return self._granted
@@ -75,41 +81,46 @@ class _Wish(Generic[T]):
 
 @dataclass(eq=False)
 class Train(_Wish[Tensor]):
-    """Wants what `Steps.train` gives for these batches, (steps, batch_size) int64 on the CPU."""
+    """A request for `Steps.train` with these batches, (steps, batch_size) int64 on the CPU."""
 
     batches: Tensor
 
 
 @dataclass(eq=False)
 class Evaluate(_Wish[Iterator[Evaluation]]):
-    """Wants what `Steps.evaluate` gives for these images."""
+    """A request for `Steps.evaluate` with these images."""
 
     images: Images
 
 
 @dataclass(eq=False)
 class Diagnose(_Wish[Mapping[str, float]]):
-    """Wants the `diagnosis_metrics` of the network as it is now, found on `diagnosed_images`."""
+    """A request for the current network's `diagnosis_metrics` on `diagnosed_images`."""
 
 
 Training = Generator[Report | Train | Evaluate | Diagnose, None, None]
 
 
 def learning_rate(spec: MnistSpec) -> float:
-    """As float32: a rate beyond its range becomes infinite there, and the training then reports that it diverged."""
+    """Return the learning rate, rounded to float32.
+
+    A rate beyond the range of float32 becomes infinite, and the training then reports that it diverged.
+    """
     return torch.tensor(spec.learning_rate, dtype=torch.float64).to(torch.float32).item()
 
 
 def train_epochs(
     spec: MnistSpec, images: ImageSets, steps: Steps, *, resume: Snapshot | None, report_interval: float
 ) -> Iterator[Report]:
-    """Train all epochs of one network; what is yielded is the engine's contract: workers/engines/autograd.py says it.
+    """Train all epochs of one network, and yield its reports.
+
+    `train_mnist` in workers/engines/autograd.py describes the reports.
 
     Args:
         spec: what to train.
         images: MNIST on the engine's device.
-        steps: the engine's network, at its start.
-        resume: where to go on; at the beginning if None.
+        steps: the engine's network, before any update.
+        resume: snapshot to resume from; None starts at step 0.
         report_interval: seconds between two reports.
     """
     for said in training(spec, images, steps, resume=resume, report_interval=report_interval):
@@ -133,15 +144,17 @@ def training(
     report_interval: float,
     calls_per_report: int = _CALLS_PER_REPORT,
 ) -> Training:
-    """The whole course of a training, for somebody who computes: what it wants next, and its reports in between.
+    """Run one training as a generator that yields requests and reports.
+
+    The caller sets the result of each request, then resumes the generator.
 
     Args:
         spec: what to train.
         images: MNIST on the engine's device.
-        state: the network at its start. A wish that was granted shows in it when the training is asked to go on.
-        resume: where to go on; at the beginning if None.
+        state: the network before any update. It must show the effect of a request when the generator is resumed.
+        resume: snapshot to resume from; None starts at step 0.
         report_interval: seconds between two reports.
-        calls_per_report: wishes to train in this time, at least, once a training has found out how fast it gets on.
+        calls_per_report: fewest Train requests between two reports, once the training has measured its speed.
     """
     course = _Course(spec, images, state, resume, report_interval, calls_per_report)
     if resume is None:
@@ -163,7 +176,7 @@ def training(
             }
             ensure_finite(point, where=f"after epoch {epoch}", updates=spec.steps_per_epoch)
         except Diverged:
-            yield replace(course.report(Curve(epoch)), snapshot=None)  # from there nobody should go on
+            yield replace(course.report(Curve(epoch)), snapshot=None)  # no training may resume from there
             raise
         curve = Curve(epoch)
         curve.append(point)
@@ -175,7 +188,7 @@ def training(
 
 
 class _Course:
-    """One network on its way: everything that changes while it is trained, between two steps also as a snapshot."""
+    """The changing state of one training; a snapshot copies it between two steps."""
 
     def __init__(
         self,
@@ -198,7 +211,7 @@ class _Course:
         self._steps_a_call = 1
         self._step = 0
         self.points: list[dict[str, float]] = []
-        # The network's diagnosis before any update, until it is reported.
+        # Diagnosis of the network before any update; None after it was reported.
         self.start: Mapping[str, float] | None = None
         if resume is not None:
             self._started -= resume.seconds
@@ -211,7 +224,10 @@ class _Course:
             self.points = [dict(zip(self._metrics, row, strict=True)) for row in rows]
 
     def train_epoch(self, epoch: int) -> Generator[Report | Train, None, float]:
-        """Train what is left of the epoch; returns the mean of its minibatches' costs, each taken before its update."""
+        """Train the rest of the epoch, and return the mean cost of its minibatches.
+
+        Each cost is taken before the minibatch's update.
+        """
         end = (epoch + 1) * self._spec.steps_per_epoch
         while self._step < end:
             behind = min(self._step + self._steps_a_call, end)
@@ -229,7 +245,10 @@ class _Course:
         return self._costs.epoch_mean
 
     def evaluate(self, images: Images) -> Generator[Report | Evaluate, None, Evaluation]:
-        """Evaluate; a wide network takes seconds, in which is reported now and then that it still goes on."""
+        """Evaluate the network on these images, and yield reports meanwhile.
+
+        A wide network takes seconds: a report every `report_interval` seconds shows that the training continues.
+        """
         self._reported = perf_counter()
         yield (wish := Evaluate(images))
         for so_far in wish.granted:
@@ -240,19 +259,22 @@ class _Course:
         return evaluation
 
     def end_epoch(self, point: dict[str, float]) -> None:
-        """Add the epoch's point, and begin the next."""
+        """Add the epoch's point, and start the next epoch."""
         self.points.append(point)
         self._costs.end_epoch()
         self._reported = perf_counter()
 
     def report(self, curve: Curve) -> Report:
-        """How far the training is, and what is new."""
+        """Return the progress, the new points and a snapshot as a report."""
         tensors = {**self._parameters(), **self._costs.tensors()}
         snapshot = partial(self._snapshot, self._step, len(self.points), self._seconds(), tensors)
         return replace(self._news(self._costs.take_points()), curve=curve, snapshot=snapshot)
 
     def last_report(self, curve: Curve, test: Evaluation) -> Report:
-        """The same, and what the training came to; `test` is the last evaluation of the network."""
+        """Return the last report of a training, with its result and the final network.
+
+        `test` is the last evaluation of the network.
+        """
         final = final_network(self._state.network, self._images.test, test, loss=self._spec.loss)
         return replace(self._news(self._costs.take_points(last=True)), curve=curve, result=self.result(), final=final)
 
@@ -261,7 +283,7 @@ class _Course:
         return Report(self._step, len(self.points), Curve(), steps=steps, start=start)
 
     def result(self) -> MnistResult:
-        """What the training came to."""
+        """Return the result of the training so far."""
         correct = [int(point["correct"]) for point in self.points]
         best, size = max(correct), len(self._images.test)
         return MnistResult(
@@ -278,12 +300,15 @@ class _Course:
         )
 
     def _batches(self, first: int, behind: int) -> Tensor:
-        """The training images of the batches of steps first … behind - 1, (steps, batch_size) int64."""
+        """Return the training image numbers of steps first … behind - 1.
+
+        The shape is (steps, batch_size), int64.
+        """
         size = self._spec.batch_size
         return torch.from_numpy(self._order.between(first * size, behind * size)).reshape(behind - first, size)
 
     def _adapt(self, took: float) -> None:
-        """Let the next call take so long that reports come in time, and that calls are few."""
+        """Adapt the steps of the next call: few calls, but reports on time."""
         if took > self._seconds_a_call:
             self._steps_a_call = max(self._steps_a_call // 2, 1)
         elif took < self._seconds_a_call / 2:

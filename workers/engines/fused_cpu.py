@@ -1,8 +1,8 @@
-"""The fast engine on a CPU: many SGD steps in one call of compiled code (workers/engines/native/), in float32.
+"""Fast CPU engine: many SGD steps in one call of compiled code, in float32.
 
-The first layer reads and updates only the rows of its weights that an image's ink touches; all else is dense. It gets
-the same start and the same batches as the reference engine, and differs from it in rounding only
-(tests/engines/test_agreement.py).
+The compiled code is in workers/engines/native/. The first layer reads and updates only the weight rows of an image's
+non-zero pixels; all other layers are dense. The start and the batches are those of the reference engine. The results
+differ from it in rounding only (tests/engines/test_agreement.py).
 """
 
 import math
@@ -30,23 +30,26 @@ else:
 
 NAME = "fused_cpu"
 
-# Images evaluated in one call.
+# Images evaluated in one call of the compiled code.
 _EVALUATED_AT_ONCE = 1000
 
 
 def why_missing() -> str | None:
-    """Why this engine cannot be used here; None if it can."""
+    """Return why this engine is not available here, or None if it is."""
     return None if _missing is None else f"its compiled part is missing ({_missing})"
 
 
 def instruction_sets() -> list[str]:
-    """Those for which there is compiled code that this processor can run, the fastest first."""
+    """Return the compiled instruction sets that this processor can run, fastest first."""
     names: list[str] = costcurve_kernel.instruction_sets()
     return names
 
 
 def source() -> str:
-    """Names the source of the compiled part: another may give other last bits."""
+    """Return the digest of the compiled part's source.
+
+    Another source may change the last bits of a result.
+    """
     found: str = costcurve_kernel.SOURCE
     return found
 
@@ -59,14 +62,14 @@ def train_mnist(
     report_interval: float = REPORT_INTERVAL,
     instruction_set: str | None = None,
 ) -> Iterator[Report]:
-    """As the reference engine's `train_mnist`, on the CPU.
+    """Train a network on the CPU, like the reference engine's `train_mnist`.
 
     Args:
         spec: what to train.
         images: MNIST on the CPU.
-        resume: where to go on, in the middle of an epoch as well; at the beginning if None.
+        resume: snapshot to resume from, also in the middle of an epoch; None starts at step 0.
         report_interval: seconds between two reports.
-        instruction_set: one of `instruction_sets()`; the fastest if None. It may decide the last bits.
+        instruction_set: one of `instruction_sets()`; the fastest if None. It may change the last bits.
     """
     steps = _Steps(spec, images.train, instruction_set or instruction_sets()[0])
     return train_epochs(spec, images, steps, resume=resume, report_interval=report_interval)
@@ -80,7 +83,7 @@ class _Steps:
         self._native = costcurve_kernel.TrainedNetwork(
             spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set
         )
-        # The parameters are in the tensors, or in the compiled code, where they are laid out otherwise, or in both.
+        # The current parameters are in the tensors, in the compiled code (in another layout), or in both.
         self._tensors: Network = [
             (torch.from_numpy(layer.weights), torch.from_numpy(layer.biases))
             for layer in initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
@@ -92,7 +95,7 @@ class _Steps:
         if not self._are_tensors_current:
             self._native.save(self._tensors)
             self._are_tensors_current = True
-        self._is_native_current = False  # whoever has them may change them
+        self._is_native_current = False  # the caller may change them
         return self._tensors
 
     def train(self, batches: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ class _Steps:
 
     def evaluate(self, images: Images) -> Iterator[Evaluation]:
         if not self._first_weights_are_finite():
-            # As the reference has it, where an infinite weight meets a pixel that is zero, which is left out here.
+            # The reference gets NaN from an infinite weight times a zero pixel; zero pixels are left out here.
             yield Evaluation(0, math.nan, torch.full_like(images.targets, math.nan))
             return
         sparse, correct, cost, logits = _sparse(images), 0, 0.0, torch.empty_like(images.targets)
@@ -132,7 +135,10 @@ class _Steps:
 
 @dataclass(frozen=True, slots=True)
 class _InkAlone:
-    """The first layer of a network's diagnosis, on the first training images, by their ink alone."""
+    """The first layer in a diagnosis of the first training images.
+
+    It reads non-zero pixels only.
+    """
 
     native: "costcurve_kernel.TrainedNetwork"
     images: "costcurve_kernel.SparseImages"
@@ -149,7 +155,7 @@ class _InkAlone:
 
 
 def prepare(sets: ImageSets) -> None:
-    """Make ready what the first training on these images would have to wait for."""
+    """Prepare the sparse images that the first training would otherwise wait for."""
     for images in (sets.train, sets.validation, sets.test):
         _sparse(images)
 
@@ -158,7 +164,7 @@ _known = WeakTensorKeyDictionary()
 
 
 def _sparse(images: Images) -> "costcurve_kernel.SparseImages":
-    """The images without their zero pixels; found once for each set of images."""
+    """Return the images without zero pixels, computed once for each set of images."""
     found: costcurve_kernel.SparseImages | None = _known.get(images.pixels)  # type: ignore[no-untyped-call]
     if found is None:
         found = _known[images.pixels] = costcurve_kernel.SparseImages(images.pixels, images.labels)

@@ -1,9 +1,9 @@
-"""Many neurons at once: one float64 tensor program in which every neuron is a lane, with gradients worked out by hand.
+"""Engine for many neurons: one float64 tensor program with a lane per neuron.
 
-A neuron's own arithmetic takes nanoseconds and each operation of torch about a microsecond, so that a thousand neurons
-take little longer than one. The reference engine says what the figures are; this one differs from it in rounding only
-(tests/engines/test_neuron_pack.py). No lane knows of the others: neither how many they are, nor what becomes of them,
-changes a bit of it.
+The gradients are worked out by hand. A neuron's own arithmetic takes nanoseconds and each torch operation about a
+microsecond, so a thousand neurons take little longer than one. The reference engine defines the metrics; this engine
+differs from it in rounding only (tests/engines/test_neuron_pack.py). Lanes are independent: neither the number of the
+other lanes nor their results change a bit of a lane.
 """
 
 from collections import deque
@@ -36,16 +36,16 @@ from workers.training.losses import costs, difference
 
 NAME = "neuron_pack"
 
-# torch computes σ on a CPU in vectors, and what is left over at a tensor's end in another way, which may differ in the
-# last bit. So no tensor may have such an end: lanes are filled up to a multiple of this, which all vectors divide.
+# On a CPU, torch computes σ in vectors, and a remainder at a tensor's end in another way, which may differ in the last
+# bit. So no tensor may have a remainder: lanes are padded to a multiple of this, which every vector length divides.
 _WIDTH = 64
-# Lanes of one program, at most; a larger pack is several programs.
+# Most lanes of one program; a larger pack is split into several programs.
 _MOST_LANES = 4096
-# Numbers of a tensor that figures are computed for in one go: less than torch would part between threads.
+# Most elements of a tensor for which metrics are computed at once: fewer than torch would split between threads.
 _FIGURES_AT_ONCE = 16_384
-# Places of the metrics that are finite in every sound training.
+# Indices in NEURON_METRICS of those that are finite in every sound training.
 _NEVER_INFINITE = [place for place, metric in enumerate(NEURON_METRICS) if not may_be_infinite(metric)]
-# Points of all lanes together in one chunk, at most: 24 MiB of figures.
+# Most points of all lanes together in one chunk: 28 MiB of metrics.
 _MOST_POINTS = 1 << 19
 
 
@@ -56,19 +56,19 @@ def train_pack(
     resumes: Sequence[Snapshot | None] | None = None,
     report_interval: float = REPORT_INTERVAL,
 ) -> Sequence[Iterator[Report]]:
-    """Gradient descent as the reference engine's `train_neuron`, for all of these specs side by side.
+    """Train all these neurons together, each like the reference engine's `train_neuron`.
 
     Args:
         specs: what to train, each with its own loss, rate, start, sample and epochs.
         device: where to train.
-        resumes: where each goes on; at the beginning if None.
+        resumes: the snapshot that each resumes from; None, for one or for all, starts at step 0.
         report_interval: seconds between two reports of a lane.
 
     Returns:
-        The reports of each lane, as `train_neuron` would yield them: the last has the result, and Diverged is raised by
-        the lane that it happened to. Asking a lane for a report that is not there yet trains all lanes a little
-        further; what the others have to report meanwhile waits for them, so they should be asked in turn. A lane whose
-        iterator is closed or dropped is trained no more.
+        One iterator of reports for each lane, like that of `train_neuron`. The last report has the result. A lane that
+        diverges raises Diverged from its own iterator. If a lane has no report ready, requesting one trains all lanes
+        for about `report_interval`. The reports of the other lanes queue up meanwhile, so request reports in turn. A
+        lane whose iterator is closed or dropped stops training.
     """
     given = list(zip(specs, resumes or [None] * len(specs), strict=True))
     parts = (given[start : start + _MOST_LANES] for start in range(0, len(given), _MOST_LANES))
@@ -77,21 +77,22 @@ def train_pack(
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What all lanes did in a while: their points, and where they are now."""
+    """Points of all lanes from one round of training, and their state after it."""
 
     # Shaped (lanes, metrics, points).
     figures: Tensor
     # Weight and bias, shaped (2, lanes).
     after: Tensor
-    # Lanes of which some figure is not finite.
+    # Places of the lanes with a metric that is not finite.
     unsound: frozenset[int]
     ended: float
 
 
 class _Lane(Iterator[Report]):
-    """One neuron: how far it is, and the chunks that it has not reported yet, each with its place there.
+    """One neuron: its step, and the chunks that it has not reported yet.
 
-    The program holds it weakly, and so trains nothing that nobody asks for any more.
+    Each chunk is queued with the lane's place in it. The program holds a lane by a weak reference, so that it does not
+    train lanes whose iterators were dropped.
     """
 
     def __init__(self, program: "_Program", spec: NeuronSpec, resume: Snapshot | None) -> None:
@@ -101,7 +102,7 @@ class _Lane(Iterator[Report]):
         self._seconds_before = resume.seconds if resume is not None else 0.0
         self._waiting: deque[tuple[_Chunk, int]] = deque()
         self._error: Exception | None = None
-        # Points that the program has still to train; the first is where the lane starts.
+        # Points that the program still has to train, including the one where the lane starts.
         self.points_left = spec.epochs + 1 - self._step
 
     def __next__(self) -> Report:
@@ -115,17 +116,17 @@ class _Lane(Iterator[Report]):
         return self._report(*self._waiting.popleft())
 
     def take(self, chunk: _Chunk, place: int) -> None:
-        """Have a chunk to report."""
+        """Queue a chunk to report; this lane is at `place` in it."""
         self._waiting.append((chunk, place))
         self.points_left -= chunk.figures.shape[-1]
 
     def close(self) -> None:
-        """Train this lane no more."""
+        """Stop training this lane, and drop the chunks not yet reported."""
         self.points_left = 0
         self._waiting.clear()
 
     def fail(self, error: Exception) -> None:
-        """Train this lane no more; it raises the error when it is asked for a report."""
+        """Stop training this lane; the next request for a report raises the error."""
         self.close()
         self._error = error
 
@@ -139,7 +140,7 @@ class _Lane(Iterator[Report]):
         self._step += count
         seconds = self._seconds_before + chunk.ended - self._program.started
         if self._step <= last:
-            # Shaped as the reference engine's, (1, 1) and (1,).
+            # The shapes of the reference engine, (1, 1) and (1,).
             state = {"weight": chunk.after[0, place].reshape(1, 1), "bias": chunk.after[1, place].reshape(1)}
             return Report(
                 self._step, self._step, curve, snapshot=partial(copied, self._step, self._step, seconds, state)
@@ -155,7 +156,10 @@ class _Lane(Iterator[Report]):
         return Report(last, last, curve, result)
 
     def _ensure_finite(self, curve: Curve) -> Curve | None:
-        """None if all is finite; otherwise the points before, and the error is raised next."""
+        """Return None if all points are sound, otherwise the points before the first unsound.
+
+        In the second case, the next request for a report raises the error.
+        """
         for number in range(len(curve)):
             point = {metric: values[number] for metric, values in curve.series.items()}
             updates = curve.start + number
@@ -168,7 +172,10 @@ class _Lane(Iterator[Report]):
 
 
 class _Program:
-    """The lanes as tensors. A lane that has ended keeps its place, and is computed in vain, until all are moved up."""
+    """All lanes of one tensor program.
+
+    A lane that has ended keeps its place, and is computed in vain, until the lanes are compacted.
+    """
 
     def __init__(self, device: torch.device, report_interval: float) -> None:
         self.started = perf_counter()
@@ -180,14 +187,14 @@ class _Program:
     def of(
         cls, given: Sequence[tuple[NeuronSpec, Snapshot | None]], device: torch.device, report_interval: float
     ) -> Sequence[_Lane]:
-        """The lanes of a program of their own."""
+        """Return the lanes of a new program, one for each pair given."""
         program = cls(device, report_interval)
         lanes = [_Lane(program, spec, resume) for spec, resume in given]
         states = []
         for lane, (spec, resume) in zip(lanes, given, strict=True):
             try:
                 states.append(_initial_state(spec, resume))
-            except UnusableSnapshot as error:  # it is no other lane's
+            except UnusableSnapshot as error:  # fails this lane only
                 lane.fail(error)
                 states.append((0.0, 0.0))
         program._place(lanes, states)
@@ -195,7 +202,7 @@ class _Program:
 
     @torch.no_grad()
     def train(self) -> None:
-        """Train all lanes for about the time between two reports, and give each what it is to report."""
+        """Train all lanes for about one report interval, and queue a chunk for each."""
         self._move_up()
         rows, ends, made = self._rows, perf_counter() + self._interval, 0
         most = min(max(lane.points_left for _, lane in self._live()), len(rows) - 1)
@@ -210,19 +217,19 @@ class _Program:
             lane.take(chunk, place)
 
     def _live(self) -> list[tuple[int, _Lane]]:
-        """The lanes that are still to be trained, each with its place."""
+        """Return the lanes that still have points to train, each with its place."""
         found = ((place, held()) for place, held in enumerate(self._lanes))
         return [(place, lane) for place, lane in found if lane is not None and lane.points_left > 0]
 
     def _move_up(self) -> None:
-        """Leave out the lanes that have ended, if that makes the tensors smaller."""
+        """Remove the lanes that have ended, if that makes the tensors smaller."""
         live = self._live()
         if _padded(len(live)) < len(self._targets):
             states = self._rows[0].T[[place for place, _ in live]].tolist()
             self._place([lane for _, lane in live], states)
 
     def _place(self, lanes: Sequence[_Lane], states: Sequence[Sequence[float]]) -> None:
-        """Put the lanes, in these states, weight and bias, side by side."""
+        """Put these lanes into new tensors; a lane's state is its weight and bias."""
         self._lanes = [ref(lane) for lane in lanes]
         specs = [lane.spec for lane in lanes]
         width = _padded(len(specs))
@@ -244,7 +251,7 @@ class _Program:
         self._rows[0].copy_(tensor(*zip(*states, strict=True)))
 
     def _descend(self, before: Tensor, after: Tensor) -> None:
-        """One update of every lane, p ← p − η ∂C/∂p."""
+        """Update every lane once, p ← p − η ∂C/∂p, from `before` into `after`."""
         steps = self._delta(self._logits(before)) * self._inputs
         torch.sub(before, steps.mul_(self._rates), out=after)
 
@@ -262,7 +269,10 @@ class _Program:
         return torch.where(self._is_quadratic, error * (a * rest), error)
 
     def _figures(self, count: int) -> Tensor:
-        """Of the chunk's first `count` states, on the CPU: (lanes, metrics, points)."""
+        """Return the metrics of the chunk's first `count` states, on the CPU.
+
+        The shape is (lanes, metrics, points).
+        """
         width = len(self._targets)
         figures = torch.empty(len(NEURON_METRICS), count, width, dtype=torch.float64, device=self._device)
         at_once = max(_FIGURES_AT_ONCE // width, 1)
@@ -287,7 +297,10 @@ class _Program:
 
 
 def _initial_state(spec: NeuronSpec, resume: Snapshot | None) -> tuple[float, float]:
-    """Weight and bias. Raises UnusableSnapshot."""
+    """Return the weight and bias at the start of a training.
+
+    Raise UnusableSnapshot if `resume` does not have them.
+    """
     if resume is not None:
         return kept_tensor(resume, "weight", (1, 1)).item(), kept_tensor(resume, "bias", (1,)).item()
     layer = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)[0]

@@ -1,4 +1,7 @@
-"""What decides the last bits of a training: a job records it, and goes on from a checkpoint only under the same."""
+"""Execution profile: everything that decides the last bits of a training.
+
+A job records its profile, and resumes from a checkpoint only under the same profile.
+"""
 
 import ast
 import hashlib
@@ -14,7 +17,10 @@ from workers.engines.packed_gpu import engine as packed_gpu
 
 
 def exec_profile(engine: str, device: str) -> ExecProfile:
-    """The profile of an engine that can be had here, on a device: "cpu", or "cuda:0" and so on."""
+    """Return the profile of an available engine on a device.
+
+    The device is "cpu", or "cuda:0" and so on.
+    """
     return _with_threads(engine, device, torch.get_num_threads())
 
 
@@ -41,7 +47,7 @@ def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
     )
 
 
-# What computes the start, the batches, the costs and the figures of every engine.
+# Files that compute the start, the batches, the costs and the metrics of every engine.
 _COMMON = (
     *("engines/epoch_loop.py", "engines/step_metrics.py"),
     *(f"training/{name}.py" for name in ("diagnostics", "initializers", "losses", "network", "randomness")),
@@ -50,10 +56,10 @@ _COMMON = (
 
 @lru_cache(maxsize=8)
 def _source(engine: str) -> str:
-    """Return a digest of the Python code that decides the bits: other code may round otherwise.
+    """Return a digest of the Python code that decides the last bits.
 
-    Comments, docstrings, layout and the places that names are imported from are left out, so that a checkpoint outlives
-    them.
+    Other code may round differently. Comments, docstrings, layout and the modules that names are imported from are left
+    out, so that checkpoints stay valid when only those change.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""Starting an engine: from specs of one shape to a stream of reports for each."""
+"""Start of an engine: from specs of one shape to streams of reports."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,15 +20,17 @@ def reports(
     images: ImageSets | None,
     report_interval: float,
 ) -> Sequence[Iterator[Report]]:
-    """The reports of each, to be asked for in turn. Nothing is trained before the first is asked for.
+    """Return one iterator of reports for each spec; request from them in turn.
+
+    Nothing is trained before the first report is requested.
 
     Args:
-        engine: which one trains them.
+        engine: name of the engine that trains them.
         specs: what to train, of a shape that may be trained together.
-        resumes: where each goes on; at the beginning if None.
+        resumes: the snapshot that each resumes from; None starts at step 0.
         device: where to train.
-        images: MNIST on `device`; None if they are neurons, which need no images.
-        report_interval: seconds in which each is to report once.
+        images: MNIST on `device`; None for neurons, which need no images.
+        report_interval: seconds in which each should report once.
     """
     each_interval = report_interval / len(specs)
 

@@ -1,4 +1,4 @@
-"""What the steps of a training cost: the mean of an epoch, and the points of the curve at granularity `step`."""
+"""Step costs of a training: an epoch's mean, and the curve at granularity `step`."""
 
 from collections.abc import Mapping
 
@@ -12,27 +12,33 @@ from workers.engines.base import ensure_finite
 
 
 class StepCosts:
-    """Takes the costs of steps as they come, and keeps of them what is still needed.
+    """Accumulator of step costs, which keeps only those still needed.
 
-    How the steps are parted into calls changes no bit: every sum goes through its costs one by one, in float64.
+    The split of steps into calls changes no bit: every sum adds its costs one by one, in float64.
     """
 
     def __init__(self, steps_per_epoch: int) -> None:
         self._steps_per_epoch = steps_per_epoch
         self._step = 0
         self._epoch_sum = 0.0
-        # Of the point that is still open: fewer than STEPS_A_POINT.
+        # Costs of the point that is still open: fewer than STEPS_A_POINT.
         self._open: NDArray[np.float64] = np.empty(0)
         self._points = Curve()
-        # Still on the device on which they arose: whoever reads them waits for it.
+        # Still on the device that computes them: reading them waits for it.
         self._unread: list[Tensor] = []
 
     def add(self, costs: Tensor) -> None:
-        """The costs of the next steps, (steps,) of any float type, on any device."""
+        """Add the costs of the next steps.
+
+        They are (steps,) of any float type, on any device.
+        """
         self._unread.append(costs)
 
     def read(self) -> None:
-        """Count in what was added, all of one epoch. Raises Diverged, naming the step, at a cost that is not finite."""
+        """Include the added costs, which must all be of one epoch.
+
+        Raise Diverged, naming the step, if a cost is not finite.
+        """
         if not self._unread:
             return
         costs = torch.cat(self._unread).to("cpu", torch.float64).numpy()
@@ -48,27 +54,30 @@ class StepCosts:
 
     @property
     def epoch_mean(self) -> float:
-        """The mean cost of an epoch all of whose steps have been read."""
+        """Mean cost of an epoch. All of its steps must have been read."""
         return self._epoch_sum / self._steps_per_epoch
 
     def end_epoch(self) -> None:
-        """The next cost is another epoch's."""
+        """Start a new epoch with the next cost."""
         self._epoch_sum = 0.0
 
     def take_points(self, *, last: bool = False) -> Curve:
-        """The curve's points since the last call; with the last of a training also the one that is still open."""
+        """Return the curve's points since the last call.
+
+        At the end of a training, pass `last` to include the point that is still open.
+        """
         if last and len(self._open):
             self._append(self._open[np.newaxis])
         points, self._points = self._points, Curve(self._points.end)
         return points
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """What a snapshot has to hold of it, besides the number of steps."""
+        """Return the tensors that a snapshot has to hold, in addition to the step."""
         epoch_sum = torch.tensor(self._epoch_sum, dtype=torch.float64)
         return {"cost_sum": epoch_sum, "open_costs": torch.from_numpy(self._open)}
 
     def resume(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave when so many steps had been read."""
+        """Resume after `step` steps from the tensors that `tensors` returned then."""
         self._step = step
         self._epoch_sum = tensors["cost_sum"].item()
         self._open = tensors["open_costs"].numpy().copy()
@@ -81,7 +90,7 @@ class StepCosts:
             self._append(costs[:closed].reshape(-1, STEPS_A_POINT))
 
     def _append(self, costs: NDArray[np.float64]) -> None:
-        """A point for each row."""
+        """Append one point for each row of costs."""
         means = np.cumsum(costs, axis=1)[:, -1] / costs.shape[1]
         columns = (means.tolist(), costs.min(axis=1).tolist(), costs.max(axis=1).tolist())
         closed = Curve(self._points.end, dict(zip(STEP_METRICS, columns, strict=True)))
@@ -89,6 +98,6 @@ class StepCosts:
 
 
 def _finite(costs: NDArray[np.float64]) -> int:
-    """How many are finite before the first that is not."""
+    """Return the number of finite costs before the first that is not."""
     unsound = np.flatnonzero(~np.isfinite(costs))
     return int(unsound[0]) if len(unsound) else len(costs)

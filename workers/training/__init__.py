@@ -1,1 +1,1 @@
-"""What is trained: the neuron, the multilayer perceptron, and the one source of randomness for both."""
+"""Training without engines: neuron, multilayer perceptron, data sets and the one source of randomness."""

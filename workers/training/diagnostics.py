@@ -1,6 +1,7 @@
-"""How well a network can learn from where it is: what its layers pass on, and what each of the losses would give it.
+"""Diagnostics of a network: how well it can learn from its current state.
 
-Names as in Nielsen, Neural Networks and Deep Learning, ch. 2: z the weighted input of a unit, a = σ(z), δ = ∂C/∂z.
+They measure the signals that its layers pass on, and the gradients that each loss would give. Names follow Nielsen,
+Neural Networks and Deep Learning, ch. 2: z the weighted input of a unit, a = σ(z), δ = ∂C/∂z.
 """
 
 import math
@@ -16,23 +17,23 @@ from costcurve.core.spec import DIGITS, MnistSpec
 from workers.training.network import Images, ImageSets, Network
 
 _DIAGNOSED = 1000
-# A unit that passes on less than this share of what reaches it, σ′(z), is saturated. σ′ is 0.25 at the most.
+# A unit is saturated if σ′(z), the share that it passes on of what reaches it, is below this. σ′ is at most 0.25.
 SATURATED_BELOW = 0.01
-# Activations of one layer that are held at once.
+# Most activations of one layer in memory at once.
 _MOST_NUMBERS = 1 << 24
-# Two hidden units whose weights and biases differ by less than this share of their own norm do the same.
+# Two hidden units are alike if their weights and biases differ by at most this share of the larger one's norm.
 _ALIKE = 0.01
-# Units of a layer that are compared with each other, the first ones: it takes time by the square of their number.
+# Units of a layer that are compared, the first ones at most: the time grows with the square of their number.
 _MOST_COMPARED = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Networks of one shape side by side, with what decides their gradients.
+    """Networks of one shape side by side, with everything that decides their gradients.
 
-    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32; `is_quadratic` (lanes,) bool says which loss
-    each is trained with, `scales` (lanes,) what a sum over its outputs is multiplied by to give the cost of a sample,
-    and `rates` (lanes,) are the learning rates.
+    Each layer has W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32. `is_quadratic` (lanes,) bool is True for the
+    quadratic loss and False for cross-entropy. `scales` (lanes,) multiply a sum over the outputs to give the cost of a
+    sample. `rates` (lanes,) are the learning rates.
     """
 
     weights: Sequence[Tensor]
@@ -43,18 +44,24 @@ class Stack:
 
 
 def diagnosed_images(images: ImageSets) -> Images:
-    """Those on which every network is diagnosed: the first training images."""
+    """Return the first training images: every network is diagnosed on them."""
     return images.train.first(_DIAGNOSED)
 
 
 class FirstLayer(Protocol):
-    """The first layer's part in both passes, on some images. Tensors are (lanes, units, samples or inputs)."""
+    """The first layer's forward and backward pass on a set of images.
+
+    Tensors are (lanes, units, samples or inputs).
+    """
 
     def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
-        """The z of this part of the images, for W (lanes, n_in, n_out) and b (lanes, 1, n_out)."""
+        """Return z of this part of the images.
+
+        W is (lanes, n_in, n_out), and b is (lanes, 1, n_out).
+        """
 
     def gradient(self, delta: Tensor, part: slice) -> Tensor:
-        """∂C/∂W, (lanes, n_out, n_in), by this part's δ."""
+        """Return ∂C/∂W, (lanes, n_out, n_in), from the δ of this part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +71,24 @@ class DensePixels:
     pixels: Tensor
 
     def logits(self, weights: Tensor, biases: Tensor, part: slice) -> Tensor:
-        """As FirstLayer has it."""
+        """Return z of this part of the images, as in `FirstLayer`."""
         return torch.baddbmm(biases.mT, weights.mT, self.pixels[part].mT.expand(len(weights), -1, -1))
 
     def gradient(self, delta: Tensor, part: slice) -> Tensor:
-        """As FirstLayer has it."""
+        """Return ∂C/∂W from the δ of this part, as in `FirstLayer`."""
         return delta @ self.pixels[part]
 
 
 def diagnosis(
     network: Network, images: Images, spec: MnistSpec, *, first_layer: FirstLayer | None = None
 ) -> Mapping[str, float]:
-    """The `diagnosis_metrics` of one network on these images, by name.
+    """Return the `diagnosis_metrics` of one network on these images, by name.
 
     Args:
         network: the layers.
         images: on the network's device.
-        spec: how it is trained.
-        first_layer: computes the network's first layer on these images; a dense product if None.
+        spec: loss, reduction and learning rate of its training.
+        first_layer: computes the network's first layer on these images; None for a dense product.
     """
     device = images.labels.device
     stack = Stack(
@@ -96,19 +103,19 @@ def diagnosis(
 
 @torch.no_grad()
 def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = None) -> Sequence[Mapping[str, float]]:
-    """The same of each network of a stack.
+    """Return the `diagnosis_metrics` of each network of a stack, by name.
 
     Per layer l, counted from 1, over all its units and all images:
         saturated_fraction.l: the share of σ′(z) below SATURATED_BELOW.
         mean_sigmoid_prime.l: the mean σ′(z).
-        gradient_norm.l: ‖∂C/∂W‖, of the cost that is trained, as its reduction has it.
-        update_ratio.l: η ‖∂C/∂W‖ / ‖W‖, the share of its weights by which a step on all these images would move them.
+        gradient_norm.l: ‖∂C/∂W‖ of the cost that is trained, with its reduction.
+        update_ratio.l: η ‖∂C/∂W‖ / ‖W‖, the share by which one step on all these images would change the weights.
     Per hidden layer:
-        distinct_units.l: how many of its units, the first 2,048 of them, do not do the same as one before them.
-    Of the output, summed over outputs and averaged over samples whatever the reduction, for both losses:
+        distinct_units.l: the number of units, among the first 2,048, that are not alike to an earlier one.
+    Of the output, for both losses, summed over outputs and averaged over samples, with either reduction:
         output_delta.LOSS: the mean |δ|; (a − y) σ′(z) for the quadratic loss, a − y for cross-entropy.
         output_gradient_norm.LOSS: ‖∂C/∂W‖ of the output layer.
-        slowdown_factor: the mean |δ| of cross-entropy over that of the quadratic loss; infinite where that is 0.
+        slowdown_factor: the mean |δ| of cross-entropy over that of the quadratic loss; infinite if the latter is 0.
     """
     at_once = max(_MOST_NUMBERS // max(weights.shape[2] for weights in stack.weights) // len(stack.rates), 1)
     parts = (slice(start, min(start + at_once, len(images))) for start in range(0, len(images), at_once))
@@ -120,14 +127,14 @@ def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = 
         if layer < len(stack.weights):
             found[f"distinct.{layer}"] = _distinct_units(weights, biases)
     found |= {"is_quadratic": stack.is_quadratic, "scale": stack.scales, "rate": stack.rates}
-    # All at once from the device; and there are few enough of them for plain numbers.
+    # One copy from the device; the numbers are few enough for plain Python.
     columns = torch.stack([column.double() for column in found.values()]).T.tolist()
     widths = [weights.shape[2] for weights in stack.weights]
     return [_figures(dict(zip(found, column, strict=True)), widths, len(images)) for column in columns]
 
 
 def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> Mapping[str, float]:
-    """The figures of one network from its sums and norms, over so many images."""
+    """Return the metrics of one network from its sums and norms over `count` images."""
     figures, output = {}, len(widths)
     gradients = {layer: found[f"gradient.{layer}"] / count for layer in range(1, output)}
     output_gradients = {loss: found[f"gradient.{loss}"] / count for loss in ("quadratic", "cross_entropy")}
@@ -148,10 +155,11 @@ def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> M
 
 
 def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -> dict[str, Tensor]:
-    """Of one part of the images, for each layer: how many are saturated, σ′(z), and ∂C/∂W; of the output by loss.
+    """Return the sums of one part of the images, by name.
 
-    Numbers are (lanes,), gradients (lanes, n_out, n_in), of a cost that is summed over outputs and over images.
-    Activations here are (lanes, units, samples): for few units that is the faster way.
+    For each layer: the number of saturated units, σ′(z) and ∂C/∂W. For the output: |δ| and ∂C/∂W of each loss. Numbers
+    are (lanes,), gradients (lanes, n_out, n_in), of a cost that is summed over outputs and over images. Activations
+    here are (lanes, units, samples), which is faster for few units.
     """
     z = first_layer.logits(stack.weights[0], stack.biases[0], part)
     activations, slopes = [], []
@@ -186,7 +194,10 @@ def _plus(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]
 
 
 def _output_deltas(z: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """δ of each loss for one-hot targets, and σ′(z): (lanes, outputs, samples) float64, exact where σ(z) is 0 or 1."""
+    """Return δ of each loss, and σ′(z), for one-hot targets.
+
+    All are (lanes, outputs, samples) float64, exact where σ(z) is 0 or 1.
+    """
     z = z.double()
     a, rest = torch.sigmoid(z), torch.sigmoid(-z)
     slope, off = a * rest, torch.where(y == 1, -rest, a)
@@ -194,7 +205,10 @@ def _output_deltas(z: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def _distinct_units(weights: Tensor, biases: Tensor) -> Tensor:
-    """Of each network, (lanes,): by the weights (lanes, n_in, n_out) and biases (lanes, 1, n_out) of its units."""
+    """Return the number of distinct units of each network, (lanes,).
+
+    The units have weights (lanes, n_in, n_out) and biases (lanes, 1, n_out).
+    """
     units = torch.cat((weights[..., :_MOST_COMPARED], biases[..., :_MOST_COMPARED]), dim=1)
     products = units.mT @ units
     squares = products.diagonal(dim1=1, dim2=2)
@@ -206,13 +220,13 @@ def _distinct_units(weights: Tensor, biases: Tensor) -> Tensor:
 
 
 def _norm(matrices: Tensor) -> Tensor:
-    """The Frobenius norm of each, (lanes,) float64."""
+    """Return the Frobenius norm of each matrix, (lanes,) float64."""
     norms: Tensor = torch.linalg.vector_norm(matrices, dim=(1, 2), dtype=torch.float64)
     return norms
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """Infinite where only the denominator is 0; nothing in relation to nothing is 0."""
+    """Return the ratio; infinite if only the denominator is 0, 0 if both are."""
     if denominator == 0:
         return math.inf if numerator else 0.0
     return numerator / denominator

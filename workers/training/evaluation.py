@@ -1,4 +1,4 @@
-"""How a network whose training has ended reads the test images: what it takes for what, and where it errs worst."""
+"""Evaluation of a trained network on the test images: confusion matrix and mistakes."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from costcurve.core.spec import DIGITS, Loss
 from workers.training.losses import costs
 from workers.training.network import Evaluation, Images, Network
 
-# The worst mistakes that are kept with a model.
+# Number of worst mistakes stored with a model.
 MISTAKES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class FinalNetwork:
-    """A network as its training ended, on the CPU, and how it reads the test images."""
+    """A network on the CPU after its training, with its test results."""
 
     network: Network
     confusion: Confusion
@@ -25,14 +25,14 @@ class FinalNetwork:
 
 @torch.no_grad()
 def final_network(network: Network, images: Images, evaluation: Evaluation, *, loss: Loss) -> FinalNetwork:
-    """What is to be kept of a network: a copy of it, and how it reads these images.
+    """Return a copy of the network, its confusion matrix and its worst mistakes.
 
     Args:
         network: the layers, on any device.
         images: the test images, on any device.
-        evaluation: what the network made of just these images. Each is read as it was there, to the last bit, so that
-            the confusion matrix and the number of images read correctly can't contradict each other.
-        loss: by which the mistakes are ordered, the worst first; of equally bad ones the one with the lower number.
+        evaluation: the network's evaluation on exactly these images. Its logits give the predictions, to the last bit.
+            So the confusion matrix cannot contradict the number of images read correctly.
+        loss: orders the mistakes, the highest cost first; of equal costs the lower image number first.
     """
     z, labels, targets = (tensor.cpu() for tensor in (evaluation.logits, images.labels, images.targets))
     predictions = z.argmax(dim=1)

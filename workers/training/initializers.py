@@ -1,4 +1,4 @@
-"""How weights and biases start."""
+"""Initial weights and biases of a network."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,14 +13,19 @@ from workers.training.randomness import Purpose, generator
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """W of shape (n_in, n_out) and b of shape (n_out,), so that z = a W + b."""
+    """Weights and biases of one layer, which computes z = a W + b.
+
+    W is of shape (n_in, n_out), b of shape (n_out,).
+    """
 
     weights: NDArray[Any]
     biases: NDArray[Any]
 
 
 def initial_layers(init: Init, sizes: tuple[int, ...], *, seed: int, dtype: type[np.floating[Any]]) -> list[Layer]:
-    """The layers of a network of these sizes, drawn in float64 and rounded to `dtype`.
+    """Return the initial layers of a network of these sizes.
+
+    They are drawn in float64 and rounded to `dtype`.
 
     Source: xavier is Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks"
     (AISTATS 2010), eq. 16.

@@ -1,7 +1,8 @@
-"""The two costs, from logits, at full relative precision for every z: nothing is the difference of σ from 1.
+"""The two costs, from logits, at full relative precision for every z.
 
-σ(z) rounds to 1 from z = 37 on in float64 (17 in float32), where 1 − σ(z) is 0 and σ(−z) is e^−37. So 1 − σ(z) is
-always computed as σ(−z), and no formula subtracts two numbers that are close unless output and target are.
+No formula computes 1 − σ(z) as a difference. σ(z) rounds to 1 from z = 37 on in float64 (17 in float32): there 1 − σ(z)
+is 0 and σ(−z) is e^−37. So 1 − σ(z) is always computed as σ(−z). No formula subtracts two close numbers unless output
+and target are close.
 """
 
 import torch
@@ -12,13 +13,13 @@ from costcurve.core.spec import Loss, Reduction
 
 
 def cost(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
-    """The cost of a batch, a scalar.
+    """Return the cost of a batch, a scalar.
 
     Args:
         z: logits of the output layer, (samples, outputs); the output is a = σ(z).
         y: targets in 0 … 1, of z's shape.
         loss: ½ (a − y)² for each output, or −[y ln a + (1−y) ln(1−a)], in nats.
-        reduction: outputs summed, or averaged; samples are averaged always.
+        reduction: sum or mean over the outputs; always the mean over the samples.
 
     Source: Nielsen, Neural Networks and Deep Learning, eqs. 6 and 63.
     """
@@ -26,12 +27,15 @@ def cost(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
 
 
 def cost_of_labels(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) -> Tensor:
-    """Return the same where every target is 0 or 1, with fewer operations."""
+    """Return the cost of a batch whose targets are all 0 or 1.
+
+    It equals `cost`, with fewer operations.
+    """
     return _reduced(costs_of_labels(z, y, loss=loss), reduction)
 
 
 def costs_of_labels(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output by itself, where every target is 0 or 1."""
+    """Return the cost of each output, for targets that are all 0 or 1."""
     return costs(z, y, loss=loss) if loss == "quadratic" else -F.logsigmoid((2 * y - 1) * z)
 
 
@@ -40,13 +44,13 @@ def _reduced(each: Tensor, reduction: Reduction) -> Tensor:
 
 
 def costs(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output by itself, of z's shape; y, the targets, may be broadcast to it.
+    """Return the cost of each output, of z's shape.
 
-    Autograd differentiates both as precisely as they are computed.
+    The targets y may be broadcast to z's shape. Autograd differentiates both losses as precisely as they are computed.
     """
     if loss == "quadratic":
         return 0.5 * errors(z, y) ** 2
-    # Where the target is 0 or 1, one of the two terms is 0, however large its logarithm is.
+    # If the target is 0 or 1, one of the two terms is 0, even if its logarithm is huge.
     of_target = torch.where(y > 0, -y * F.logsigmoid(z), 0.0)
     of_rest = torch.where(y < 1, (y - 1) * F.logsigmoid(-z), 0.0)
     return of_target + of_rest

@@ -1,4 +1,4 @@
-"""The fully connected sigmoid network on MNIST: its data on a device, its forward pass, its figures."""
+"""Fully connected sigmoid network on MNIST: data on a device, forward pass and evaluation."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from costcurve.core.spec import DIGITS, MnistSpec
 from workers.training.initializers import initial_layers
 from workers.training.losses import cost_of_labels
 
-# Rows of one forward pass of an evaluation: bounds its memory, whatever the width.
+# Rows of one forward pass of an evaluation: bounds its memory at every width.
 _EVALUATED_AT_ONCE = 1000
 
 # For each layer W (n_in, n_out) and b (n_out,), float32.
@@ -24,7 +24,10 @@ Network = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Pixels in 0 … 1, (n, 784) float32; labels, (n,) int64; the labels one-hot, (n, 10) float32; all on one device."""
+    """Images with their labels and one-hot targets, all on one device.
+
+    Pixels are in 0 … 1, (n, 784) float32. Labels are (n,) int64, targets (n, 10) float32.
+    """
 
     pixels: Tensor
     labels: Tensor
@@ -32,13 +35,13 @@ class Images:
 
     @classmethod
     def on(cls, device: torch.device, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Self:
-        """Images given as bytes (n, 784) and digits (n,), as a network takes them."""
+        """Return images on this device from bytes (n, 784) and digits (n,)."""
         digits = torch.tensor(labels, dtype=torch.int64, device=device)
         scaled = torch.tensor(pixels, dtype=torch.float32, device=device).div_(255)
         return cls(scaled, digits, F.one_hot(digits, DIGITS).to(torch.float32))
 
     def first(self, count: int) -> Self:
-        """The first so many of them; not copied."""
+        """Return the first `count` images, not copied."""
         return type(self)(self.pixels[:count], self.labels[:count], self.targets[:count])
 
     def __len__(self) -> int:
@@ -56,7 +59,10 @@ class ImageSets:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Images read correctly, the mean cost of one image, and the logits by which they were read, (n, 10) float32."""
+    """The number of images read correctly, their mean cost, and their logits.
+
+    The cost is that of one image. The logits, (n, 10) float32, gave the predictions.
+    """
 
     correct: int
     cost: float
@@ -64,13 +70,13 @@ class Evaluation:
 
 
 def initial_network(spec: MnistSpec, device: torch.device) -> Network:
-    """The network before any update; its tensors collect gradients."""
+    """Return the network before any update; its tensors collect gradients."""
     layers = initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
     return [(_leaf(layer.weights, device), _leaf(layer.biases, device)) for layer in layers]
 
 
 def logits(network: Network, pixels: Tensor) -> Tensor:
-    """The output layer's logits z, (n, 10), for pixels (n, 784)."""
+    """Return the output layer's logits z, (n, 10), for pixels (n, 784)."""
     activations = pixels
     for weights, biases in network[:-1]:
         activations = torch.sigmoid(torch.addmm(biases, activations, weights))
@@ -79,10 +85,13 @@ def logits(network: Network, pixels: Tensor) -> Tensor:
 
 
 def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iterator[Evaluation]:
-    """How the network does on these images; the prediction is the argmax of the outputs, the cost as in training.
+    """Evaluate the network on these images, one part after the other.
+
+    The prediction is the argmax of the outputs, the cost that of the training.
 
     Yields:
-        What the images so far came to, after each part of a fraction of a second; the last is the whole.
+        The evaluation of the images so far, after each part. A part takes a fraction of a second. The last evaluation
+        covers all images.
     """
     correct = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
     total = torch.zeros((), dtype=torch.float64, device=images.pixels.device)
@@ -99,7 +108,10 @@ def evaluate_in_parts(network: Network, images: Images, spec: MnistSpec) -> Iter
 
 
 def weights_sha256(network: Network) -> str:
-    """Digest of each layer's W, row by row, then its b, as little-endian float32."""
+    """Return the SHA-256 of all weights and biases, as hexadecimal digits.
+
+    It covers each layer's W, row by row, then its b, as little-endian float32.
+    """
     digest = hashlib.sha256()
     for layer in network:
         for tensor in layer:

@@ -1,4 +1,4 @@
-"""The only source of randomness: everything random is a pure function of (seed, purpose, index).
+"""The only source of randomness: each value is a pure function of (seed, purpose, index).
 
 So the same spec gets the same start and the same batches on every engine, on every device, and after every resume.
 Counter-based generator: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), numpy's Philox4x64-10.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class Purpose(IntEnum):
-    """What a stream is for; `index` counts within a purpose."""
+    """The purpose of a random stream; `index` counts within a purpose."""
 
     WEIGHTS = 1  # index: the layer, from 1
     BIASES = 2  # index: the layer, from 1
@@ -20,15 +20,18 @@ class Purpose(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, index: int) -> np.random.Generator:
-    """The stream of (seed, purpose, index), from its beginning; 0 <= seed, index < 2^64."""
+    """Return the stream of (seed, purpose, index), from its beginning.
+
+    Seed and index are at least 0 and below 2^64.
+    """
     # The counter's highest word holds the index: 2^192 blocks lie between two streams.
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, index]))
 
 
 class SampleOrder:
-    """Sampling without replacement: consecutive passes over `size` samples, each in an order of its own.
+    """Sampling without replacement: passes over `size` samples, each in its own order.
 
-    Position p of the endless sequence lies in pass p // size. A batch may straddle two passes.
+    Position p of the endless sequence lies in pass p // size. A batch may span two passes.
     """
 
     def __init__(self, *, seed: int, size: int) -> None:
@@ -38,7 +41,10 @@ class SampleOrder:
         )
 
     def between(self, start: int, stop: int) -> NDArray[np.int64]:
-        """The sample numbers, int64 in 0 … size - 1, at positions start <= p < stop."""
+        """Return the sample numbers at positions start <= p < stop.
+
+        They are int64 in 0 … size - 1.
+        """
         pieces = []
         while start < stop:
             index, offset = divmod(start, self._size)

@@ -1,1 +1,1 @@
-"""The engine packed_gpu: many jobs of one shape on one CUDA device."""
+"""Engine packed_gpu: many jobs of one shape on one CUDA device."""

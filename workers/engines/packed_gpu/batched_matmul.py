@@ -1,7 +1,7 @@
-"""Packs of networks of any shape: every product of a step is one call for many networks.
+"""Packs of networks of any shape: one call computes a product for many networks.
 
-A step of a small network is some dozen calls that take microseconds each on a CUDA device, less than it takes to make
-them: there they are recorded once as a CUDA graph, and a step is one call.
+A step of a small network is dozens of calls. Each takes microseconds on a CUDA device, less than the host needs to
+launch it. So on a CUDA device the calls are recorded once as a CUDA graph, and a step is one call.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from workers.engines.packed_gpu.networks import Networks, costs, forward, networ
 from workers.training.losses import difference
 from workers.training.network import Images
 
-# Steps whose batches are on the device at once.
+# Most steps whose batches are on the device at once.
 _STEPS_AT_ONCE = 256
 
 
 class ProductTrainer:
-    """Trains networks of one shape and batch size, any number of them."""
+    """Trainer for any number of networks of one shape and batch size."""
 
     def __init__(self, widths: tuple[int, ...], batch_size: int, images: Images) -> None:
         self._images = images
@@ -32,9 +32,10 @@ class ProductTrainer:
         self._take_step = self._recorded() if self._device.type == "cuda" else self._step
 
     def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
-        """One step of the network of each lane for each row of its batches (steps, batch_size), int64 on the CPU.
+        """Make one step of each lane's network for each row of its batches.
 
-        The lanes may take different numbers of steps. Returns the cost of each, before its update, (steps,) float64.
+        A lane's batches are (steps, batch_size), int64 on the CPU. Lanes may take different numbers of steps. Return
+        each lane's costs before the updates, (steps,) float64.
         """
         costs: list[list[Tensor]] = [[] for _ in lanes]
         together = len(self._room.scales)
@@ -52,7 +53,7 @@ class ProductTrainer:
         return [torch.cat(columns) for columns in costs]
 
     def _train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Train no more networks than there is room for, all for the same number of steps."""
+        """Train at most `networks_together` networks, all for the same number of steps."""
         places = torch.tensor(lanes, device=self._device)
         self._room.load(networks, places)
         costs = []
@@ -66,9 +67,9 @@ class ProductTrainer:
         return torch.cat(costs).unbind(dim=1)
 
     def _step(self) -> None:
-        """One step of every network here, with the batches that `_at` points to; then it points to the next.
+        """Make one step of every network with the batches at `_at`, then advance `_at`.
 
-        All of it happens on the device, so that it can be recorded: no number may come from the host or go there.
+        All of it runs on the device, so that it can be recorded: no number may move between host and device.
         """
         room = self._room
         batch = self._batches.index_select(0, self._at)[0]  # (lanes, batch_size)
@@ -90,12 +91,12 @@ class ProductTrainer:
         self._at += 1
 
     def _recorded(self) -> Callable[[], None]:
-        """A step as a CUDA graph."""
+        """Return a step that is recorded as a CUDA graph."""
         with torch.cuda.device(self._device):
             aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                self._step()  # libraries make room for themselves in their first call, which cannot be recorded
+                self._step()  # libraries allocate workspace in their first call, which cannot be recorded
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):

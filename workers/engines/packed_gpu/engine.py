@@ -1,10 +1,10 @@
-"""The engine for many jobs on one CUDA device: all networks of a pack are trained in one launch, in float32.
+"""Engine for many jobs on one CUDA device: one launch trains a pack.
 
-Each lane of a pack is a training of its own: it gets the same start and the same batches as on the reference engine and
-differs from it in rounding only (tests/engines/test_packed_gpu.py), and what becomes of the others, how many they are,
-and which place it has among them changes none of its bits.
+It trains in float32. Each lane of a pack is an independent training. Its start and batches are those of the reference
+engine, and its results differ in rounding only (tests/engines/test_packed_gpu.py). Neither the number of the other
+lanes, nor their results, nor the lane's place among them change any of its bits.
 
-Networks with one small hidden layer go through a Triton program (triton_kernel.py), all others through batched products
+Networks with one small hidden layer use a Triton program (triton_kernel.py), all others use batched products
 (batched_matmul.py).
 """
 
@@ -32,14 +32,14 @@ from workers.training.network import Evaluation, ImageSets, Network
 
 NAME = "packed_gpu"
 
-# Rounds of a pack in the time between two reports, at least: each costs the host some microseconds a lane.
+# Fewest rounds of a pack between two reports: each round costs the host a few microseconds per lane.
 _ROUNDS_PER_REPORT = 2
 
 _SOURCES = ("packed_kernel.py", "packed_networks.py", "packed_products.py")
 
 
 def why_missing(device: torch.device) -> str | None:
-    """Why this engine cannot train on `device` here; None if it can."""
+    """Return why this engine cannot train on `device` here, or None if it can."""
     if device.type != "cuda":
         return f"it trains on CUDA devices, and not on {device}"
     if find_spec("triton") is None:
@@ -48,7 +48,10 @@ def why_missing(device: torch.device) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the last bits of this engine: the compiler of its kernel, and its source."""
+    """Return the versions that decide the last bits of this engine.
+
+    They are the version of triton, which compiles the kernel, and a digest of the kernel's source.
+    """
     source = hashlib.sha256()
     for name in _SOURCES:
         source.update(Path(__file__).with_name(name).read_bytes())
@@ -63,22 +66,23 @@ def train_pack(
     resumes: Sequence[Snapshot | None] | None = None,
     report_interval: float = REPORT_INTERVAL,
 ) -> Sequence[Iterator[Report]]:
-    """Train several jobs at once; each as the reference engine's `train_mnist` would.
+    """Train several networks together, each like the reference engine's `train_mnist`.
 
     Args:
         specs: what to train in each lane, at least one: networks of the same layers and batch size.
         images: MNIST on `device`.
         device: where to train.
-        resumes: where to go on in each lane; None for a lane that is at its beginning, and for all of them.
+        resumes: the snapshot that each lane resumes from; None, for one or for all, starts at step 0.
         report_interval: seconds between two reports of a lane.
 
     Returns:
-        The reports of each lane. Whoever asks one for the next has all lanes trained until it has one; what the others
-        have to report meanwhile waits for them, only the newest of it with a snapshot. A snapshot that was given out
-        stays that of its moment. A lane whose iterator is closed or dropped is trained no more.
+        One iterator of reports for each lane. If a lane has no report ready, requesting one trains all lanes until it
+        has one. The reports of the other lanes queue up meanwhile; only the newest in each queue has a snapshot. A
+        snapshot that was handed out keeps the state of its moment. A lane whose iterator is closed or dropped stops
+        training.
 
     Raises:
-        ValueError: the networks are of different shapes.
+        ValueError: the networks differ in layers or batch size.
     """
     if len({(spec.layers, spec.batch_size) for spec in specs}) != 1:
         raise ValueError("a pack has networks of one shape and one batch size")
@@ -98,7 +102,7 @@ def train_pack(
 
 
 class _Lane(Iterator[Report]):
-    """One job of a pack: its reports, and what its training wants next."""
+    """One job of a pack: its queued reports, and its training's next request."""
 
     def __init__(self, pack: "_Pack", place: int, course: Training) -> None:
         self.place = place
@@ -121,13 +125,13 @@ class _Lane(Iterator[Report]):
         raise StopIteration
 
     def close(self) -> None:
-        """Train no more."""
+        """Stop training this lane, and drop its queued reports."""
         self.wish = None
         self._waiting.clear()
         self._course.close()
 
     def go_on(self) -> None:
-        """Its wish has been granted: find out what it wants next."""
+        """Resume the training until its next request, and queue its reports."""
         self.wish = None
         try:
             while isinstance(said := next(self._course), Report):
@@ -135,7 +139,7 @@ class _Lane(Iterator[Report]):
         except StopIteration:
             return
         except JobFailure as failure:
-            self._failure = failure.with_traceback(None)  # in whose frames lanes would live that nobody else holds
+            self._failure = failure.with_traceback(None)  # its frames would keep dropped lanes alive
             return
         except Exception as failure:  # noqa: BLE001 - it is this lane's, and its iterator raises it
             self._failure = failure
@@ -150,14 +154,15 @@ class _Lane(Iterator[Report]):
 
 class _Trainer(Protocol):
     def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
-        """One step of the network of each lane for each row of its batches; no lane's bits depend on another's.
+        """Make one step of each lane's network for each row of its batches.
 
-        Returns the costs of each lane's steps, (steps,) float64, on the device: whoever looks waits for them.
+        No lane's bits depend on another's. Return the costs of each lane's steps, (steps,) float64, on the device:
+        reading them waits for it.
         """
 
 
 class _Pack:
-    """All networks of a pack, and the rounds in which every lane gets what it wants."""
+    """All networks of a pack, and the rounds that grant every lane's request."""
 
     def __init__(self, specs: Sequence[MnistSpec], images: ImageSets, device: torch.device) -> None:
         layers, batch_size = specs[0].layers, specs[0].batch_size
@@ -170,13 +175,13 @@ class _Pack:
         self._launched: torch.cuda.Event | None = None
 
     def enter(self, lane: _Lane) -> None:
-        """From now on the lane gets what it wants, until nobody holds it any more."""
+        """Register a lane: its requests are granted until it is dropped."""
         self._lanes.append(weakref.ref(lane))
 
     def advance(self) -> None:
-        """Give every lane what it wants, once: in one call for all that want the same.
+        """Grant every lane's request once, with one call for all equal requests.
 
-        If that fails, it may be tried again: nothing has changed.
+        A round that fails changes nothing, and may be tried again.
         """
         lanes = [lane for lane in (known() for known in self._lanes) if lane is not None]
         trained = [(lane, lane.wish) for lane in lanes if isinstance(lane.wish, Train)]
@@ -197,10 +202,10 @@ class _Pack:
     def _train(self, places: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
         if not places:
             return []
-        # The launch before this one may run while the batches of this one are made, but no more than one waits.
+        # The previous launch may still run while this one's batches are made, but at most one launch waits.
         if self._launched is not None:
             self._launched.synchronize()
-        networks = self.networks.copy()  # snapshots still look at the old ones
+        networks = self.networks.copy()  # snapshots still refer to the old ones
         costs = self._trainer.train(networks, places, batches)
         self.networks = networks
         if self._device.type == "cuda":
@@ -208,7 +213,7 @@ class _Pack:
         return costs
 
     def _evaluations(self, wishes: Sequence[tuple[_Lane, Evaluate]]) -> dict[int, Evaluation]:
-        """By place how each lane does on the images that its wish names."""
+        """Return each lane's evaluation on the images of its request, by place."""
         found: dict[int, Evaluation] = {}
         for images in {id(wish.images): wish.images for _, wish in wishes}.values():
             places = [lane.place for lane, wish in wishes if wish.images is images]
@@ -217,7 +222,7 @@ class _Pack:
 
 
 class _Place:
-    """The network of one place in a pack, as it is now."""
+    """The current network at one place of a pack."""
 
     def __init__(self, pack: _Pack, place: int) -> None:
         self._pack = pack
@@ -229,7 +234,7 @@ class _Place:
 
 
 def _trainer(layers: tuple[int, ...], batch_size: int, images: ImageSets) -> _Trainer:
-    # Imported when it is needed: triton takes long to import, and is not where there is no CUDA device.
+    # Imported on demand: triton is slow to import, and is not installed where there is no CUDA device.
     from workers.engines.packed_gpu import triton_kernel
 
     if triton_kernel.fits(layers, batch_size):

@@ -1,7 +1,7 @@
-"""Networks of one shape side by side, as the engine of packs keeps them, and how many of them do on a set of images.
+"""Networks of one shape side by side in memory, and their evaluation.
 
-Widths are rounded up to multiples of 16 with zeros, which training leaves zero: so every network lies alike in memory,
-and a kernel can take whole blocks.
+Widths are rounded up to multiples of 16 with zeros, which training leaves zero. So every network has the same layout
+in memory, and a kernel can read whole blocks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,23 +21,23 @@ from workers.training.losses import costs_of_labels
 from workers.training.network import Evaluation, Images, Network
 
 _WIDTH = 16
-# Of the networks that are multiplied together: enough to fill a device, few enough for its memory.
+# Limits of networks that are multiplied together: enough to fill a device, few enough for its memory.
 _MOST_TOGETHER = 64
 _MOST_WEIGHTS_TOGETHER = 1 << 22
-# Images of one part of an evaluation: bounds its memory, whatever the width.
+# Images of one part of an evaluation: bounds its memory at every width.
 _EVALUATED_AT_ONCE = 2500
 
 
 def padded(width: int) -> int:
-    """The width that a layer of so many units takes in memory."""
+    """Return the width in memory of a layer with `width` units."""
     return -(-width // _WIDTH) * _WIDTH
 
 
 def networks_together(layers: Sequence[int]) -> int:
-    """How many networks of this shape are multiplied in one call: always so many, be there as few lanes as there may.
+    """Return the fixed number of networks of this shape multiplied in one call.
 
-    A library of products chooses its algorithm, and with it the last bits, by how many there are. That number must
-    therefore follow from nothing but the shape.
+    It depends on the shape only, not on the number of lanes: a library chooses its algorithm by the number of products,
+    and another algorithm may change the last bits.
     """
     fits = _MOST_WEIGHTS_TOGETHER // sum(padded(n_in) * padded(n_out) for n_in, n_out in pairwise(layers))
     together = _MOST_TOGETHER
@@ -48,12 +48,12 @@ def networks_together(layers: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Networks of one shape: all that training changes, and what each of them is trained with; on one device.
+    """Parameters and training settings of networks of one shape, on one device.
 
-    For each layer W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32, widths padded. `rates` (lanes,) float64 are
-    the learning rates, `scales` (lanes,) float64 what a sum over the outputs is multiplied by to give the cost of a
-    sample, 1 or 1/10; `factors` (lanes,) float32, −η · scale / batch size, turn the derivative of an output's cost into
-    an update. `quadratic` (lanes,) int32 is 1 where that is the loss, and 0 for cross-entropy.
+    Each layer has W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32, with padded widths. `rates` (lanes,) float64
+    are the learning rates. `scales` (lanes,) float64 multiply a sum over the outputs to give the cost of a sample: 1 or
+    1/10. `factors` (lanes,) float32, −η · scale / batch size, turn the derivative of an output's cost into an update.
+    `quadratic` (lanes,) int32 is 1 for the quadratic loss and 0 for cross-entropy.
     """
 
     widths: tuple[int, ...]
@@ -66,7 +66,10 @@ class Networks:
 
     @classmethod
     def at_their_start(cls, specs: Sequence[MnistSpec], device: torch.device) -> Self:
-        """One network for each spec, of the same layers and batch size all, before any update."""
+        """Return one network for each spec, before any update.
+
+        All specs have the same layers and batch size.
+        """
         widths, lanes = specs[0].layers, len(specs)
         networks = cls.zeros(widths, lanes, device)
         for lane, spec in enumerate(specs):
@@ -84,7 +87,7 @@ class Networks:
 
     @classmethod
     def zeros(cls, widths: tuple[int, ...], lanes: int, device: torch.device) -> Self:
-        """Room for so many networks."""
+        """Return `lanes` networks with zeros in all tensors."""
         sizes = [padded(width) for width in widths]
         return cls(
             widths,
@@ -97,14 +100,14 @@ class Networks:
         )
 
     def lane(self, lane: int) -> Network:
-        """One network's layers, without the padding; views, through which it can be changed."""
+        """Return one network's layers without padding, as views that can be written to."""
         return [
             (weights[lane, :n_in, :n_out], biases[lane, 0, :n_out])
             for weights, biases, (n_in, n_out) in zip(self.weights, self.biases, pairwise(self.widths), strict=True)
         ]
 
     def stack(self) -> Stack:
-        """All of them without the padding; views."""
+        """Return all networks without padding as a stack of views."""
         sizes = list(pairwise(self.widths))
         return Stack(
             [weights[:, :n_in, :n_out] for weights, (n_in, n_out) in zip(self.weights, sizes, strict=True)],
@@ -115,7 +118,10 @@ class Networks:
         )
 
     def copy(self) -> Self:
-        """The same, of which what training changes can be changed without changing this."""
+        """Return a copy that can be trained without changing this object.
+
+        Weights and biases are copied; all other tensors are shared.
+        """
         return type(self)(
             self.widths,
             [weights.clone() for weights in self.weights],
@@ -127,12 +133,15 @@ class Networks:
         )
 
     def load(self, source: Self, lanes: Tensor) -> None:
-        """Have these networks of another place at the first places here; what else is here is left as it is."""
+        """Copy these lanes of `source` to the first places here.
+
+        All other places here keep their values.
+        """
         for mine, others in self._pairs(source):
             mine[: len(lanes)] = others[lanes]
 
     def store(self, target: Self, lanes: Tensor) -> None:
-        """Bring what training has changed at the first places here back to where `load` took it from."""
+        """Copy weights and biases of the first places here to these lanes of `target`."""
         changed = len(self.weights) + len(self.biases)
         for mine, others in self._pairs(target)[:changed]:
             others[lanes] = mine[: len(lanes)]
@@ -145,13 +154,13 @@ class Networks:
 
 
 class Evaluator:
-    """Finds out how networks do, and how well they can learn, many in one call."""
+    """Evaluation and diagnosis of networks, many in one call."""
 
     def __init__(self, widths: tuple[int, ...], device: torch.device) -> None:
         self._room = Networks.zeros(widths, networks_together(widths), device)
 
     def evaluations(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Evaluation]:
-        """For each of these lanes what the reference's evaluation gives, but for rounding."""
+        """Return the evaluation of each lane, equal to the reference engine's except for rounding."""
         found: list[Evaluation] = []
         for count in self._loads(networks, lanes):
             correct, totals, logits = self._evaluate(images)
@@ -160,14 +169,14 @@ class Evaluator:
         return found
 
     def diagnoses(self, networks: Networks, lanes: Sequence[int], images: Images) -> list[Mapping[str, float]]:
-        """For each of these lanes the figures of workers/training/diagnostics.py."""
+        """Return the `diagnosis_metrics` of each lane (workers/training/diagnostics.py)."""
         found: list[Mapping[str, float]] = []
         for count in self._loads(networks, lanes):
             found += diagnoses(self._room.stack(), images)[:count]
         return found
 
     def _loads(self, networks: Networks, lanes: Sequence[int]) -> Iterator[int]:
-        """Load the networks of these lanes, as many as there is room for at a time; gives how many they are."""
+        """Load these lanes in groups as large as fit, and yield each group's size."""
         together = len(self._room.scales)
         for start in range(0, len(lanes), together):
             some = torch.tensor(lanes[start : start + together], device=self._room.scales.device)
@@ -175,7 +184,10 @@ class Evaluator:
             yield len(some)
 
     def _evaluate(self, images: Images) -> tuple[Tensor, Tensor, Tensor]:
-        """Images read correctly, the costs of all images together, and the logits, of every network here."""
+        """Return the evaluation of every network here, as three tensors.
+
+        They are the images read correctly, the sum of the costs of all images, and the logits.
+        """
         room = self._room
         logits = images.targets.new_empty((len(room.scales), *images.targets.shape))
         correct, totals = torch.zeros_like(room.quadratic, dtype=torch.int64), torch.zeros_like(room.scales)
@@ -189,7 +201,10 @@ class Evaluator:
 
 
 def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
-    """Each layer's input, pixels and then activations, all (lanes, samples, padded units); the last are the logits."""
+    """Return each layer's input, then the logits.
+
+    The first input is the pixels, the others are activations. All are (lanes, samples, padded units).
+    """
     inputs = [pixels]
     for weights, biases, width in zip(networks.weights, networks.biases, networks.widths[1:], strict=True):
         z = torch.baddbmm(biases, inputs[-1], weights)
@@ -201,6 +216,9 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
 
 
 def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
-    """The cost of each output of each sample, (lanes, samples, outputs), by its lane's loss."""
+    """Return the cost of each output of each sample, by its lane's loss.
+
+    The shape is (lanes, samples, outputs).
+    """
     squares, entropies = (costs_of_labels(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
     return torch.where(quadratic[:, None, None] == 1, squares, entropies)

@@ -1,14 +1,15 @@
-"""Packs of networks with one small hidden layer: a Triton program for each, which makes many steps in one launch.
+"""Packs of networks with one small hidden layer: one Triton program for each network.
 
-The program reads all weights of its network once, keeps them in registers while it trains, and writes them back. W1 is
-784 × 32 numbers of 4 bytes, 98 KiB of the 256 KiB of registers of a multiprocessor. Of the 255 registers that each of
-8 · 32 threads may have it takes 98, and all else that lives through a step some 135: nothing spills into memory
-(tests/engines/test_packed_gpu.py compiles it for an H100). With 16 warps a thread has 128, and they do spill. So a
-multiprocessor trains one network at a time, and its shared memory holds no more than partial sums.
+A program makes many steps in one launch. It reads all weights of its network once, keeps them in registers while it
+trains, and writes them back. W1 is 784 × 32 numbers of 4 bytes, 98 KiB of the 256 KiB of registers of a
+multiprocessor. Each of the 8 · 32 threads may have 255 registers: 98 hold W1, and about 135 hold everything else that
+lives through a step. Nothing spills into memory (tests/engines/test_packed_gpu.py compiles it for an H100). With 16
+warps a thread has 128 registers, and they do spill. So a multiprocessor trains one network at a time, and its shared
+memory holds only partial sums.
 
-A product with W1 is a sum over 784 pixels of 32 columns, for one image after the other, in the layout in which W1 lies:
-every thread multiplies the weights that it has, and only sums are passed on. `tl.dot` would bring W1 through shared
-memory in each step, and spill. Blocks must have powers of two as sizes, and 784 = 3 · 256 + 16.
+A product with W1 is a sum over 784 pixels of 32 columns, for one image after the other, in W1's layout: every thread
+multiplies the weights that it holds, and passes on only sums. `tl.dot` would move W1 through shared memory in each
+step, and spill. Block sizes must be powers of two, and 784 = 3 · 256 + 16.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from costcurve.core.spec import DIGITS, PIXELS
 from workers.engines.packed_gpu.networks import Networks, padded
 from workers.training.network import Images
 
-# Of a wider network or a larger batch not all fits into registers.
+# A wider network or a larger batch does not fit into registers.
 MOST_HIDDEN = 32
 MOST_BATCH = 16
 OPTIONS = {"num_warps": 8, "enable_fp_fusion": True}
@@ -34,27 +35,28 @@ _REST = tl.constexpr(16)
 
 
 def fits(widths: Sequence[int], batch_size: int) -> bool:
-    """Whether there is a kernel for this shape."""
+    """Return True if the kernel can train networks of this shape and batch size."""
     return len(widths) == 3 and widths[1] <= MOST_HIDDEN and batch_size <= MOST_BATCH
 
 
 class KernelTrainer:
-    """Trains networks of one shape that fits, and one batch size, any number of them."""
+    """Trainer for any number of networks of one shape and batch size that fit."""
 
     def __init__(self, widths: tuple[int, ...], batch_size: int, images: Images) -> None:
         self._images = images
         self._constants = constants(widths, batch_size)
 
     def train(self, networks: Networks, lanes: Sequence[int], batches: Sequence[Tensor]) -> Sequence[Tensor]:
-        """One step of the network of each lane for each row of its batches (steps, batch_size), int64 on the CPU.
+        """Make one step of each lane's network for each row of its batches.
 
-        The lanes may take different numbers of steps. Returns the cost of each, before its update, (steps,) float64.
+        A lane's batches are (steps, batch_size), int64 on the CPU. Lanes may take different numbers of steps. Return
+        each lane's costs before the updates, (steps,) float64.
         """
         counts = torch.tensor([len(rows) for rows in batches])
         plan = torch.stack([torch.tensor(lanes), counts.cumsum(0) - counts, counts])
-        # The program looks up to two images ahead, also at the end of the last network's batches.
+        # The program reads up to two image numbers ahead, also at the end of the last network's batches.
         numbers = torch.cat([*(rows.flatten() for rows in batches), counts.new_zeros(2)])
-        # Two tensors: a kernel is compiled for the alignment of what it is given, and that is so the same always.
+        # Two tensors, so that their alignment is always the same: a kernel is compiled for its arguments' alignment.
         plan, numbers = (given.to(torch.int32).to(self._images.pixels.device) for given in (plan, numbers))
         costs = torch.empty(int(counts.sum()), dtype=torch.float64, device=plan.device)
         # Triton launches on the current device.
@@ -79,7 +81,7 @@ class KernelTrainer:
 
 
 def constants(widths: Sequence[int], batch_size: int) -> dict[str, int]:
-    """What the kernel is compiled for."""
+    """Return the constants that the kernel is compiled for."""
     units = widths[1]
     return {
         "BATCH": batch_size,
@@ -92,16 +94,16 @@ def constants(widths: Sequence[int], batch_size: int) -> dict[str, int]:
 
 @triton.jit
 def train_networks(
-    plan,  # (3, programs) int32: each program's lane, where its batches begin, and how many it has
+    plan,  # (3, programs) int32: each program's lane, its first batch, and its number of batches
     batches,  # (steps of all programs, BATCH) int32: numbers of images
     pixels,  # (images, 784) float32
     labels,  # (images,) int64
-    weights_1,  # of all lanes, as `Networks` has them
+    weights_1,  # of all lanes, laid out as in `Networks`
     biases_1,
     weights_2,
     biases_2,
     costs,  # (steps of all programs,) float64
-    factors,  # this and all below: one number for each lane
+    factors,  # this and the next two: one number for each lane
     scales,
     quadratic,
     BATCH: tl.constexpr,  # images of a batch
@@ -110,7 +112,10 @@ def train_networks(
     HIDDEN: tl.constexpr,  # the same, padded
     OUTPUTS: tl.constexpr,  # digits, padded
 ):
-    """SGD of one network for each program. Names: W, b, z, a, δ as in Nielsen's book, y the targets, x one image."""
+    """Train one network by SGD in each program.
+
+    Names follow Nielsen's book: W, b, z, a, δ. The targets are y, one image is x.
+    """
     program = tl.program_id(0)
     programs = tl.num_programs(0)
     lane = tl.load(plan + program).to(tl.int64)
@@ -135,7 +140,7 @@ def train_networks(
     b2 = tl.load(biases_2 + lane * OUTPUTS + outputs)
     is_real = (rows[:, None] < BATCH) & (outputs[None, :] < _DIGITS)
 
-    # Reading an image takes as long as many multiplications: the next is always on its way.
+    # Reading an image takes as long as many multiplications, so the next one is read ahead.
     x_0, x_1, x_2, x_3 = _image(pixels, tl.load(batches))
     next_image = tl.load(batches + 1)
     for _ in range(steps):
@@ -157,7 +162,7 @@ def train_networks(
         cost = tl.where(is_quadratic, 0.5 * error * error, _cross_entropy(tl.where(y > 0, -z2, z2)))
         tl.store(costs, tl.sum(tl.sum(tl.where(is_real, cost, 0.0), 1), 0).to(tl.float64) * scale)
 
-        # δ here is −η ∂C/∂z. It is zero in the padding, as are the activations there, so that nothing there learns.
+        # δ here is −η ∂C/∂z. In the padding it and the activations are zero, so that the padding does not learn.
         delta_2 = tl.where(is_quadratic, error * (a2 * rest2), error) * factor
         delta_2 = tl.where(is_real, delta_2, 0.0)
         delta_1 = tl.dot(delta_2, tl.trans(w2), input_precision="ieee") * a1 * (1.0 - a1)
@@ -185,7 +190,7 @@ def train_networks(
 
 @triton.jit
 def _image(pixels, number):
-    """The pixels of an image, in the parts in which W1 lies."""
+    """Return an image's pixels in four parts, split like W1."""
     first = pixels + number.to(tl.int64) * _PIXELS
     main, rest = tl.arange(0, _MAIN), tl.arange(0, _REST)
     return (
@@ -198,16 +203,19 @@ def _image(pixels, number):
 
 @triton.jit
 def _sigmoid(z):
-    """1 / (1 + e^-z), without an overflow at any z."""
+    """Return 1 / (1 + e^-z), without overflow at any z."""
     e = tl.exp(-tl.abs(z))
     return tl.where(z >= 0, 1.0, e) / (1.0 + e)
 
 
 @triton.jit
 def _cross_entropy(z):
-    """−ln(1 − σ(z)), the cost where the target is 0: max(z, 0) + ln(1 + e^-|z|), exact for large |z| as well."""
+    """Return −ln(1 − σ(z)), the cost of an output whose target is 0.
+
+    It is computed as max(z, 0) + ln(1 + e^-|z|), which is exact for large |z| too.
+    """
     e = tl.exp(-tl.abs(z))
     u = 1.0 + e
-    # ln(1 + e), by Kahan: the error of u is made up for.
+    # ln(1 + e), by Kahan: the quotient corrects the rounding error of u.
     log1p = tl.where(u == 1.0, e, tl.log(u) * (e / tl.where(u == 1.0, 1.0, u - 1.0)))
     return tl.maximum(z, 0.0) + log1p

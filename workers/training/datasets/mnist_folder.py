@@ -1,7 +1,7 @@
-"""MNIST in a folder on this machine, under the names that people's copies have.
+"""MNIST in a folder on this machine, under its usual file names.
 
-A file is taken for one of the four by its name, wherever it lies in the folder, and used only if its bytes have the
-right SHA-256. So a copy that another program made serves as it is, and another set under the same names does not.
+A file is recognised by its name, anywhere in the folder, and used only if its bytes have the right SHA-256. So a copy
+made by another program works as it is, and another data set with the same names is refused.
 """
 
 import re
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from workers.training.datasets.download import IDX_FILES, IdxFile, IdxFiles, SourceFailed
 
-# Folders below the one that is named: two for torchvision's MNIST/raw/.
+# Levels of subfolders that are searched: two for torchvision's MNIST/raw/.
 _LEVELS = 2
-# Entries of a folder that are looked at: someone may name their home folder.
+# Most entries of a folder that are examined: a user may name their home folder.
 _MOST_ENTRIES = 20_000
-# Names that a message lists.
+# Most names that a message lists.
 _MOST_LISTED = 8
 
 
 class NothingThere(SourceFailed):
-    """A folder without any of the four files: how every cache starts."""
+    """A folder without any of the four files, such as every new cache."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ def read_folder(folder: Path) -> IdxFiles:
     """Return the four files of a folder, checked, by their usual names.
 
     Each may be plain or .gz, be written with other punctuation (`train-images.idx3-ubyte`), and lie up to two folders
-    below. Where several could be a file, the first whose bytes are right serves.
+    below. If several files have a matching name, the first with the right bytes is used.
 
     Raises:
         NothingThere: no file has one of the names.
-        SourceFailed: a file is missing, or none of its name has the right bytes; the text says what was looked for and
+        SourceFailed: a file is missing, or none of its name has the right bytes; the text says what was expected and
             what was found.
     """
     try:
@@ -47,7 +47,7 @@ def read_folder(folder: Path) -> IdxFiles:
         raise NothingThere(f"{folder} does not exist") from error
     except OSError as error:
         raise SourceFailed(f"cannot be read ({error})") from error
-    files = [entry for entry in entries if entry.path.is_file()]  # a pipe would have us wait
+    files = [entry for entry in entries if entry.path.is_file()]  # reading a pipe would block
     candidates = {file.name: _candidates(file, files) for file in IDX_FILES}
     if not any(candidates.values()):
         raise NothingThere(f"the folder holds none of the four idx files; {_listed(folder, entries)}")
@@ -55,7 +55,10 @@ def read_folder(folder: Path) -> IdxFiles:
 
 
 def _walk(folder: Path) -> Iterator[_Entry]:
-    """Yield what lies in the folder and up to _LEVELS below it, the nearest first; bounded."""
+    """Yield the entries of the folder and up to _LEVELS below, nearest first.
+
+    It stops after _MOST_ENTRIES entries.
+    """
     waiting, seen = [(folder, 0)], 0
     while waiting:
         here, level = waiting.pop(0)
@@ -64,7 +67,7 @@ def _walk(folder: Path) -> Iterator[_Entry]:
         except OSError:
             if here == folder:
                 raise
-            continue  # a folder below that is not ours to read holds nothing for us
+            continue  # a subfolder that this process may not read cannot serve MNIST
         for path in found:
             seen += 1
             if seen > _MOST_ENTRIES:
@@ -76,7 +79,7 @@ def _walk(folder: Path) -> Iterator[_Entry]:
 
 
 def _candidates(file: IdxFile, files: Sequence[_Entry]) -> list[Path]:
-    """Return the files that this one may be, by their names: the nearest first, and plain ones before .gz."""
+    """Return the files that match this one's name, nearest first, plain before .gz."""
     wanted = _letters(file.name)
     found = [
         (entry.level, is_packed, entry.path)
@@ -117,7 +120,10 @@ def _read(file: IdxFile, path: Path) -> bytes:
 
 
 def _listed(folder: Path, entries: Sequence[_Entry]) -> str:
-    """Say what a folder holds; a name is a stranger's text, and is shown with its special characters escaped."""
+    """Return a text that lists the contents of a folder.
+
+    A name is untrusted text, so its special characters are escaped.
+    """
     names = [
         f"{str(entry.path.relative_to(folder))!r}{' (a folder)' if entry.is_folder else ''}"
         for entry in entries[:_MOST_LISTED]
