@@ -16,7 +16,7 @@ Reach = Literal["extremes", "deviation"]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Mean of several curves at each x, with the ends of their spread.
+    """Mean of several curves at each x, and how far they spread.
 
     Values are NaN where one of the curves is not finite. `full` is the number of leading x that all curves have. After
     them `mean` is over the curves that continue.
@@ -56,7 +56,7 @@ def band_of(xs: Sequence[int], columns: Sequence[Sequence[float]], reach: Reach)
 
 
 def _spread(values: Sequence[float], reach: Reach) -> tuple[float, float, float]:
-    """Return lower end, mean and upper end of the band at one x."""
+    """Return lower end, mean and upper end of a band."""
     if not all(map(math.isfinite, values)):
         return math.nan, math.nan, math.nan
     low, high = min(values), max(values)

@@ -37,7 +37,10 @@ def metrics_of(spec: AnySpec, granularity: Granularity = "epoch") -> tuple[str, 
 
 
 def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
-    """Return the metrics that show how well a network can learn from its current state."""
+    """Return the metrics that show how well a network can learn.
+
+    They describe the state that the network has at each point.
+    """
     layers = len(spec.layers) - 1
     of_layers = tuple(f"{name}.{layer}" for layer in range(1, layers + 1) for name in _OF_LAYERS)
     of_hidden = tuple(f"{name}.{layer}" for layer in range(1, layers) for name in _OF_HIDDEN_LAYERS)
@@ -53,7 +56,7 @@ def may_be_infinite(metric: str) -> bool:
 
 
 def is_sound(metric: str, value: float) -> bool:
-    """Return True if the value is finite, or infinite where that is ordinary.
+    """Return True if the value is finite, or an ordinary infinity.
 
     Infinity is ordinary for the metrics for which `may_be_infinite` returns True.
     """
@@ -62,9 +65,9 @@ def is_sound(metric: str, value: float) -> bool:
 
 @dataclass(slots=True)
 class Curve:
-    """Points at consecutive x = start, start + 1, …, stored by metric.
+    """Points at consecutive x, stored as one column for each metric.
 
-    `series` has one list of float64 for each metric. All lists have the same length.
+    x is start, start + 1, and so on. `series` has one list of float64 for each metric. All lists have the same length.
     """
 
     start: int = 0
@@ -79,7 +82,10 @@ class Curve:
         return self.start + len(self)
 
     def append(self, values: Mapping[str, float]) -> None:
-        """Add the point at x = `end`. Every point must have the same metrics."""
+        """Add the point at x = `end`.
+
+        Every point must have the same metrics.
+        """
         if not self.series:
             self.series = {name: [] for name in values}
         for name, value in values.items():

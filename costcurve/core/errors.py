@@ -1,8 +1,8 @@
-"""Error types, each with a stable code, and a text made where it is raised.
+"""Error types, each with a stable code that clients can rely on.
 
-An error reaches a client in one of two ways: as the response to a request (`ApiError`, which also has an HTTP status
-and a title), or as the `error` of a job that failed during training (`JobFailure`).
-docs/errors.md lists all codes; a test fails when one is missing there.
+The detail text is made where the error is raised. An error reaches a client in one of two ways. `ApiError` is the
+response to a request, and has an HTTP status and a title, too. `JobFailure` is the `error` of a job that failed
+during training. docs/errors.md lists all codes; a test fails when one is missing there.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class MethodNotAllowed(ApiError):
 
 
 class NotAcceptable(ApiError):
-    """Request that accepts none of the media types that the service can send."""
+    """Request that accepts none of the media types the service can send."""
 
     code, status, title = "not_acceptable", 406, "Not to be had in a media type of the Accept header"
 
@@ -110,19 +110,25 @@ class BodyTooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """Request body that is not plain JSON: another type, another charset, or compressed."""
+    """Request body that is not plain JSON.
+
+    It has another media type or another charset, or is compressed.
+    """
 
     code, status, title = "unsupported_media_type", 415, "The body must be plain application/json"
 
 
 class MisdirectedRequest(ApiError):
-    """Request whose Host header names a host that this service does not serve."""
+    """Request whose Host header names a host this service does not serve."""
 
     code, status, title = "misdirected_request", 421, "This service does not answer for that host"
 
 
 class InvalidRequest(ApiError):
-    """Request with an invalid field, query parameter or path parameter; `errors` names each."""
+    """Request with an invalid field, query parameter or path parameter.
+
+    `errors` names each of them.
+    """
 
     code, status, title = "invalid_request", 422, "The request is not valid"
 
@@ -147,7 +153,7 @@ class UnknownMetric(ApiError):
 
 
 class NoTestImages(ApiError):
-    """Request that needs an image classifier, for a job that trained a neuron."""
+    """Request that needs an image classifier; the job trained a neuron."""
 
     code, status, title = "no_test_images", 422, "This job's model reads no images"
 
@@ -159,13 +165,16 @@ class HeadTooLarge(ApiError):
 
 
 class InternalError(ApiError):
-    """Defect of the service. Its cause is in the log, never in the response."""
+    """Defect of the service. The log, never the response, has its cause."""
 
     code, status, title = "internal_error", 500, "The service made a mistake"
 
 
 class Draining(ApiError):
-    """Failed readiness check of a service that is about to stop. Only `/readyz` responds with it."""
+    """Failed readiness check of a service that is about to stop.
+
+    Only `/readyz` responds with it.
+    """
 
     code, status, title = "draining", 503, "The service is about to stop"
 
@@ -201,7 +210,10 @@ class StoreUnavailable(ApiError):
 
 
 class JobFailure(Exception):
-    """Base of errors that end training; the job fails with this code and text."""
+    """Base of errors that end a job as `failed`, with this code.
+
+    Training cannot continue. The text of the error becomes that of the job's `error`.
+    """
 
     code: ClassVar[str]
 
@@ -237,20 +249,29 @@ class OutOfMemory(JobFailure):
 
 
 class WorkerCrashed(JobFailure):
-    """Job that crashed its worker MAX_CRASHES times in a row while running alone."""
+    """Job that crashed MAX_CRASHES workers in a row while running alone."""
 
     code = "worker_crashed"
 
 
 class WorkerError(JobFailure):
-    """Defect of the worker or an engine; the worker's log has the traceback."""
+    """Defect of a worker or an engine.
+
+    The worker's log has the traceback.
+    """
 
     code = "worker_error"
 
 
 class ClaimLost(Exception):
-    """Write of a worker for a job that it no longer holds. Its result is dropped."""
+    """Write of a worker for a job that it no longer holds.
+
+    The result is dropped.
+    """
 
 
 class WorkerRetired(Exception):
-    """Worker incarnation that was retired. Its jobs were requeued, and it must exit."""
+    """Worker incarnation that was retired, and must exit.
+
+    Its jobs were requeued.
+    """

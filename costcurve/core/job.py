@@ -74,14 +74,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Reason why a job failed: a stable code, and a text for a person."""
+    """Reason why a job failed: a stable code and a readable text."""
 
     code: str
     message: str
 
 
 class ExecProfile(BaseModel):
-    """Everything except the spec that can change the last bits of a result.
+    """Everything but the spec that can change a result's last bits.
 
     For the same spec, equal profiles give equal bits. `device` is "cpu" or the name of a GPU. `instruction_set` names
     the processor instructions that the engine uses. `versions` has the version of each library and source that
@@ -145,10 +145,10 @@ class Request(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Change or request in the life of a job: its author, time and reason.
+    """Change of a job, or a request for one, with its reason.
 
-    `from_status` equals `to_status` for a request that a worker has not performed yet. The first event has no
-    `from_status`.
+    It has the time and the author, too. `from_status` equals `to_status` for a request that a worker has not performed
+    yet. The first event has no `from_status`.
     """
 
     id: int

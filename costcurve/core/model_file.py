@@ -1,4 +1,4 @@
-"""Models of trained networks as files, and their predictions on the test images."""
+"""Model files of trained networks, and predictions on the test images."""
 
 import json
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """Trained network as a safetensors file, and its predictions on the test images.
+    """Trained network as a safetensors file, with predictions on the test images.
 
-    The file has W (n_in, n_out) and b (n_out,) of each layer as `weights.1`, `biases.1`, `weights.2` and so on, and the
-    `metadata` of its job. `mistakes` are those with the highest cost, the highest first.
+    The file has W (n_in, n_out) and b (n_out,) of each layer as `weights.1`, `biases.1`, `weights.2` and so on.
+    It also has the `metadata` of its job. `mistakes` are those with the highest cost, the highest first.
     """
 
     file: bytes

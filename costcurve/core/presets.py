@@ -19,7 +19,7 @@ class Preset:
     def own_fields(self) -> dict[str, Any]:
         """Fields of the spec that the preset sets.
 
-        All other fields keep following the defaults when a client overrides some.
+        When a client overrides a field, all others keep following the defaults.
         """
         return {name: self.spec.model_dump(mode="json", include={name})[name] for name in self.spec.model_fields_set}
 
@@ -89,7 +89,7 @@ class SweepPreset:
     repeats: int = 1
 
     def overridden_by(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body of a submission: the preset's fields, replaced by those given.
+        """Return the preset's submission body with the given fields replaced.
 
         Fields of `spec` and of `grid` are replaced one by one.
         """

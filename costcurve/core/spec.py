@@ -36,7 +36,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class _Experiment(StrictModel):
-    """Fields of both experiments.
+    """Fields that both experiments have in their specs.
 
     The order of the fields matters: a later one can be validated against an earlier one.
     """
@@ -183,7 +183,7 @@ class MnistSpec(_Experiment):
 
     @property
     def total_steps(self) -> int:
-        """Number of updates of the whole job, if it does not stop early."""
+        """Number of updates of the whole job without early stopping."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -230,7 +230,10 @@ def canonical_json(spec: AnySpec) -> str:
 
 
 def spec_hash(spec: AnySpec) -> str:
-    """Return `sha256:` and 64 hex digits, equal for specs that resolve to the same."""
+    """Return `sha256:` and the 64 hex digits of the canonical JSON.
+
+    The hash is equal for specs that resolve to the same, however they were written.
+    """
     return "sha256:" + hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 

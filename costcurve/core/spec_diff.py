@@ -26,7 +26,7 @@ class Difference:
 
 
 def differences(specs: Sequence[AnySpec]) -> list[Difference]:
-    """Return the fields that differ between specs, in the specs' order of fields."""
+    """Return the fields that differ between specs, in the spec's order."""
     found = [_flat(spec.model_dump(mode="json")) for spec in specs]
     fields = dict.fromkeys(field for each in found for field in each)
     columns = {field: [each.get(field) for each in found] for field in fields}
@@ -48,7 +48,7 @@ _spec: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 
 def own_fields(spec: AnySpec) -> dict[str, Any]:
-    """Return the fields that a client must have set to get this spec.
+    """Return the fields that a client must have set.
 
     The values of all others follow from these and from the defaults.
     """
@@ -61,7 +61,7 @@ def own_fields(spec: AnySpec) -> dict[str, Any]:
 
 
 def altered(spec: AnySpec, **changes: Any) -> dict[str, Any] | None:
-    """Return a spec's fields with these changes, as a client would write them.
+    """Return a spec's changed fields, as a client would write them.
 
     Only these fields, and those that follow from them, differ. Return None if the result is not a valid spec.
     """

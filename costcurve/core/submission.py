@@ -41,7 +41,7 @@ def _spec_or_preset(schema: dict[str, Any]) -> None:
 
 
 class Submission(StrictModel):
-    """A job to queue, given by a spec, or by a preset with overrides.
+    """A job to queue: a spec, or a preset with overrides.
 
     `spec` alone decides the numbers. The other fields decide where and when the job runs.
     """

@@ -34,10 +34,10 @@ _NOT_SWEPT = {
 
 
 class SweepSubmission(StrictModel):
-    """Jobs to queue together: one for each cell of the grid and each repeat.
+    """Jobs to queue together: one for each cell and each repeat.
 
-    Repeat r, counted from 0, has the spec's seed + r in every cell. So all cells of a repeat see the same batches, and
-    differ only in the fields of the grid.
+    A cell is one choice of values from the grid. Repeat r, counted from 0, has the spec's seed + r in every cell.
+    So all cells of a repeat see the same batches, and differ only in the fields of the grid.
     """
 
     preset: str | None = Field(
@@ -88,7 +88,7 @@ class SweepSubmission(StrictModel):
         return prod(len(values) for values in self.grid.values())
 
     def choices(self) -> Iterator[dict[str, int]]:
-        """Yield each cell as the index of its value of each swept field.
+        """Yield each cell, as one value index for each swept field.
 
         The field that was named last changes fastest.
         """
@@ -96,7 +96,7 @@ class SweepSubmission(StrictModel):
             yield dict(zip(self.grid, indices, strict=True))
 
     def settings(self, cell: int) -> dict[str, Any]:
-        """Return the value of each swept field in a cell, as it was submitted."""
+        """Return the value of each swept field in a cell, as submitted."""
         settings: dict[str, Any] = {}
         for name, values in reversed(self.grid.items()):
             cell, index = divmod(cell, len(values))
@@ -118,7 +118,7 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep as submitted, and the number of its jobs in each state.
+    """A sweep as submitted, with the number of jobs in each state.
 
     If a repeat of a cell was retried, only its newest job is counted. Deleted jobs are not counted. A sweep whose last
     job is deleted is deleted with it.
@@ -141,7 +141,7 @@ class Sweep:
 
 
 def planned(sweep: SweepSubmission) -> list[PlannedJob]:
-    """Return all jobs of a sweep, in the order in which they are queued.
+    """Return all jobs of a sweep, in the order of queueing.
 
     The first repeat of every cell comes before the second repeat of any cell.
 
@@ -162,7 +162,7 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
 
 
 def _misfits(sweep: SweepSubmission) -> Iterator[FieldError]:
-    """Yield the errors of the sweep as a whole, apart from its values."""
+    """Yield the errors of a sweep that no single value causes."""
     ready = [*PRESETS, *SWEEP_PRESETS]
     if sweep.preset is not None and sweep.preset not in ready:
         yield FieldError("/preset", f"must be one of {', '.join(ready)}")
@@ -213,7 +213,10 @@ def _cells(sweep: SweepSubmission) -> list[Submission]:
 
 
 def _unused(sweep: SweepSubmission, cell: Submission) -> Iterator[FieldError]:
-    """Yield the errors of shared fields that the grid overrides: no cell has checked them."""
+    """Yield the errors of shared fields that the grid overrides.
+
+    No cell has checked them.
+    """
     # A valid value may conflict with the other fields' defaults, but then it may fit those of a cell.
     surroundings = (
         {"experiment": cell.spec.experiment},
@@ -245,9 +248,9 @@ def _pointer(pointer: str, choice: Mapping[str, int]) -> str:
 
 
 def _repetitions(sweep: SweepSubmission, cells: list[Submission]) -> Iterator[FieldError]:
-    """Yield an error for each value that resolves to the same as an earlier one.
+    """Yield an error for each value that equals an earlier one.
 
-    However they are written, their cells would be the same job twice.
+    Values are equal if they resolve to the same, however they are written. Their cells would be the same job twice.
     """
     stride = len(cells)
     for name, values in sweep.grid.items():

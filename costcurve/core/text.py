@@ -1,4 +1,4 @@
-"""Checks and escapes for text to be stored, or printed on a terminal.
+"""Checks and escapes for text that is stored or printed.
 
 Storable: JSON, both databases, CSV and XML 1.0 (SVG) take the text unchanged.
 Printable: no character moves the cursor, changes a colour, breaks the line, hides, or reorders the text around it.
@@ -11,7 +11,7 @@ import unicodedata
 _UNSTORABLE = re.compile("[\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff\\ufffe\\uffff]")
 # For JSON Schema, whose strings cannot contain surrogates.
 STORABLE_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$"
-# Format characters that join letters of some scripts, and emoji. Without them the text is wrong.
+# Format characters that join letters of certain scripts, and emoji. Without them the text is wrong.
 _JOINERS = frozenset("\u200c\u200d")
 # Invisible letters, which may hide in a name: fillers of Hangul and Khmer, and selectors of Mongolian.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
@@ -33,15 +33,16 @@ def why_unstorable(text: str) -> str | None:
 
 
 def storable(text: str) -> str:
-    """Return the text with U+FFFD in place of each character that cannot be stored."""
+    """Return the text with U+FFFD for each character that cannot be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return the text with escapes for characters that a terminal obeys or hides.
+    r"""Return the text with escapes for unsafe or hidden characters.
 
-    An escape is `\x1b` or `\u202e`, for instance. Escaped are controls, signs that turn the direction of writing,
-    invisible characters, and combining marks that have no letter or are more than 4 on one letter.
+    An escape is `\x1b` or `\u202e`, for instance. Characters that a terminal obeys or hides are escaped: controls,
+    signs that turn the direction of writing, and invisible characters. So are combining marks without a letter, and
+    those beyond 4 on one letter.
 
     Args:
         text: any text.

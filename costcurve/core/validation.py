@@ -1,4 +1,7 @@
-"""Strict validation, with a JSON pointer (RFC 6901) and a sentence per invalid field."""
+"""Strict validation with a JSON pointer (RFC 6901) per invalid field.
+
+Each invalid field also has one sentence.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +20,10 @@ _UNION_MEMBERS = frozenset(
 
 
 class StrictModel(BaseModel):
-    """Base of value objects from clients, without coercion, unknown fields or NaN; immutable."""
+    """Base of value objects that clients send.
+
+    They allow no coercion, no unknown field and no NaN, and are immutable.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -56,10 +62,10 @@ Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
-    """Return the RFC 6901 pointer of a pydantic error location, without union members.
+    """Return the JSON pointer (RFC 6901) of a pydantic error location.
 
-    FastAPI's leading "body" is left out: the pointer is into the body. A leading "query" or "path" is kept, followed by
-    the parameter. The index of a query parameter's value is left out.
+    Union members are left out. So is FastAPI's leading "body": the pointer is into the body. A leading "query" or
+    "path" is kept, followed by the parameter. The index of a query parameter's value is left out.
     """
     if location[:1] == ("query",):
         location = location[:2]
@@ -74,7 +80,10 @@ def json_pointer(location: Sequence[str | int]) -> str:
 
 
 def field_errors(errors: Sequence[ErrorDetails]) -> tuple[FieldError, ...]:
-    """Return one pointer and one sentence for each invalid field that pydantic found."""
+    """Return one pointer and one sentence for each pydantic error.
+
+    An error that only follows from another one is left out.
+    """
     # With fail_fast pydantic stops at a tuple's first bad element, and reports the tuple as too short, too.
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return tuple(

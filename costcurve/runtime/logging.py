@@ -1,4 +1,4 @@
-"""Logging of the service and the workers, set up once in an entry point.
+"""Logging of the service and the workers, set up by entry points.
 
 All code logs by the standard library. Each record becomes one line, for a person or as JSON. It has the fields of the
 process, the fields of the current context (`bound`), and the record's own (`extra=`).
@@ -71,7 +71,7 @@ def bound(fields: Mapping[str, object]) -> Iterator[None]:
 
 
 def bind(fields: Mapping[str, object]) -> None:
-    """Add these fields to what this task or thread logs from now on."""
+    """Add these fields to all later logs of this task or thread."""
     _bound.set({**_bound.get(), **fields})
 
 

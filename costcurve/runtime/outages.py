@@ -1,4 +1,4 @@
-"""Log of an outage: a warning per reason and minute, one line at the end."""
+"""Outage logs: one warning per reason and minute, and one final line."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from costcurve.core.errors import StoreUnavailable
 
 # Seconds between two warnings for the same reason.
 INTERVAL = 60.0
-# Reasons that are distinguished. All others count as one, because some texts differ each time.
+# Reasons that are distinguished. All others count as one, because the texts of errors may differ each time.
 _MOST_REASONS = 10
 
 
@@ -34,7 +34,7 @@ class Outage:
         self._told: dict[str, float] = {}
 
     def failed(self, what: str, error: Exception) -> None:
-        """Log that `what` failed, at most once in 60 s for each reason.
+        """Log that `what` failed, once per reason in 60 s.
 
         Args:
             what: the work that failed, in words.

@@ -14,9 +14,9 @@ _GROUP, _OTHERS = stat.S_IRWXG, stat.S_IRWXO
 
 
 def set_private_umask() -> None:
-    """Set the umask: from now on files have mode 0600 and folders 0700.
+    """Set the umask for files of mode 0600 and folders of 0700.
 
-    This applies to this process and its children.
+    It applies to this process and its children from now on.
     """
     os.umask(_GROUP | _OTHERS)
 
@@ -38,7 +38,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(file: Path) -> None:
-    """Create an empty file with mode 0600, unless a file of this name exists."""
+    """Create an empty file with mode 0600, unless it exists."""
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -47,9 +47,10 @@ def make_private_file(file: Path) -> None:
 
 
 def keep_from_others(file: Path) -> None:
-    """Remove other users' permissions from a file of this user, if it exists.
+    """Remove other users' permissions from a file, if it exists.
 
-    A group that may write the file keeps its permissions: programs that run as different users of one group share it.
+    A file of another owner is not changed. A group that may write the file keeps its permissions: programs that run as
+    different users of one group share it.
     """
     # Do not open the file: closing it would release the locks that SQLite holds in this process.
     try:

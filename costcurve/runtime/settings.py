@@ -81,7 +81,7 @@ def _number(kind: type[int] | type[float], low: float, high: float, *, more_than
 
 
 class Settings(BaseSettings):
-    """Settings of every program.
+    """Settings of the service and the workers.
 
     Each field is the environment variable COSTCURVE_ followed by its name in capitals.
     """
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """URL of the database; by default an SQLite file in the home folder."""
+        """URL of the database, by default of an SQLite file in `home`."""
         if self.database_url is not None:
             return self.database_url
         file = self.home.expanduser().absolute() / "costcurve.db"
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
 
 
 def explain(error: ValidationError) -> str:
-    """Return one line for each invalid variable, for the person who set it."""
+    """Return one line for each invalid variable, readable by a person."""
     return "".join(
         f"COSTCURVE_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}\n"
         for each in error.errors()

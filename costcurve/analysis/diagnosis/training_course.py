@@ -1,4 +1,4 @@
-"""Metrics of a network by epoch, and stretches in which a condition holds."""
+"""Metrics of a network by epoch, and stretches that meet a condition."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
