@@ -21,7 +21,7 @@ _TIE_DECIMALS = 12
 class Ranking:
     """Figure by which cells are ranked, and which direction is better.
 
-    The figure is one of the cells' jobs.
+    Cells are ranked by the mean of this figure over their jobs that succeeded.
     """
 
     figure: str

@@ -162,7 +162,7 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
 
 
 def _misfits(sweep: SweepSubmission) -> Iterator[FieldError]:
-    """Yield the errors of a sweep that no single value causes."""
+    """Yield the errors of a sweep that do not depend on swept values."""
     ready = [*PRESETS, *SWEEP_PRESETS]
     if sweep.preset is not None and sweep.preset not in ready:
         yield FieldError("/preset", f"must be one of {', '.join(ready)}")
