@@ -1,4 +1,4 @@
-"""CostCurve: submit training jobs to a service, watch them, and fetch their results.
+"""Client library of CostCurve: submit training jobs, watch them, fetch results.
 
 >>> from costcurve import Client
 >>> with Client() as client:
@@ -8,7 +8,7 @@
 
 `AsyncClient` has the same methods, to be awaited.
 
-Names are imported when they are first used: a program that needs no client loads no HTTP library.
+Names are imported on first use. A program that needs no client loads no HTTP library.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m costcurve`: the command line."""
+"""Entry point of `python -m costcurve`, the command line."""
 
 from costcurve.cli import main
 

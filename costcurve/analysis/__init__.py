@@ -1,1 +1,4 @@
-"""Pure functions on recorded figures: sampling, bands, rankings, diagnosis. No database, no HTTP."""
+"""Pure functions on recorded metrics and results: sampling, bands, rankings, diagnosis.
+
+They use no database and no HTTP.
+"""

@@ -1,4 +1,4 @@
-"""Several curves as one: at each x their mean, and how far they spread around it."""
+"""Bands of several curves: at each x their mean and their spread."""
 
 import math
 from bisect import bisect_left
@@ -9,16 +9,17 @@ from typing import Literal
 
 from costcurve.core.curve import Curve
 
-# What a band reaches over: from the lowest to the highest value, or one sample standard deviation to either side, but
-# never beyond those two: a band shows nothing that no curve has come to.
+# Extent of a band: from the lowest to the highest value, or one sample standard deviation to either side of the mean.
+# The deviation is cut at the lowest and the highest value: a band shows no value that no curve has reached.
 Reach = Literal["extremes", "deviation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The mean of some curves at each x, and from where to where they spread; NaN where one of them is not finite.
+    """Mean of several curves at each x, and how far they spread.
 
-    `full` is how many of the x, the first ones, all of the curves have; at the others `mean` is over those that go on.
+    Values are NaN where one of the curves is not finite. `full` is the number of leading x that all curves have. After
+    them `mean` is over the curves that continue.
     """
 
     x: Sequence[int]
@@ -29,7 +30,10 @@ class Band:
 
 
 def points_at(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
-    """The values of a curve, which comes in consecutive runs, at those of these points, in ascending order, it has."""
+    """Return each metric's values at the given point numbers (ascending).
+
+    `runs` are consecutive chunks of a curve. Points past its end are skipped.
+    """
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for run in runs:
         here = numbers[bisect_left(numbers, run.start) : bisect_left(numbers, run.end)]
@@ -39,12 +43,12 @@ def points_at(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[i
 
 
 def band_of(xs: Sequence[int], columns: Sequence[Sequence[float]], reach: Reach) -> Band:
-    """The band of some curves.
+    """Return the band of several curves.
 
     Args:
-        xs: ascending; of these a curve has the first ones, up to its end.
-        columns: for each curve its values there.
-        reach: what the band reaches over.
+        xs: ascending x values; a shorter curve covers a prefix of them.
+        columns: the values of each curve at these x.
+        reach: extent of the band.
     """
     spreads = [_spread([value for value in row if value is not None], reach) for row in zip_longest(*columns)]
     low, mean, high = zip(*spreads, strict=True) if spreads else ((), (), ())
@@ -52,11 +56,11 @@ def band_of(xs: Sequence[int], columns: Sequence[Sequence[float]], reach: Reach)
 
 
 def _spread(values: Sequence[float], reach: Reach) -> tuple[float, float, float]:
-    """Lower end, mean and upper end."""
+    """Return lower end, mean and upper end of a band."""
     if not all(map(math.isfinite, values)):
         return math.nan, math.nan, math.nan
     low, high = min(values), max(values)
-    # Of halves, so that no sum overflows, even where it is rounded up; and never beyond the values themselves.
+    # Halves are summed, so that no sum overflows, even if rounded up. The mean is cut at the lowest and highest value.
     mean = min(max(2 * math.fsum(value / len(values) / 2 for value in values), low), high)
     if reach == "deviation":
         deviation = _deviation(values, mean)
@@ -65,7 +69,10 @@ def _spread(values: Sequence[float], reach: Reach) -> tuple[float, float, float]
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:
-    """The sample standard deviation, divisor n − 1; 0 of a single value, and infinite where it overflows."""
+    """Return the sample standard deviation, divisor n − 1.
+
+    It is 0 for a single value, and infinite if it overflows.
+    """
     if len(values) < 2:
         return 0.0
     return math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)

@@ -1,13 +1,14 @@
-"""Long curves shown by few of their points: which start, end, and swing as far as the whole does.
+"""Downsampling of curves that keeps first, last, lowest and highest points.
 
-x is cut into buckets of equal width, a power of two, whose bounds are multiples of that width. Of each bucket the
-lowest and the highest value of every metric of every curve is kept, the first where there are several; and of every
-curve the first and the last point. A point that is kept is kept whole: with all of its values, each as it was recorded.
-So curves that are compared share one x, and buckets that are full keep their points while a curve grows, until twice
-the width is needed.
+x is divided into buckets of equal width. The width is a power of two, and the bounds are multiples of it.
+Each bucket keeps the points with the lowest and the highest value of every metric of every curve. The first of
+several equal values counts. Every curve keeps its first and its last point. A kept point has all of its values, each
+as it was recorded.
+So all compared curves share one x. Full buckets keep their points while a curve grows, until twice the width is
+needed.
 
-Each curve is read one run at a time, once to find the points to keep, and once for their values. So little of it is in
-memory, however long it is.
+Each curve is read one chunk at a time: once to find the points to keep, and once for their values. So only a small
+part of a curve is in memory, for any length of the curve.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,28 +26,37 @@ Values: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Points at x = start, start + 1, …; for each metric its values, all equally many."""
+    """Points at x = start, start + 1, …, stored by metric.
+
+    `series` has the values of each metric. All metrics have the same number of values.
+    """
 
     start: int
     series: Mapping[str, Values]
 
     @property
     def end(self) -> int:
-        """The x behind the last point."""
+        """The x after the last point."""
         return self.start + len(next(iter(self.series.values()), ()))
 
 
-# Reads a curve in runs, each behind the one before it: all of it, or at least the points at these ascending x.
+# Reads a curve in consecutive chunks: the whole curve if given None, else at least the points at these ascending x.
 Reader: TypeAlias = Callable[[Numbers | None], Iterable[Chunk]]
 
 
 def min_points(*, curves: int, metrics: int) -> int:
-    """The fewest points by which so many metrics of so many curves can be shown: one bucket, and all ends."""
+    """Return the fewest points that can show these metrics of these curves.
+
+    That is one bucket, and the first and the last point of each curve.
+    """
     return 2 * curves * metrics + 2 * curves
 
 
 def bucket_width(first: int, last: int, *, buckets: int) -> int:
-    """The smallest power of two that takes no more than so many buckets from x = first to x = last."""
+    """Return the smallest power of two that needs at most `buckets` buckets.
+
+    The buckets cover x = first to x = last.
+    """
     width = 1
     while last // width - first // width >= buckets:
         width *= 2
@@ -55,21 +65,24 @@ def bucket_width(first: int, last: int, *, buckets: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Points of some curves: `columns[i][metric][k]` is that of curve i at `x[k]`, None where it has none."""
+    """Points of several curves at the same x.
+
+    `columns[i][metric][k]` is the value of curve i at `x[k]`; None where the curve has none.
+    """
 
     x: list[int]
     columns: list[dict[str, list[float | None]]]
 
 
 def sample_curves(curves: Sequence[Reader], metrics: Sequence[str], *, first: int, last: int, points: int) -> Sample:
-    """At most `points` points of the curves between first and last.
+    """Return at most `points` points of the curves between first and last.
 
     Args:
-        curves: each reads one of them; called twice.
+        curves: one reader for each curve; it is called twice.
         metrics: the columns of each curve.
-        first: where the range begins; no curve does earlier.
-        last: where it ends.
-        points: how many to keep, `min_points` at least.
+        first: start of the range; no curve starts earlier.
+        last: end of the range.
+        points: number of points to keep, at least `min_points`.
     """
     buckets = (points - 2 * len(curves)) // (2 * len(curves) * len(metrics))
     width = 1 if last - first < points else bucket_width(first, last, buckets=buckets)
@@ -79,7 +92,10 @@ def sample_curves(curves: Sequence[Reader], metrics: Sequence[str], *, first: in
 
 
 def values_at(runs: Iterable[Chunk], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:
-    """The values of a curve at these ascending x; None where it has no point, or does not have the metric."""
+    """Return the values of a curve at these ascending x.
+
+    A value is None where the curve has no point, or does not have the metric. `runs` are consecutive chunks.
+    """
     columns: dict[str, list[float | None]] = {metric: [None] * len(xs) for metric in metrics}
     for run in runs:
         low, high = (int(place) for place in np.searchsorted(xs, [run.start, run.end]))
@@ -90,7 +106,7 @@ def values_at(runs: Iterable[Chunk], metrics: Sequence[str], xs: Numbers) -> dic
 
 
 def _kept(runs: Iterable[Chunk], metrics: Sequence[str], width: int) -> Numbers:
-    """The x of a curve's points to keep: its ends, and the extremes of each bucket."""
+    """Return the x of the points to keep: ends and bucket extremes."""
     ends: list[int] = []
     lows: dict[str, list[_Extremes]] = {metric: [] for metric in metrics}
     highs: dict[str, list[_Extremes]] = {metric: [] for metric in metrics}
@@ -106,7 +122,10 @@ def _kept(runs: Iterable[Chunk], metrics: Sequence[str], width: int) -> Numbers:
 
 @dataclass(frozen=True, slots=True)
 class _Extremes:
-    """For some buckets, by their numbers, the lowest value and the first x at which it is."""
+    """Lowest value of each bucket, and the first x that has it.
+
+    `buckets` are the numbers of the buckets.
+    """
 
     buckets: Numbers
     values: Values
@@ -114,7 +133,10 @@ class _Extremes:
 
 
 def _lowest(values: Values, start: int, width: int) -> list[_Extremes]:
-    """The lowest values of each bucket, or part of one, that these values fill, the first of which is at x = start."""
+    """Return the lowest value of each bucket that these values fill.
+
+    Buckets at the ends may be filled in part. The first value is at x = start.
+    """
     end = start + len(values)
     first_full = min(-(-start // width) * width, end)
     last_full = max(end // width * width, first_full)
@@ -127,7 +149,7 @@ def _lowest(values: Values, start: int, width: int) -> list[_Extremes]:
         places = block.argmin(axis=1)
         rows = np.arange(len(block))
         lowest = block[rows, places]
-        unknown = np.isnan(lowest)  # argmin finds NaN before all else: what the job did not record there
+        unknown = np.isnan(lowest)  # argmin finds NaN first: a value that was not recorded
         for row in np.flatnonzero(unknown):
             known = np.flatnonzero(~np.isnan(block[row]))
             if len(known):
@@ -139,7 +161,7 @@ def _lowest(values: Values, start: int, width: int) -> list[_Extremes]:
 
 
 def _first_lowest(found: Sequence[_Extremes]) -> Numbers:
-    """For each bucket the x of its lowest value, the first where there are several."""
+    """Return the x of each bucket's lowest value, the first of equals."""
     buckets = np.concatenate([each.buckets for each in found])
     values = np.concatenate([each.values for each in found])
     xs = np.concatenate([each.xs for each in found])
@@ -150,7 +172,10 @@ def _first_lowest(found: Sequence[_Extremes]) -> Numbers:
 
 
 def collect_all(runs: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curves: int = 1) -> Sample:
-    """All points of the curves, whose runs come side by side."""
+    """Return all points of the curves.
+
+    Each item of `runs` has one chunk for each curve, over the same x.
+    """
     xs: list[int] = []
     columns: list[dict[str, list[float | None]]] = [{metric: [] for metric in metrics} for _ in range(curves)]
     for side_by_side in runs:
@@ -165,6 +190,9 @@ def collect_all(runs: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curv
 
 
 def bounds_of(runs: Sequence[Curve]) -> tuple[int, int]:
-    """Where runs that lie side by side start, and behind which x they end; an empty one does not count."""
+    """Return the first x of these chunks and their end.
+
+    The end is the x after the last point. The chunks cover the same x. Empty ones do not count.
+    """
     some = [run for run in runs if len(run)]
     return max((run.start for run in some), default=0), max((run.end for run in some), default=0)

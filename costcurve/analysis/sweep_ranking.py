@@ -1,7 +1,7 @@
-"""What became of a sweep's cells: how their jobs' figures are spread, which cell is best, by how much others differ.
+"""Ranking of a sweep's cells, the spread of their results, and differences.
 
-Cells are ranked by the mean of one score over their jobs that succeeded, and compared seed by seed: jobs of one seed
-see the same batches in all cells, so that what is common to them drops out of the difference.
+Cells are ranked by the mean of one score over their jobs that succeeded. They are compared seed by seed: jobs of one
+seed see the same batches in all cells, so what they have in common drops out of the difference.
 """
 
 import statistics
@@ -13,19 +13,22 @@ from typing import Any, Literal
 
 from costcurve.core.status import JobStatus
 
-# Means of scores that are this close, as decimals, differ by rounding only: it is a tie.
+# Mean scores that are equal when rounded to this many decimals are a tie: they differ only by rounding.
 _TIE_DECIMALS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """By which figure of their jobs the cells of a sweep are ranked, and whether a higher or a lower one is better."""
+    """Figure by which cells are ranked, and which direction is better.
+
+    Cells are ranked by the mean of this figure over their jobs that succeeded.
+    """
 
     figure: str
     better: Literal["higher", "lower"]
 
 
-# Costs are no measure: those of different losses have different units.
+# Costs are not comparable: those of different losses have different units.
 RANKINGS: Mapping[str, Ranking] = {
     "mnist": Ranking("best_accuracy", "higher"),
     "neuron": Ranking("target_distance", "lower"),
@@ -34,9 +37,9 @@ RANKINGS: Mapping[str, Ranking] = {
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a figure is spread over n values; `stdev` is the sample standard deviation, divisor n − 1.
+    """Distribution of a figure over n values.
 
-    `stdev` is None of a single value, and of values so far apart that no float64 holds it.
+    `stdev` is the sample standard deviation, divisor n − 1. It is None for a single value, and if it overflows float64.
     """
 
     n: int
@@ -47,16 +50,17 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of at least one finite value."""
+        """Return the spread of at least one finite value."""
         mean = float(statistics.mean(values))
         return cls(len(values), mean, _stdev(values), float(min(values)), float(max(values)))
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The score of a cell minus that of the leader with the same seed: mean and spread over the n seeds they share.
+    """Score of a cell minus the leader's, over the seeds they share.
 
-    `standard_error` is that of the mean, stdev / √n; it and `stdev` are None for fewer than two seeds.
+    `mean` and `stdev` are over the n shared seeds. `standard_error` is that of the mean, stdev / √n. It and `stdev` are
+    None for fewer than two seeds.
     """
 
     to_cell: int
@@ -68,7 +72,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CellJob:
-    """One job of a cell; its score, by which the cell is ranked, once it has succeeded."""
+    """One job of a cell, with its score once it has succeeded.
+
+    The cell is ranked by the scores of its jobs.
+    """
 
     id: str
     repeat: int
@@ -79,9 +86,10 @@ class CellJob:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a sweep's grid, counted from 0: what it sets, its jobs, and what they came to.
+    """One cell of a sweep's grid: settings, jobs and their results.
 
-    `rank` counts from 1, the best; it and `difference` are None while none of its jobs has succeeded.
+    `cell` counts from 0. `rank` counts from 1, the best. `rank` and `difference` are None until one of its jobs has
+    succeeded.
     """
 
     cell: int
@@ -93,19 +101,20 @@ class Cell:
 
     @property
     def counts(self) -> dict[JobStatus, int]:
-        """How many of its jobs are in each state."""
+        """Number of jobs in each state."""
         found = Counter(job.status for job in self.jobs)
         return {status: found[status] for status in JobStatus}
 
 
-# Whether it has no score, its mean score (negative if higher is better), how many scores are missing, its number.
+# True without a score, the mean score (negated if higher is better), the number of missing scores, the cell's number.
 RankKey = tuple[bool, float, int, int]
 
 
 def rank_key(ranking: Ranking, cell: int, scores: Sequence[float], *, repeats: int) -> RankKey:
-    """Where a cell stands among others: the best mean first, of equal ones that of more scores, then of lower number.
+    """Return the sort key of a cell: the best mean comes first.
 
-    A cell without a score stands behind all that have one.
+    Of equal means, the cell with more scores comes first, then the one with the lower number. A cell without a score
+    comes after all that have one.
     """
     if not scores:
         return (True, 0.0, repeats, cell)
@@ -114,7 +123,10 @@ def rank_key(ranking: Ranking, cell: int, scores: Sequence[float], *, repeats: i
 
 
 def figures_of(result: Mapping[str, Any], target: float | None) -> dict[str, float]:
-    """The figures of a stored result; of a neuron, which has a target, also its output's distance to it, |a − y|."""
+    """Return the figures of a stored result.
+
+    A neuron has a target, so its figures include the distance of its output to it, |a − y|.
+    """
     figures = {name: value for name, value in result.items() if type(value) in (int, float) and name != "test_size"}
     if target is not None:
         figures["target_distance"] = abs(figures["final_output"] - target)
@@ -122,7 +134,7 @@ def figures_of(result: Mapping[str, Any], target: float | None) -> dict[str, flo
 
 
 def spreads(figures: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
-    """The spread of each figure over the jobs that have it."""
+    """Return the spread of each figure over the jobs that have it."""
     columns: dict[str, list[float]] = {}
     for of_one_job in figures:
         for name, value in of_one_job.items():
@@ -131,7 +143,10 @@ def spreads(figures: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
 
 
 def difference(jobs: Iterable[CellJob], leader: Iterable[CellJob], *, to_cell: int) -> Difference | None:
-    """How the scores of these jobs differ from those of the leader's with the same seeds; None if they share none."""
+    """Return the differences of these jobs' scores from the leader's.
+
+    Jobs are paired by seed. Return None if they share no seed.
+    """
     of_leader = {job.seed: job.score for job in leader}
     pairs = [(job.score, of_leader.get(job.seed)) for job in jobs]
     differences = [own - other for own, other in pairs if own is not None and other is not None]

@@ -1,1 +1,1 @@
-"""The contract: specs, submissions, jobs, curves and errors. Needs nothing but pydantic."""
+"""Contract types: specs, submissions, jobs, curves and errors. Depends only on pydantic."""

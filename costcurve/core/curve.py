@@ -1,4 +1,4 @@
-"""Curves as columns: which metrics each experiment records, and how a run of points is stored as bytes."""
+"""Curves stored as columns: metrics of each experiment, and byte encoding."""
 
 import math
 import sys
@@ -9,35 +9,38 @@ from typing import Literal
 
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
-# A point for each epoch, or one for each STEPS_A_POINT steps. A neuron's epoch is one update: for it both are the same.
+# One point per epoch, or per STEPS_A_POINT steps. A neuron's epoch is one update, so for a neuron both are the same.
 Granularity = Literal["epoch", "step"]
 STEPS_A_POINT = 100
-# Of the minibatches of so many steps, each cost taken before its update: the mean, the lowest and the highest.
+# Mean, lowest and highest minibatch cost over these steps; each cost is taken before its update.
 STEP_METRICS = ("cost", "cost_min", "cost_max")
 
 NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
 _MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accuracy")
-# What an engine finds out about a network after each epoch: workers/training/diagnostics.py. Of each layer, counted
-# from 1; of each hidden layer; of the output.
+# Diagnostic metrics that an engine records after each epoch (workers/training/diagnostics.py): for each layer, counted
+# from 1; for each hidden layer; for the output.
 _OF_LAYERS = ("saturated_fraction", "mean_sigmoid_prime", "gradient_norm", "update_ratio")
 _OF_HIDDEN_LAYERS = ("distinct_units",)
 _OF_OUTPUT = (
     *("output_delta.quadratic", "output_gradient_norm.quadratic"),
     *("output_delta.cross_entropy", "output_gradient_norm.cross_entropy", "slowdown_factor"),
 )
-# Ratios, whose denominator may be too small for a float64 while nothing is wrong.
+# Ratios. The denominator can be too small for a float64 in a healthy training.
 _MAY_BE_INFINITE = ("slowdown_factor", "update_ratio")
 
 
 def metrics_of(spec: AnySpec, granularity: Granularity = "epoch") -> tuple[str, ...]:
-    """The metrics that this spec's training records at each x, in their documented order."""
+    """Return the metrics that this spec records, in their documented order."""
     if isinstance(spec, NeuronSpec):
         return NEURON_METRICS
     return (*_MNIST_METRICS, *diagnosis_metrics(spec)) if granularity == "epoch" else STEP_METRICS
 
 
 def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
-    """Those of a network's metrics that say how well it can learn from where it is."""
+    """Return the metrics that show how well a network can learn.
+
+    They describe the state that the network has at each point.
+    """
     layers = len(spec.layers) - 1
     of_layers = tuple(f"{name}.{layer}" for layer in range(1, layers + 1) for name in _OF_LAYERS)
     of_hidden = tuple(f"{name}.{layer}" for layer in range(1, layers) for name in _OF_HIDDEN_LAYERS)
@@ -45,18 +48,27 @@ def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
 
 
 def may_be_infinite(metric: str) -> bool:
-    """Whether infinity is an ordinary value of the metric, and no sign that the training diverged."""
+    """Return True if infinity is an ordinary value of the metric.
+
+    Infinity is then no sign that the training diverged.
+    """
     return metric.partition(".")[0] in _MAY_BE_INFINITE
 
 
 def is_sound(metric: str, value: float) -> bool:
-    """Return True if the value is finite, or infinite where that is an ordinary value of the metric."""
+    """Return True if the value is finite, or an ordinary infinity.
+
+    Infinity is ordinary for the metrics for which `may_be_infinite` returns True.
+    """
     return math.isfinite(value) or (math.isinf(value) and may_be_infinite(metric))
 
 
 @dataclass(slots=True)
 class Curve:
-    """A run of points at consecutive x = start, start + 1, …; one list of float64 for each metric, all equally long."""
+    """Points at consecutive x, stored as one column for each metric.
+
+    x is start, start + 1, and so on. `series` has one list of float64 for each metric. All lists have the same length.
+    """
 
     start: int = 0
     series: dict[str, list[float]] = field(default_factory=dict)
@@ -66,29 +78,35 @@ class Curve:
 
     @property
     def end(self) -> int:
-        """The x behind the last point."""
+        """The x after the last point."""
         return self.start + len(self)
 
     def append(self, values: Mapping[str, float]) -> None:
-        """Add the point at x = `end`; every point must have the same metrics."""
+        """Add the point at x = `end`.
+
+        Every point must have the same metrics.
+        """
         if not self.series:
             self.series = {name: [] for name in values}
         for name, value in values.items():
             self.series[name].append(value)
 
     def between(self, first: int, last: int) -> "Curve":
-        """The points with first <= x <= last."""
+        """Return the points with first <= x <= last."""
         low, high = max(first - self.start, 0), max(last + 1 - self.start, 0)
         return Curve(self.start + low, {name: values[low:high] for name, values in self.series.items()})
 
     def only(self, metrics: Sequence[str]) -> "Curve":
-        """The same points with these metrics, in this order; NaN where one was not recorded."""
+        """Return the same points with only these metrics, in this order.
+
+        A metric that was not recorded is NaN.
+        """
         length = len(self)
         return Curve(self.start, {name: self.series.get(name, [math.nan] * length) for name in metrics})
 
     @classmethod
     def joined(cls, runs: Iterable["Curve"]) -> "Curve":
-        """One curve of consecutive runs."""
+        """Return one curve of consecutive chunks. Empty chunks are skipped."""
         whole = cls()
         for run in runs:
             if not len(run):
@@ -103,7 +121,7 @@ class Curve:
 
 
 def encode(curve: Curve) -> bytes:
-    """The values as little-endian float64, metric by metric."""
+    """Return the values as little-endian float64, metric by metric."""
     values = array("d")
     for column in curve.series.values():
         values.extend(column)
@@ -111,7 +129,10 @@ def encode(curve: Curve) -> bytes:
 
 
 def decode(data: bytes, *, start: int, metrics: Sequence[str], first: int = 0, last: int | None = None) -> Curve:
-    """The inverse of `encode`, exact to the bit; of the points with first <= x <= last only, if these are given."""
+    """Return the curve that `encode` turned into bytes, exact to the bit.
+
+    Return only the points with first <= x <= last, if these are given.
+    """
     length = len(data) // 8 // len(metrics)
     low = min(max(first - start, 0), length)
     high = length if last is None else max(min(last + 1 - start, length), low)

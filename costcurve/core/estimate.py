@@ -1,20 +1,20 @@
-"""What a spec will cost, and what is odd about it, before it is queued."""
+"""Cost estimate and warnings for a spec, before its job is queued."""
 
 from dataclasses import dataclass
 
 from costcurve.core.initializers import ConstantInit, NormalInit, ZerosInit
 from costcurve.core.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
-# Of the engines that `auto` takes on a CPU where the compiled one is installed, on one core, from
-# benchmarks/records/engines.md. A step on MNIST pays a fixed overhead and its multiply-adds: forward, and as much again
-# (or twice that, behind the first layer) backward; in the first layer only for the pixels that are not zero. An epoch
-# ends in a forward pass over 15,000 images, and in the diagnosis, both passes over 1,000. Without the compiled engine
-# it takes ten to forty times as long.
+# Speeds of the engines that `auto` selects on one CPU core with the compiled engine (benchmarks/records/engines.md).
+# Without the compiled engine training takes 10 to 40 times as long.
+# An MNIST step costs a fixed overhead and its multiply-adds. The backward pass costs as much as the forward pass in the
+# first layer, and twice as much after it. The first layer counts only the pixels that are not zero. An epoch ends with
+# a forward pass over 15,000 images, and with the diagnosis: both passes over 1,000.
 _NEURON_STEP_SECONDS = 30e-6
 _MNIST_STEP_SECONDS = 0.5e-6
 _SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
 _DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
-_INK = 150  # pixels of an image
+_INK = 150  # pixels of an image that are not zero
 _EVALUATED_IMAGES = 15_000
 _DIAGNOSED_IMAGES = 1_000
 
@@ -24,7 +24,7 @@ _NEURON_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SpecWarning:
-    """Something a client should know before submitting; `code` is stable."""
+    """Warning that a client should see before submitting; `code` is stable."""
 
     code: str
     message: str
@@ -32,7 +32,10 @@ class SpecWarning:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of one job on one CPU core: seconds of training, and bytes of memory including the data set."""
+    """Estimated cost of one job on one CPU core.
+
+    `seconds` is training time. `memory_bytes` includes the data set.
+    """
 
     total_steps: int
     seconds: float
@@ -40,7 +43,10 @@ class Estimate:
 
 
 def estimate(spec: AnySpec) -> Estimate:
-    """What training this spec alone should cost on one core, with the engine that `auto` takes on a CPU."""
+    """Estimate the cost of training this spec alone on one core.
+
+    The engine is the one that `auto` selects on a CPU.
+    """
     steps = spec.total_steps
     if isinstance(spec, NeuronSpec):
         return Estimate(steps, steps * _NEURON_STEP_SECONDS, _NEURON_BYTES)
@@ -54,9 +60,9 @@ def estimate(spec: AnySpec) -> Estimate:
 
 
 def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
-    """What is legal but rarely meant."""
+    """Return warnings about values that are valid but rarely intended."""
     found = []
-    # A hidden layer of one unit has no other unit to stay alike with.
+    # A hidden layer of one unit has no other unit to equal.
     if not isinstance(spec, NeuronSpec) and max(spec.layers[1:-1], default=1) > 1 and _is_symmetric(spec.init):
         found.append(
             SpecWarning(

@@ -1,4 +1,7 @@
-"""How weights and biases start: the schemes a spec may name. What they draw is workers/training/initializers.py."""
+"""Initialization schemes that a spec may name for weights and biases.
+
+workers/training/initializers.py draws the values.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -23,7 +26,7 @@ def _std_form(value: object) -> str:
 
 
 class NormalInit(_Init):
-    """Weights and biases from N(0, std²)."""
+    """Weights and biases drawn from N(0, std²)."""
 
     scheme: Literal["normal"] = "normal"
     std: Annotated[
@@ -33,24 +36,27 @@ class NormalInit(_Init):
     ] = Field(default=1.0, description="Standard deviation: one number, or one for each layer of weights.")
 
     def layer_std(self, layer: int) -> float:
-        """The standard deviation of layer `layer`, counted from 1."""
+        """Return the standard deviation of layer `layer`, counted from 1."""
         return self.std[layer - 1] if isinstance(self.std, tuple) else self.std
 
 
 class ScaledNormalInit(_Init):
-    """Weights from N(0, 1/n_in), biases from N(0, 1)."""
+    """Weights drawn from N(0, 1/n_in), and biases from N(0, 1)."""
 
     scheme: Literal["scaled_normal"] = "scaled_normal"
 
 
 class XavierInit(_Init):
-    """Weights from Glorot's uniform distribution, U(±√(6/(n_in + n_out))); biases 0."""
+    """Weights drawn from Glorot's uniform distribution, U(±√(6/(n_in + n_out))). Biases are 0."""
 
     scheme: Literal["xavier"] = "xavier"
 
 
 class ConstantInit(_Init):
-    """Every weight and every bias the same. The defaults are the article's good start of one neuron."""
+    """The same value for every weight, and one for every bias.
+
+    The defaults are the article's good start of one neuron.
+    """
 
     scheme: Literal["constant"] = "constant"
     weight: Number = 0.6
@@ -58,7 +64,7 @@ class ConstantInit(_Init):
 
 
 class ZerosInit(_Init):
-    """Every weight and every bias 0."""
+    """The value 0 for every weight and every bias."""
 
     scheme: Literal["zeros"] = "zeros"
 
@@ -88,7 +94,7 @@ _BY_SCHEME: Mapping[str, Any] = {
 
 
 def restored_init(stored: Mapping[str, Any]) -> AnyInit:
-    """An init from its JSON as it was stored, without asking today's limits."""
+    """Restore an init from its stored JSON without applying today's limits."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     init: AnyInit = _BY_SCHEME[stored["scheme"]].model_construct(**fields)
     return init

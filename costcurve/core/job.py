@@ -1,4 +1,4 @@
-"""A job as the store knows it, a worker's claim on it, and what training it came to."""
+"""Jobs, the claims that workers hold on them, and training results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class _Result(BaseModel):
 
 
 class NeuronResult(_Result):
-    """Where one neuron ended; all figures after the last update."""
+    """Final state of one neuron, after the last update."""
 
     experiment: Literal["neuron"] = "neuron"
     final_output: float
@@ -29,9 +29,10 @@ class NeuronResult(_Result):
 
 
 class MnistResult(_Result):
-    """How well the network reads the test images; `final_cost` is the last epoch's mean minibatch cost.
+    """Test results of a trained network, and the hash of its weights.
 
-    `weights_sha256` is over each layer's W (n_in × n_out, row by row), then its b, as little-endian float32.
+    `final_cost` is the mean minibatch cost of the last epoch. `weights_sha256` is over each layer's W (n_in × n_out,
+    row by row), then its b, as little-endian float32.
     """
 
     experiment: Literal["mnist"] = "mnist"
@@ -50,7 +51,10 @@ Result = Annotated[NeuronResult | MnistResult, Discriminator("experiment")]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far training is: finished epochs and steps, and the seconds still to go, once they can be told."""
+    """Number of finished epochs and steps, and the remaining seconds.
+
+    `eta_seconds` is None until it can be estimated.
+    """
 
     epoch: int
     epochs: int
@@ -61,23 +65,27 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Share of the work that is done, 0 to 1; a training that was stopped early has nothing left to do."""
+        """Share of the work that is done, 0 to 1.
+
+        It is 1 for every job that succeeded, even if training stopped early.
+        """
         return 1.0 if self.succeeded else self.step / self.steps
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed: a stable code, and a text for a person."""
+    """Reason why a job failed: a stable code and a readable text."""
 
     code: str
     message: str
 
 
 class ExecProfile(BaseModel):
-    """What trains a job, as far as it decides the last bits: equal profiles give equal bits.
+    """Everything but the spec that can change a result's last bits.
 
-    `device` is "cpu" or a GPU's name, `instruction_set` what the engine uses of its processor, `versions` those of all
-    that computes.
+    For the same spec, equal profiles give equal bits. `device` is "cpu" or the name of a GPU. `instruction_set` names
+    the processor instructions that the engine uses. `versions` has the version of each library and source that
+    computes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,7 +99,7 @@ class ExecProfile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training job, as it stands."""
+    """One training job in its current state."""
 
     id: str
     status: JobStatus
@@ -115,21 +123,21 @@ class Job:
     finished_at: datetime | None
     version: int
     exec_profile: ExecProfile | None = None
-    # The sweep that queued it, which cell of the grid it is, and which repeat, both from 0.
+    # The sweep that queued the job, its cell of the grid, and its repeat; both count from 0.
     sweep_id: str | None = None
     cell: int | None = None
     repeat: int | None = None
-    # How many will start before it, and it; known only while it is queued, and when it is looked at.
+    # Place in the queue, counted from 1. Known only for a queued job, at the moment of reading.
     queue_position: int | None = None
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing will ever happen to the job again."""
+        """Return True if the job has ended and its state cannot change."""
         return self.status.is_terminal
 
 
 class Request(StrEnum):
-    """What a client has asked the worker of a running job to do."""
+    """Request from a client to the worker of a running job."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -137,9 +145,10 @@ class Request(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a job: who did it, when, and why in words.
+    """Change of a job, or a request for one, with its reason.
 
-    A request that a worker is still to perform leaves the status as it is. The first event comes from no status.
+    It has the time and the author, too. `from_status` equals `to_status` for a request that a worker has not performed
+    yet. The first event has no `from_status`.
     """
 
     id: int
@@ -152,7 +161,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker incarnation that is alive: a process start, not a machine."""
+    """One live worker incarnation: a process start, not a machine."""
 
     id: str
     host: str
@@ -167,11 +176,11 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What there is to do, for those who decide how many workers there should be.
+    """Waiting jobs and busy workers, as input for scaling the workers.
 
     Attributes:
-        waiting: queued jobs, counted only as far as was asked.
-        busy: the ids of the workers that have a job in hand.
+        waiting: queued jobs. Counting stops at the limit that the caller gave.
+        busy: ids of the workers that run a job.
     """
 
     waiting: int
@@ -180,9 +189,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine that trains a job, and how many jobs of its shape a worker takes at once for it.
+    """Engine that trains a job, and the number of jobs per claim.
 
-    `remark` says why it is not the one that one would expect, `profile` what decides the last bits with it.
+    `at_once` is the number of jobs of this shape that a worker takes together. `remark` says why this is not the engine
+    that one would expect. `profile` is what decides the last bits with this engine.
     """
 
     engine: str
@@ -191,16 +201,17 @@ class Choice:
     profile: ExecProfile | None = None
 
 
-# The choice for a spec, the engine that was requested ("auto" included), and the device on which it is trained.
+# Returns the choice for a spec, the requested engine ("auto" included) and the device to train on.
 Choose = Callable[[AnySpec, str, str], Choice]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to train one job. Every write made with it is refused once the job is no longer its own.
+    """Right of a worker to train one job.
 
-    `checkpoint` names the file from which to go on; None to start from the beginning. `waited_seconds` is the time from
-    the submission to this claim; None if the job was claimed before.
+    The store refuses every write with this claim once the worker no longer holds the job. `checkpoint` names the file
+    to resume from; None means from step 0. `waited_seconds` is the time from submission to this claim; None if the job
+    was claimed before.
     """
 
     job_id: str

@@ -1,22 +1,23 @@
-"""Each recorded metric: its label, its unit, the range that its values can take, and what chance would give.
+"""Label, unit, value range and chance level of each recorded metric.
 
-Plots and the command line take axes from here, so that a curve that stands still looks as if it did.
+Plots and the command line take their axes from here, so that a curve that hardly changes looks flat.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Recorded as a share of 1, and shown in percent.
+# Recorded as a share of 1, shown in percent.
 PERCENT = "%"
-# That of the loss: half a squared error, or nats.
+# The unit of the loss: half a squared error, or nats.
 OF_LOSS = "of its loss"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is true of a metric wherever it is shown. `low`, `high` and `chance` are in the values that are recorded.
+    """Properties of a metric, the same wherever it is shown.
 
-    `low` and `high` are None where the values have no such bound.
+    `low`, `high` and `chance` are in the unit in which values are recorded. `low` and `high` are None if the values
+    have no such bound. `chance` is the value that guessing would give.
     """
 
     label: str
@@ -27,12 +28,15 @@ class Metric:
 
     @property
     def is_share(self) -> bool:
-        """Return True for what is shown in percent, on an axis from 0 to 100 and never on a logarithmic one."""
+        """Return True if the metric is shown in percent.
+
+        Its axis reaches from 0 to 100 and is never logarithmic.
+        """
         return self.unit == PERCENT
 
     @property
     def scale(self) -> float:
-        """What a recorded value is multiplied by to be shown in its unit."""
+        """Factor from a recorded value to the value in the shown unit."""
         return 100.0 if self.is_share else 1.0
 
 
@@ -61,6 +65,9 @@ METRICS: Mapping[str, Metric] = {
 
 
 def metric_named(name: str) -> Metric:
-    """Return the metric of a column, `saturated_fraction.1` for one; a newer version's has its name for a label."""
+    """Return the metric of a column, for instance of `saturated_fraction.1`.
+
+    The label of a metric that only a newer version knows is its name.
+    """
     base = name.partition(".")[0]
     return METRICS.get(base) or Metric(base)

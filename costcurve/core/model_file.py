@@ -1,4 +1,4 @@
-"""What is kept of a network whose training has ended: the model as a file, and how it reads the test images."""
+"""Model files of trained networks, and predictions on the test images."""
 
 import json
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from costcurve.core.status import JobStatus
 
 FORMAT = "costcurve-model/1"
 
-# counts[true digit][digit that was read]
+# counts[true digit][predicted digit]
 Confusion: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A test image that is read wrongly.
+    """Test image that the network classifies wrongly.
 
-    `image` is its number among the test images, from 0; `cost` is by the job's loss, summed over the ten `outputs`;
+    `image` is its number among the test images, from 0. `cost` is by the job's loss, summed over the ten `outputs`.
     `pixels` are 28 · 28 bytes, row by row, 0 (paper) to 255 (ink).
     """
 
@@ -33,10 +33,10 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A network as its training left it: a safetensors file, and how it reads the test images.
+    """Trained network as a safetensors file, with predictions on the test images.
 
-    The file has W (n_in, n_out) and b (n_out,) of each layer as `weights.1`, `biases.1`, `weights.2` and so on, and the
-    `metadata` of its job. `mistakes` are those that cost most, the worst first.
+    The file has W (n_in, n_out) and b (n_out,) of each layer as `weights.1`, `biases.1`, `weights.2` and so on.
+    It also has the `metadata` of its job. `mistakes` are those with the highest cost, the highest first.
     """
 
     file: bytes
@@ -45,7 +45,7 @@ class TrainedModel:
 
 
 def ensure_succeeded(job_id: str, status: JobStatus) -> None:
-    """Raise ModelNotReady or ModelNotFound unless the job is one that can have a model."""
+    """Raise ModelNotReady or ModelNotFound unless the job can have a model."""
     if not status.is_terminal:
         raise ModelNotReady(f"{job_id} is {status}; it has a model once it has succeeded")
     if status is not JobStatus.SUCCEEDED:
@@ -55,7 +55,10 @@ def ensure_succeeded(job_id: str, status: JobStatus) -> None:
 def metadata(
     job_id: str, spec: AnySpec, spec_hash: str, profile: ExecProfile | None, result: MnistResult | NeuronResult
 ) -> dict[str, str]:
-    """What a model's file says of where it comes from: its job, how it was trained, and each figure of the result."""
+    """Return the metadata of a model file: job, spec, profile and result.
+
+    Each figure of the result has a key of its own.
+    """
     return {
         "format": FORMAT,
         "job_id": job_id,
@@ -67,13 +70,13 @@ def metadata(
 
 
 def metadata_of(file: bytes) -> dict[str, str]:
-    """What a safetensors file says of itself."""
+    """Return the metadata in the header of a safetensors file."""
     said: dict[str, str] = json.loads(file[8 : _tensors_at(file)])["__metadata__"]
     return said
 
 
 def in_order(file: bytes) -> bytes:
-    """A safetensors file with its header in alphabetical order, so that the same model is the same bytes.
+    """Sort a safetensors header alphabetically, so that equal models have equal bytes.
 
     The library writes the metadata in an order that changes from call to call.
     """

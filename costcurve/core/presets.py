@@ -1,4 +1,4 @@
-"""Specs and sweeps by name: the article's own experiments first, then what MNIST itself has to say to them."""
+"""Named specs and sweeps: the article's experiments, then further ones on MNIST."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named spec, with one sentence on what it shows."""
+    """Named spec, with one sentence on what it shows."""
 
     name: str
     description: str
@@ -17,7 +17,10 @@ class Preset:
 
     @property
     def own_fields(self) -> dict[str, Any]:
-        """The spec's fields that the preset sets; all others keep following the defaults when it is overridden."""
+        """Fields of the spec that the preset sets.
+
+        When a client overrides a field, all others keep following the defaults.
+        """
         return {name: self.spec.model_dump(mode="json", include={name})[name] for name in self.spec.model_fields_set}
 
 
@@ -77,7 +80,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
 
 @dataclass(frozen=True, slots=True)
 class SweepPreset:
-    """A named sweep, with one sentence on what it shows."""
+    """Named sweep, with one sentence on what it shows."""
 
     name: str
     description: str
@@ -86,7 +89,10 @@ class SweepPreset:
     repeats: int = 1
 
     def overridden_by(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of a submission: the preset's, but for what is given. Of spec and grid field by field."""
+        """Return the preset's submission body with the given fields replaced.
+
+        Fields of `spec` and of `grid` are replaced one by one.
+        """
         merged = {name: {**getattr(self, name), **given.get(name, {})} for name in ("spec", "grid")}
         return {"repeats": self.repeats, **given, **merged}
 

@@ -1,4 +1,7 @@
-"""What may be trained: the two experiments, every field's default and limit. A spec alone decides the numbers."""
+"""Specs of the two experiments, with every field's default and limit.
+
+A spec alone decides the numbers.
+"""
 
 import hashlib
 import json
@@ -20,10 +23,10 @@ DIGITS = 10
 TRAINING_IMAGES = 55_000
 TEST_IMAGES = 10_000
 
-# Some minutes on the fastest engine, most of a day on the slowest.
+# Takes minutes on the fastest engine, most of a day on the slowest.
 MAX_STEPS = 100_000_000
 MAX_PARAMETERS = 5_000_000
-# Multiply-adds of one forward pass: half a second of one core for a step, and only between steps can a job be stopped.
+# Multiply-adds of one forward pass. The largest step takes 0.5 s of one core; a job can stop only between steps.
 MAX_STEP_WORK = 5_000_000_000
 MAX_MEMORY_BYTES = 1 << 30
 MAX_SEED = 2**63 - 1
@@ -33,7 +36,10 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class _Experiment(StrictModel):
-    """What both experiments share. Fields stand in an order that lets a later one be checked against an earlier."""
+    """Fields that both experiments have in their specs.
+
+    The order of the fields matters: a later one can be validated against an earlier one.
+    """
 
     experiment: Literal["neuron", "mnist"]
     loss: Loss = "cross_entropy"
@@ -78,7 +84,10 @@ def _effective_learning_rate(fields: Mapping[str, Any]) -> float:
 
 
 class NeuronSpec(_Experiment):
-    """One sigmoid neuron, one sample, plain gradient descent: one update an epoch, in float64."""
+    """One sigmoid neuron trained on one sample by plain gradient descent.
+
+    An epoch is one update. All numbers are float64.
+    """
 
     experiment: Literal["neuron"]
     init: Init = ConstantInit()
@@ -94,19 +103,22 @@ class NeuronSpec(_Experiment):
 
     @property
     def total_steps(self) -> int:
-        """Updates of the whole job."""
+        """Number of updates of the whole job."""
         return self.epochs
 
 
 class EarlyStopping(StrictModel):
-    """End the training when the metric has not improved for `patience` epochs."""
+    """Rule to end training after `patience` epochs without improvement of `metric`."""
 
     metric: Literal["validation_accuracy"] = "validation_accuracy"
     patience: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class MnistSpec(_Experiment):
-    """A fully connected sigmoid network on MNIST, plain SGD on minibatches, in float32."""
+    """A fully connected sigmoid network trained on MNIST by plain minibatch SGD.
+
+    All numbers are float32.
+    """
 
     experiment: Literal["mnist"]
     layers: Annotated[
@@ -171,7 +183,7 @@ class MnistSpec(_Experiment):
 
     @property
     def total_steps(self) -> int:
-        """Updates of the whole job, if it is not stopped early."""
+        """Number of updates of the whole job without early stopping."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -180,7 +192,10 @@ Spec = Annotated[AnySpec, Field(discriminator="experiment")]
 
 
 def restored(stored: Mapping[str, Any]) -> AnySpec:
-    """A resolved spec from its JSON as it was stored. It was valid when it came in; today's limits are not asked."""
+    """Restore a resolved spec from its stored JSON.
+
+    The spec was valid when it was submitted; today's limits are not applied.
+    """
     experiment = NeuronSpec if stored["experiment"] == "neuron" else MnistSpec
     fields = {**stored, "init": restored_init(stored["init"])}
     if "layers" in stored:
@@ -191,22 +206,34 @@ def restored(stored: Mapping[str, Any]) -> AnySpec:
 
 
 def parameter_count(layers: tuple[int, ...]) -> int:
-    """Weights and biases of a fully connected network with these layer sizes."""
+    """Count the weights and biases of a network with these layer sizes.
+
+    The network is fully connected.
+    """
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(layers))
 
 
 def training_memory_bytes(layers: tuple[int, ...], batch_size: int) -> int:
-    """Bytes that training needs beside the data set: weights, gradients, and each layer's z, a and δ, in float32."""
+    """Return the bytes that training needs in addition to the data set.
+
+    These are the weights, the gradients, and each layer's z, a and δ, in float32.
+    """
     return 4 * (3 * parameter_count(layers) + 3 * batch_size * sum(layers))
 
 
 def canonical_json(spec: AnySpec) -> str:
-    """The one JSON text of a resolved spec: every default filled in, keys sorted, shortest floats."""
+    """Return the canonical JSON text of a resolved spec.
+
+    Every default is filled in, keys are sorted, and floats are in their shortest form.
+    """
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
 def spec_hash(spec: AnySpec) -> str:
-    """Equal for specs that resolve to the same, however they were written; `sha256:` and 64 hex digits."""
+    """Return `sha256:` and the 64 hex digits of the canonical JSON.
+
+    The hash is equal for specs that resolve to the same, however they were written.
+    """
     return "sha256:" + hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Specs compared and altered: the fields in which specs differ, and a spec with some fields changed."""
+"""Differences between specs, and copies of a spec with changed fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from costcurve.core.spec import AnySpec, Spec
 
-# What follows from other fields, and is told for convenience.
+# Fields that follow from others, and are shown for convenience.
 DERIVED = frozenset({"effective_learning_rate"})
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that is not the same in all specs, `init.std` for instance, and its value in each; None where it is not.
+    """Field that differs between specs, `init.std` for instance, and its values.
 
-    `derived`: it follows from other fields.
+    `values` has one value for each spec; None where a spec does not have the field. `derived` is True if the field
+    follows from other fields.
     """
 
     field: str
@@ -25,7 +26,7 @@ class Difference:
 
 
 def differences(specs: Sequence[AnySpec]) -> list[Difference]:
-    """The fields in which some specs differ, in the order of the specs' own fields."""
+    """Return the fields that differ between specs, in the spec's order."""
     found = [_flat(spec.model_dump(mode="json")) for spec in specs]
     fields = dict.fromkeys(field for each in found for field in each)
     columns = {field: [each.get(field) for each in found] for field in fields}
@@ -47,7 +48,10 @@ _spec: TypeAdapter[AnySpec] = TypeAdapter(Spec)
 
 
 def own_fields(spec: AnySpec) -> dict[str, Any]:
-    """The fields that a client must have set, as their values do not follow from the others and the defaults."""
+    """Return the fields that a client must have set.
+
+    The values of all others follow from these and from the defaults.
+    """
     fields = spec.model_dump(mode="json")
     for name in tuple(fields):
         rest = {key: value for key, value in fields.items() if key != name}
@@ -57,7 +61,10 @@ def own_fields(spec: AnySpec) -> dict[str, Any]:
 
 
 def altered(spec: AnySpec, **changes: Any) -> dict[str, Any] | None:
-    """The fields of a spec that differs in these alone, as a client would write it; None if it would be no spec."""
+    """Return a spec's changed fields, as a client would write them.
+
+    Only these fields, and those that follow from them, differ. Return None if the result is not a valid spec.
+    """
     fields = own_fields(spec) | changes
     try:
         _spec.validate_python(fields)
@@ -69,5 +76,5 @@ def altered(spec: AnySpec, **changes: Any) -> dict[str, Any] | None:
 def _resolves_to(fields: dict[str, Any], spec: AnySpec) -> bool:
     try:
         return _spec.validate_python(fields) == spec
-    except ValidationError:  # by today's limits it may no longer be a spec at all
+    except ValidationError:  # by today's limits it may no longer be a valid spec
         return False

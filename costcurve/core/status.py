@@ -1,4 +1,4 @@
-"""The life of a job: its states, the one table of transitions, and the one function that enforces it."""
+"""Job states, the table of transitions, and the function that enforces it."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from costcurve.core.errors import InvalidTransition
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """State of a job. `succeeded`, `failed` and `cancelled` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -19,11 +19,11 @@ class JobStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing will ever happen to the job again."""
+        """Return True if a job in this state can never change again."""
         return not TRANSITIONS[self]
 
 
-# from → to → what happened, as the docs' diagram labels the arrow
+# from → to → event, which labels the arrow in the docs' diagram
 TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = MappingProxyType(
     {
         JobStatus.QUEUED: {
@@ -50,13 +50,19 @@ TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = MappingProxyType(
 
 
 def ensure_transition(current: JobStatus, target: JobStatus) -> None:
-    """Raise InvalidTransition, naming both states, unless a job may go from `current` to `target`."""
+    """Raise InvalidTransition unless a job may change from `current` to `target`.
+
+    The error names both states.
+    """
     if target not in TRANSITIONS[current]:
         raise InvalidTransition(f"a {current} job cannot become {target}")
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram; `make docs` puts it into docs/architecture.md."""
+    """Return the table as a Mermaid state diagram.
+
+    `make docs` puts it into docs/architecture.md.
+    """
     arrows = [f"[*] --> {JobStatus.QUEUED}"]
     arrows += [f"{source} --> {to}: {what}" for source, targets in TRANSITIONS.items() for to, what in targets.items()]
     return "\n    ".join(["stateDiagram-v2", *arrows])

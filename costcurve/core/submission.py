@@ -1,4 +1,4 @@
-"""Submissions: a spec, or a preset with overrides, and where and when it should run; and clones of a job."""
+"""Submissions and clones of jobs, and changes to submitted jobs."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +13,7 @@ from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
 
 Device = Literal["auto", "cpu", "cuda"]
 Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack", "packed_gpu"]
-# The experiment that an engine trains, and where, if it does not train everything everywhere.
+# The experiment and the device of the engines that support only one.
 _ENGINE_TRAINS = {"fused_cpu": "mnist", "neuron_pack": "neuron", "packed_gpu": "mnist"}
 _ENGINE_RUNS_ON = {"fused_cpu": "cpu", "packed_gpu": "cuda"}
 MAX_TAGS = 16
@@ -41,7 +41,10 @@ def _spec_or_preset(schema: dict[str, Any]) -> None:
 
 
 class Submission(StrictModel):
-    """A job to queue. `spec` alone decides the numbers; the other fields decide where and when it runs."""
+    """A job to queue: a spec, or a preset with overrides.
+
+    `spec` alone decides the numbers. The other fields decide where and when the job runs.
+    """
 
     model_config = ConfigDict(json_schema_extra=_spec_or_preset)
 
@@ -104,7 +107,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 
 class Clone(StrictModel):
-    """What is to be otherwise than in the job that is cloned; whatever is left out stays as it is there."""
+    """Fields that differ from the cloned job. Omitted fields keep its values."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -118,7 +121,7 @@ class Clone(StrictModel):
 
 
 class JobChanges(StrictModel):
-    """What a client may change of a job that it has submitted; whatever is left out stays as it is."""
+    """Fields to change in a submitted job. Omitted fields keep their values."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -129,17 +132,17 @@ class JobChanges(StrictModel):
 
 
 def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission:
-    """The submission of a clone.
+    """Return the submission of a clone.
 
     Args:
         original: the job to clone.
-        asked: the engine and the device that the original's client had asked for.
-        overrides: what is to be otherwise. A field that only followed from another's value follows again.
+        asked: the engine and the device that the original's client requested.
+        overrides: the fields to change. A field that only followed from another's value follows again.
 
     Raises:
-        InvalidRequest: together they are no job; names each bad field.
+        InvalidRequest: the result is not a valid job; names each invalid field.
     """
-    # Not dumped: pydantic does not dump what is nested deeply, and such a spec is only a bad one.
+    # No model_dump: pydantic cannot dump a deeply nested spec, which must be reported as an invalid one.
     given = {name: getattr(overrides, name) for name in overrides.model_fields_set}
     same = {
         "name": original.name,

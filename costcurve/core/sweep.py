@@ -1,4 +1,7 @@
-"""Sweeps: one job for each cell of a grid and each repeat, alike in everything but what the grid names and the seed."""
+"""Sweeps: one job for each cell of a grid and each repeat.
+
+The jobs are the same except for the fields of the grid and the seed.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +19,14 @@ from costcurve.core.status import JobStatus
 from costcurve.core.submission import Device, Engine, MaxRuntimeSeconds, Name, Priority, Submission, Tags
 from costcurve.core.validation import FieldError, StrictModel, field_errors, json_pointer
 
-# They are queued in one transaction, during which nobody else writes to SQLite.
+# All are queued in one transaction, which blocks every other writer of SQLite.
 MAX_SWEEP_JOBS = 5_000
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "neuron": frozenset(NeuronSpec.model_fields),
     "mnist": frozenset(MnistSpec.model_fields),
 }
-# Why a field of the spec has no place in a grid.
+# The fields of a spec that no grid may have, with the reason.
 _NOT_SWEPT = {
     "experiment": "all cells of a sweep train the same experiment",
     "effective_learning_rate": "follows from learning_rate and reduction; leave it out",
@@ -31,10 +34,10 @@ _NOT_SWEPT = {
 
 
 class SweepSubmission(StrictModel):
-    """Jobs to queue together: one for each cell of the grid and each repeat.
+    """Jobs to queue together: one for each cell and each repeat.
 
-    Repeat r, counted from 0, has the spec's seed + r in every cell. So all cells of a repeat see the same batches, and
-    differ in nothing but what the grid names.
+    A cell is one choice of values from the grid. Repeat r, counted from 0, has the spec's seed + r in every cell.
+    So all cells of a repeat see the same batches, and differ only in the fields of the grid.
     """
 
     preset: str | None = Field(
@@ -68,26 +71,32 @@ class SweepSubmission(StrictModel):
         if not isinstance(name, str) or name not in SWEEP_PRESETS:
             return given
         if not all(isinstance(given.get(part, {}), dict) for part in ("spec", "grid")):
-            return given  # which the fields themselves refuse
+            return given  # the validation of the fields reports it
         return SWEEP_PRESETS[name].overridden_by(given)
 
     @property
     def preset_of_each(self) -> str | None:
-        """The preset from which each of its jobs starts; that of a whole sweep is in `spec` and `grid` already."""
+        """The preset from which each job starts, or None.
+
+        A sweep preset is not returned: it is already merged into `spec` and `grid`.
+        """
         return None if self.preset in SWEEP_PRESETS else self.preset
 
     @property
     def cells(self) -> int:
-        """How many cells the grid has; one if nothing is swept."""
+        """Number of cells in the grid; 1 if no field is swept."""
         return prod(len(values) for values in self.grid.values())
 
     def choices(self) -> Iterator[dict[str, int]]:
-        """Each cell as the index of its value of each swept field; the field that was named last changes fastest."""
+        """Yield each cell, as one value index for each swept field.
+
+        The field that was named last changes fastest.
+        """
         for indices in product(*(range(len(values)) for values in self.grid.values())):
             yield dict(zip(self.grid, indices, strict=True))
 
     def settings(self, cell: int) -> dict[str, Any]:
-        """What a cell sets: for each swept field its value, as it was submitted."""
+        """Return the value of each swept field in a cell, as submitted."""
         settings: dict[str, Any] = {}
         for name, values in reversed(self.grid.items()):
             cell, index = divmod(cell, len(values))
@@ -97,7 +106,10 @@ class SweepSubmission(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """One job of a sweep: its cell, in the order of `choices`, and its repeat, both counted from 0."""
+    """One job of a sweep, with its cell and its repeat.
+
+    Both count from 0. Cells are in the order of `choices`.
+    """
 
     cell: int
     repeat: int
@@ -106,10 +118,10 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep as it stands: what was submitted, and how many of its jobs are in each state.
+    """A sweep as submitted, with the number of jobs in each state.
 
-    Of a cell's repeat that was retried, the newest job is counted. Jobs that were deleted are not counted, and a sweep
-    whose last job is deleted is gone with it.
+    If a repeat of a cell was retried, only its newest job is counted. Deleted jobs are not counted. A sweep whose last
+    job is deleted is deleted with it.
     """
 
     id: str
@@ -119,20 +131,22 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        """How many jobs it has."""
+        """Number of jobs that are counted, in any state."""
         return sum(self.counts.values())
 
     @property
     def is_terminal(self) -> bool:
-        """Whether all of its jobs have ended."""
+        """Return True if all jobs of the sweep have ended."""
         return all(status.is_terminal or count == 0 for status, count in self.counts.items())
 
 
 def planned(sweep: SweepSubmission) -> list[PlannedJob]:
-    """All jobs of a sweep, in the order in which they are queued: each cell once before any cell comes a second time.
+    """Return all jobs of a sweep, in the order of queueing.
+
+    The first repeat of every cell comes before the second repeat of any cell.
 
     Raises:
-        InvalidRequest: a cell is no job, or the sweep as a whole cannot be; names each bad field once.
+        InvalidRequest: a cell is not a valid job, or the sweep as a whole is invalid; names each invalid field once.
     """
     _refuse(_misfits(sweep))
     cells = _cells(sweep)
@@ -148,7 +162,7 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
 
 
 def _misfits(sweep: SweepSubmission) -> Iterator[FieldError]:
-    """What is wrong with the sweep as a whole, whatever its values are."""
+    """Yield the errors of a sweep that do not depend on swept values."""
     ready = [*PRESETS, *SWEEP_PRESETS]
     if sweep.preset is not None and sweep.preset not in ready:
         yield FieldError("/preset", f"must be one of {', '.join(ready)}")
@@ -168,16 +182,16 @@ def _sweepable(sweep: SweepSubmission) -> frozenset[str]:
     preset = PRESETS.get(sweep.preset or "")
     experiment = preset.spec.experiment if preset is not None else sweep.spec.get("experiment")
     fields = [fields for name, fields in _FIELDS.items() if name == experiment]
-    # Of an experiment that does not exist, the cells tell.
+    # With an unknown experiment every field is allowed here; the cells report the error.
     return frozenset().union(*(fields or _FIELDS.values()))
 
 
 def _cells(sweep: SweepSubmission) -> list[Submission]:
-    """The submission of each cell's first repeat."""
+    """Return the submission of each cell's first repeat."""
     cells: list[Submission] = []
     bad: dict[str, FieldError] = {}
     shared = {"preset": sweep.preset_of_each, "device": sweep.device, "engine": sweep.engine}
-    # Valid already, and checking them for each cell anew would take the most time.
+    # Already valid; checking them again for each cell would take most of the time.
     label = {
         "name": sweep.name,
         "tags": sweep.tags,
@@ -199,8 +213,11 @@ def _cells(sweep: SweepSubmission) -> list[Submission]:
 
 
 def _unused(sweep: SweepSubmission, cell: Submission) -> Iterator[FieldError]:
-    """Yield what is wrong with shared fields that the grid overrides: no cell has checked them."""
-    # A legal value may not fit the defaults of the other fields, but then it may fit a cell's.
+    """Yield the errors of shared fields that the grid overrides.
+
+    No cell has checked them.
+    """
+    # A valid value may conflict with the other fields' defaults, but then it may fit those of a cell.
     surroundings = (
         {"experiment": cell.spec.experiment},
         cell.spec.model_dump(mode="json", exclude={"effective_learning_rate"}),
@@ -213,7 +230,7 @@ def _unused(sweep: SweepSubmission, cell: Submission) -> Iterator[FieldError]:
 
 
 def _errors_at(name: str, spec: Mapping[str, Any]) -> list[FieldError]:
-    """Return what is wrong with this field of a spec."""
+    """Return the errors of this field of a spec."""
     try:
         Submission.model_validate({"spec": spec})
     except ValidationError as error:
@@ -223,7 +240,7 @@ def _errors_at(name: str, spec: Mapping[str, Any]) -> list[FieldError]:
 
 
 def _pointer(pointer: str, choice: Mapping[str, int]) -> str:
-    """Where in the sweep a bad field of one cell's submission comes from."""
+    """Return the sweep's pointer for an invalid field of a cell's submission."""
     match pointer.split("/"):
         case ["", "spec", name, *rest] if name in choice:
             return "/".join(["", "grid", name, str(choice[name]), *rest])
@@ -231,7 +248,10 @@ def _pointer(pointer: str, choice: Mapping[str, int]) -> str:
 
 
 def _repetitions(sweep: SweepSubmission, cells: list[Submission]) -> Iterator[FieldError]:
-    """Values of a field that come to the same, however they are written: their cells would be the same job twice."""
+    """Yield an error for each value that equals an earlier one.
+
+    Values are equal if they resolve to the same, however they are written. Their cells would be the same job twice.
+    """
     stride = len(cells)
     for name, values in sweep.grid.items():
         stride //= len(values)

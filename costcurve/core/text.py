@@ -1,7 +1,7 @@
-"""Text that every format of CostCurve can carry, and text that a terminal or a log line can show.
+"""Checks and escapes for text that is stored or printed.
 
-Storable: JSON, both databases, CSV and XML 1.0 (SVG) take it as it is. Printable: no character of it moves the cursor,
-changes a colour, breaks the line, hides, or reorders what stands around it.
+Storable: JSON, both databases, CSV and XML 1.0 (SVG) take the text unchanged.
+Printable: no character moves the cursor, changes a colour, breaks the line, hides, or reorders the text around it.
 """
 
 import re
@@ -9,18 +9,18 @@ import unicodedata
 
 # Controls (C0, DEL, C1), lone surrogates, and the two characters of the basic plane that XML 1.0 excludes.
 _UNSTORABLE = re.compile("[\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff\\ufffe\\uffff]")
-# For JSON Schema, in whose strings no surrogate can stand.
+# For JSON Schema, whose strings cannot contain surrogates.
 STORABLE_PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$"
-# Format characters that join letters of some scripts, and emoji: their text is wrong without them.
+# Format characters that join letters of certain scripts, and emoji. Without them the text is wrong.
 _JOINERS = frozenset("\u200c\u200d")
-# Letters that show nothing, and so may hide in a name: fillers of Hangul and Khmer, and selectors of Mongolian.
+# Invisible letters, which may hide in a name: fillers of Hangul and Khmer, and selectors of Mongolian.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _MOST_MARKS = 4
 _SUSPECT = re.compile(r"[^\x20-\x7e]+")
 
 
 def why_unstorable(text: str) -> str | None:
-    """Return what the text must not contain; None if it can be stored."""
+    """Return why the text cannot be stored; None if it can."""
     found = _UNSTORABLE.search(text)
     if found is None:
         return None
@@ -33,19 +33,20 @@ def why_unstorable(text: str) -> str | None:
 
 
 def storable(text: str) -> str:
-    """Return the text with U+FFFD in place of each character that cannot be stored."""
+    """Return the text with U+FFFD for each character that cannot be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    r"""Return the text with an escape (`\x1b`, `\u202e`) in place of each character that a terminal obeys or hides.
+    r"""Return the text with escapes for unsafe or hidden characters.
 
-    Those are controls, signs that turn the direction of writing, invisible ones, and combining marks that have no
-    letter or are heaped upon one.
+    An escape is `\x1b` or `\u202e`, for instance. Characters that a terminal obeys or hides are escaped: controls,
+    signs that turn the direction of writing, and invisible characters. So are combining marks without a letter, and
+    those beyond 4 on one letter.
 
     Args:
         text: any text.
-        keep: characters that stay although they are not printable, such as a newline.
+        keep: characters to keep although they are not printable, such as a newline.
     """
     return _SUSPECT.sub(lambda found: _escaped(found, keep), text)
 
@@ -56,7 +57,7 @@ def shows(sign: str) -> bool:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return the text, cut to `length` characters with an ellipsis if it is longer."""
+    """Return the text, cut to `length` characters with an ellipsis if longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -85,7 +86,10 @@ def _is_mark(sign: str) -> bool:
 
 
 def _joins(before: str, after: str) -> bool:
-    """Return True if both are signs that show, and none is ASCII: a joiner between Latin letters only hides."""
+    """Return True if both signs are visible and neither is ASCII.
+
+    Between Latin letters a joiner is only a hidden character.
+    """
     return bool(before) and bool(after) and all(shows(sign) or _is_mark(sign) for sign in before + after)
 
 

@@ -1,4 +1,7 @@
-"""Strict validation, and how a bad field is named: a JSON pointer (RFC 6901) and a sentence for each."""
+"""Strict validation with a JSON pointer (RFC 6901) per invalid field.
+
+Each invalid field also has one sentence.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from costcurve.core.text import STORABLE_PATTERN, why_unstorable
 
-# pydantic puts the chosen member of a union into an error's location, behind the field. A client never wrote it.
+# pydantic adds the chosen member of a union to an error's location, after the field. The client did not send it.
 _UNION_FIELDS = frozenset({"spec", "init", "std"})
 _UNION_MEMBERS = frozenset(
     {"neuron", "mnist", "normal", "scaled_normal", "xavier", "constant", "zeros", "number", "per_layer"}
@@ -17,21 +20,30 @@ _UNION_MEMBERS = frozenset(
 
 
 class StrictModel(BaseModel):
-    """A value object from a client: no coercion, no unknown field, no NaN, immutable."""
+    """Base of value objects that clients send.
+
+    They allow no coercion, no unknown field and no NaN, and are immutable.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One bad field: where it is (`/spec/epochs`; "" is the whole document) and what is wrong with it."""
+    """One invalid field: its pointer, and what is wrong with it.
+
+    The pointer is `/spec/epochs`, for instance; "" is the whole document.
+    """
 
     pointer: str
     message: str
 
 
 def bad_value(message: str, *, at: str | None = None) -> PydanticCustomError:
-    """An error for a validator to raise; `at` names the part of the field that is to blame, if only a part is."""
+    """Return an error for a validator to raise.
+
+    `at` names the wrong part of the field, if only a part is wrong.
+    """
     return PydanticCustomError("bad_value", "{message}", {"message": message, "at": at})
 
 
@@ -50,10 +62,10 @@ Text = Annotated[str, AfterValidator(_storable_text), Field(json_schema_extra={"
 
 
 def json_pointer(location: Sequence[str | int]) -> str:
-    """RFC 6901 pointer of a pydantic error location, union members left out.
+    """Return the JSON pointer (RFC 6901) of a pydantic error location.
 
-    FastAPI's leading "body" is left out too: the pointer is into the body. Its "query" and "path" stay, and then
-    comes the parameter, whichever of its values is meant.
+    Union members are left out. So is FastAPI's leading "body": the pointer is into the body. A leading "query" or
+    "path" is kept, followed by the parameter. The index of a query parameter's value is left out.
     """
     if location[:1] == ("query",):
         location = location[:2]
@@ -63,18 +75,21 @@ def json_pointer(location: Sequence[str | int]) -> str:
         if part != "[key]" and not (previous in _UNION_FIELDS and part in _UNION_MEMBERS):
             parts.append(str(part).replace("~", "~0").replace("/", "~1"))
         previous = part
-    # What a client sent as a field's name may not be encodable.
+    # A field name from a client may not be encodable.
     return "".join(f"/{part}" for part in parts).encode("utf-8", "backslashreplace").decode()
 
 
 def field_errors(errors: Sequence[ErrorDetails]) -> tuple[FieldError, ...]:
-    """What pydantic found, as the contract says it: one pointer and one sentence for each bad field."""
-    # A tuple that is read to its first bad element is not too short for that.
+    """Return one pointer and one sentence for each pydantic error.
+
+    An error that only follows from another one is left out.
+    """
+    # With fail_fast pydantic stops at a tuple's first bad element, and reports the tuple as too short, too.
     above = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return tuple(
         _field_error(error)
         for error in errors
-        # A default that follows from another field is not computed when that field is bad: no fault of its own.
+        # A default that follows from an invalid field is not computed. That is no error of its own.
         if error["type"] != "default_factory_not_called"
         and not (error["type"] == "too_short" and error["loc"] in above)
     )

@@ -1,1 +1,1 @@
-"""What every program needs: settings, logging, paths, private files."""
+"""Process basics of every program: settings, logging, paths, private files."""

@@ -1,7 +1,7 @@
-"""Logging of the service and the workers, set up once in an entry point.
+"""Logging of the service and the workers, set up by entry points.
 
-Everybody logs by the standard library. What was logged becomes one line, for a person or as JSON, with the fields of
-the process, those that hold for the moment (`bound`), and the record's own (`extra=`).
+All code logs by the standard library. Each record becomes one line, for a person or as JSON. It has the fields of the
+process, the fields of the current context (`bound`), and the record's own (`extra=`).
 """
 
 import io
@@ -21,24 +21,24 @@ from costcurve.core.text import printable
 
 LogFormat = Literal["console", "json"]
 
-# One variable for all of them. structlog's own has one for each, and a pack binds them for each of a thousand lanes.
+# One variable for all fields. structlog has one for each, and a worker binds them for each of a pack's 1,000 job runs.
 _bound: ContextVar[Mapping[str, object]] = ContextVar("costcurve_log_fields", default=MappingProxyType({}))
 _PASSWORD = re.compile(r"(\w://[^/\s:@]*):[^\s@]*@")
-# libpq takes passwords, its own and that of a client's key, from the query of a URL and from a list of settings, too.
+# libpq also takes passwords, its own and that of a client's key, from a URL's query and from a list of settings.
 _PARAMETER = re.compile(r"(?i)\b(password|sslpassword)=('(?:\\.|[^'\\])*'|[^\s&'\"]+)")
 
 
 def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO", **fields: object) -> None:
-    """One line an event on standard error.
+    """Write one line per event to standard error.
 
     Args:
-        log_format: "console" for people, "json" for programs: one object a line.
+        log_format: "console" for people, "json" for programs: one object per line.
         level: the lowest level that is shown.
-        fields: what every line of this process says of it, whichever thread it comes from.
+        fields: fields of every line of this process, from any thread.
     """
 
     def add_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        event.pop("color_message", None)  # uvicorn's own: its message once more
+        event.pop("color_message", None)  # uvicorn's copy of its message
         return {**fields, **_bound.get(), **event}
 
     handler = logging.StreamHandler(sys.stderr)
@@ -56,13 +56,13 @@ def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO",
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Alembic announces itself at every look at the schema.
+    # Alembic logs a line whenever the schema is checked.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @contextmanager
 def bound(fields: Mapping[str, object]) -> Iterator[None]:
-    """What is logged within, in this thread, has these fields too."""
+    """Add these fields to what this thread logs within the block."""
     token = _bound.set({**_bound.get(), **fields})
     try:
         yield
@@ -71,7 +71,7 @@ def bound(fields: Mapping[str, object]) -> Iterator[None]:
 
 
 def bind(fields: Mapping[str, object]) -> None:
-    """What is logged from now on in this task or thread has these fields too."""
+    """Add these fields to all later logs of this task or thread."""
     _bound.set({**_bound.get(), **fields})
 
 
@@ -85,7 +85,10 @@ def _rendering(log_format: LogFormat) -> list[Processor]:
 
 
 def _printable_fields(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Escape what a client could have put into a path or a name to move a terminal's cursor or to forge a line."""
+    """Escape characters that move a terminal's cursor or forge a line.
+
+    A client could have put them into a path or a name.
+    """
     return {printable(key): printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
@@ -96,12 +99,15 @@ def _printable_traceback(stream: TextIO, failure: ExcInfo) -> None:
 
 
 def _without_colours(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    event.pop("color_message", None)  # uvicorn's message once more, for terminals
+    event.pop("color_message", None)  # uvicorn's copy of its message, for terminals
     return event
 
 
 class _WithoutPasswords(structlog.stdlib.ProcessorFormatter):
-    """Whatever a library puts into a message or a traceback: the password of a URL is not shown."""
+    """Formatter that masks passwords in URLs and connection settings.
+
+    A library may have put them into a message or a traceback.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         return _PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", super().format(record)))

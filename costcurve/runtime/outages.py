@@ -1,4 +1,4 @@
-"""The log of an outage: a warning for each reason, then one a minute, and one line when it is over."""
+"""Outage logs: one warning per reason and minute, and one final line."""
 
 import logging
 import threading
@@ -8,37 +8,38 @@ from costcurve.core.errors import StoreUnavailable
 
 # Seconds between two warnings for the same reason.
 INTERVAL = 60.0
-# Reasons that are told apart; all others together count as one. Some texts differ each time.
+# Reasons that are distinguished. All others count as one, because the texts of errors may differ each time.
 _MOST_REASONS = 10
 
 
 class Outage:
-    """What a program says about work that fails again and again. Its threads may share one, so that each is not heard.
+    """Log of work that fails again and again, with few lines.
 
-    A reason is remembered when the outage ends: an outage that comes and goes within a minute is told once.
+    Threads of a program may share one, so that not each of them logs. A reason is remembered when the outage ends: an
+    outage that comes and goes within 60 s is logged once.
     """
 
     def __init__(self, log: logging.Logger) -> None:
-        """An outage that has not begun.
+        """Create the log of an outage that has not begun.
 
         Args:
-            log: where it is told.
+            log: the logger that receives the lines.
         """
         self._log = log
         self._lock = threading.Lock()
-        # What fails at present; when the first of it began to; and when each reason was told last.
+        # The work that fails now, when the first of it began to fail, and when each reason was last logged.
         self._failing: set[str] = set()
         self._since = 0.0
         self._is_told = False
         self._told: dict[str, float] = {}
 
     def failed(self, what: str, error: Exception) -> None:
-        """Tell that `what` failed, unless the same reason was told within the last minute.
+        """Log that `what` failed, once per reason in 60 s.
 
         Args:
-            what: what fails, in words.
-            error: why: a store that is unavailable, or a file system that fails; all else is a defect, and told with
-                its traceback.
+            what: the work that failed, in words.
+            error: the cause. An unavailable store or a failing file system is an outage. All else is a defect, and is
+                logged with its traceback.
         """
         is_outage, reason = _reason(error)
         now = monotonic()
@@ -55,7 +56,10 @@ class Outage:
             self._log.error("%s: %s", what, reason, exc_info=error)
 
     def worked(self, what: str) -> None:
-        """Note that `what` works; tell that the outage is over if it was told of, and nothing else fails."""
+        """Note that `what` works, and log the end of the outage.
+
+        The end is logged only if the outage was logged and nothing else fails.
+        """
         if what not in self._failing:
             return
         with self._lock:
@@ -77,7 +81,7 @@ class Outage:
 
 
 def _reason(error: Exception) -> tuple[bool, str]:
-    """Whether it is an outage, and its reason."""
+    """Return a flag that is True for an outage, and the reason."""
     if isinstance(error, StoreUnavailable):
         return True, error.detail
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""A program that must not outlive the one that started it, however that one ends."""
+"""Processes that must not outlive the process that started them."""
 
 import multiprocessing
 import os
@@ -10,11 +10,11 @@ import threading
 def end_with_parent() -> None:
     """Send this process SIGTERM when its standard input ends.
 
-    Whoever starts it holds the other end of that pipe, and the system closes it even for a parent that is killed.
+    The parent holds the other end of that pipe. The system closes it even for a parent that is killed.
     """
 
     def wait() -> None:
-        # Not through sys.stdin: the interpreter cannot end while a thread is inside its buffer.
+        # Not sys.stdin: the interpreter cannot end while a thread is inside its buffer.
         while os.read(sys.stdin.fileno(), 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
@@ -23,7 +23,10 @@ def end_with_parent() -> None:
 
 
 def stop_with_parent(stop: threading.Event) -> None:
-    """Set the event when the process is gone that started this one by `multiprocessing`, however it ended."""
+    """Set the event when the `multiprocessing` parent of this process is gone.
+
+    It does not matter how the parent ended.
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,4 +1,4 @@
-"""Where a CostCurve keeps what it knows, unless COSTCURVE_HOME says otherwise."""
+"""Default folder of CostCurve's data, used if COSTCURVE_HOME is not set."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ import platformdirs
 
 
 def default_home() -> Path:
-    """The platform's folder for this user's data, such as ~/.local/share/costcurve."""
+    """Return the platform's folder for this user's data, such as ~/.local/share/costcurve."""
     return platformdirs.user_data_path("costcurve")

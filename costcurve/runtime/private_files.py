@@ -1,4 +1,7 @@
-"""Files that only their owner can read: jobs, networks and client tags are no business of a machine's other users."""
+"""Files that only their owner can read.
+
+Other users of a machine must not see jobs, networks and client tags.
+"""
 
 import logging
 import os
@@ -11,12 +14,18 @@ _GROUP, _OTHERS = stat.S_IRWXG, stat.S_IRWXO
 
 
 def set_private_umask() -> None:
-    """Let this process and its children make files with mode 0600 and folders with 0700 from now on."""
+    """Set the umask for files of mode 0600 and folders of 0700.
+
+    It applies to this process and its children from now on.
+    """
     os.umask(_GROUP | _OTHERS)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, with mode 0700. One that exists stays as it is."""
+    """Create a folder and its missing parents, with mode 0700.
+
+    A folder that exists is not changed.
+    """
     for each in (*reversed(folder.parents), folder):
         if not each.is_dir():
             try:
@@ -29,20 +38,21 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(file: Path) -> None:
-    """Make an empty file with mode 0600, unless there is a file of this name."""
+    """Create an empty file with mode 0600, unless it exists."""
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return
-    file.chmod(0o600)  # whatever the umask has left of it
+    file.chmod(0o600)  # the umask may have left less
 
 
 def keep_from_others(file: Path) -> None:
-    """Take the permissions of other users from a file of ours, if it exists.
+    """Remove other users' permissions from a file, if it exists.
 
-    A group that may write the file keeps its permissions: programs that run as different users of one group share it.
+    A file of another owner is not changed. A group that may write the file keeps its permissions: programs that run as
+    different users of one group share it.
     """
-    # Never opened: to close it would release the locks that SQLite holds in this process.
+    # Do not open the file: closing it would release the locks that SQLite holds in this process.
     try:
         found = file.stat()
     except FileNotFoundError:

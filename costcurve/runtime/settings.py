@@ -1,4 +1,7 @@
-"""Settings of the service and the workers, from `COSTCURVE_*`; built once in an entry point and passed down."""
+"""Settings of the service and the workers, from `COSTCURVE_*` variables.
+
+They are built once in an entry point and passed down.
+"""
 
 import re
 from math import nan
@@ -13,11 +16,11 @@ from sqlalchemy.exc import ArgumentError
 from costcurve.runtime.logging import LogFormat
 from costcurve.runtime.paths import default_home
 
-# How long a worker that is not heard from keeps what it has in hand.
+# Seconds that a worker without heartbeats keeps its jobs.
 LEASE_SECONDS = 10.0
-# A hundred years: no moment that a database can hold is further back than this.
+# 100 years: no moment in a database is further back.
 MAX_RETENTION_DAYS = 36_500
-# What a service that only this machine reaches answers for.
+# Hosts that a service answers for if only this machine reaches it.
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
@@ -25,7 +28,7 @@ _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 def _supported_database(url: str) -> str:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # ValueError: its port is no number
+    except (ArgumentError, ValueError) as error:  # ValueError: its port is not a number
         raise ValueError("is not a database URL, such as sqlite:////var/lib/costcurve/costcurve.db") from error
     backend = parsed.get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
@@ -56,7 +59,10 @@ def _in_capitals(level: object) -> object:
 
 
 def _number(kind: type[int] | type[float], low: float, high: float, *, more_than_low: bool = False) -> BeforeValidator:
-    """Return a validator of numbers in a range; its error says the range and what was given."""
+    """Return a validator of numbers in a range.
+
+    Its error states the range and the value received.
+    """
     wanted = f"a {'whole ' if kind is int else ''}number {'above' if more_than_low else 'from'} {low:g} "
     wanted += f"{'and at most' if more_than_low else 'to'} {high:g}"
 
@@ -66,7 +72,7 @@ def _number(kind: type[int] | type[float], low: float, high: float, *, more_than
             number = kind(text)
         except ValueError:
             number = nan
-        # NaN is in no range. Only Python reads underscores and digits of other scripts as numbers.
+        # NaN is in no range. Underscores and digits of other scripts are numbers only in Python.
         if not low <= number <= high or (more_than_low and number == low) or not text.isascii() or "_" in text:
             raise ValueError(f"must be {wanted}, not {text!a}")
         return number
@@ -75,7 +81,10 @@ def _number(kind: type[int] | type[float], low: float, high: float, *, more_than
 
 
 class Settings(BaseSettings):
-    """Where things live. Every field is the environment variable COSTCURVE_ and its name in capitals."""
+    """Settings of the service and the workers.
+
+    Each field is the environment variable COSTCURVE_ followed by its name in capitals.
+    """
 
     model_config = SettingsConfigDict(env_prefix="COSTCURVE_", env_ignore_empty=True, frozen=True)
 
@@ -149,7 +158,10 @@ class Settings(BaseSettings):
     )
 
     def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:
-        """Return the hosts that a service answers for that listens on such an address; None for all."""
+        """Return the hosts that the service answers for; None for all.
+
+        `is_loopback` is True if the service listens on a loopback address.
+        """
         if self.allowed_hosts is None:
             return LOOPBACK_HOSTS if is_loopback else None
         hosts = frozenset(self.allowed_hosts.split(","))
@@ -157,12 +169,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_checkpoint_dir(self) -> Path:
-        """Where checkpoints are really kept."""
+        """Absolute path of the folder that holds the checkpoints."""
         return (self.checkpoint_dir or self.home.expanduser() / "checkpoints").absolute()
 
     @property
     def resolved_database_url(self) -> str:
-        """The database that is really used."""
+        """URL of the database, by default of an SQLite file in `home`."""
         if self.database_url is not None:
             return self.database_url
         file = self.home.expanduser().absolute() / "costcurve.db"
@@ -170,7 +182,7 @@ class Settings(BaseSettings):
 
 
 def explain(error: ValidationError) -> str:
-    """Bad settings, for the person who set them: one line for each variable."""
+    """Return one line for each invalid variable, readable by a person."""
     return "".join(
         f"COSTCURVE_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}\n"
         for each in error.errors()

@@ -1,4 +1,7 @@
-"""From figures to reasons: why a training is slow, and which spec would test the cure; from what is recorded alone."""
+"""Reasons why a training is slow, and specs to test the cure.
+
+A diagnosis uses only what is recorded.
+"""
 
 from costcurve.analysis.diagnosis.comparison import Compared, compare
 from costcurve.analysis.diagnosis.diagnose import NOT_RECORDED, course_of, diagnose, metrics_diagnosed

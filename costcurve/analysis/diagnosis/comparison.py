@@ -1,4 +1,4 @@
-"""Why several trainings went differently, or did not."""
+"""Comparison of several trainings: why their results differ, or do not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,16 @@ from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
 from costcurve.core.spec import AnySpec
 from costcurve.core.spec_diff import altered
 
-# What follows from the loss unless a client says otherwise.
+# The loss, and the fields that follow from it unless a client sets them.
 _FOLLOWS_LOSS = {"loss", "reduction", "effective_learning_rate"}
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One of the jobs; `course` is that of its network, None for a neuron and where nothing is known."""
+    """One of the compared jobs: its id, spec and course.
+
+    `course` is that of its network. It is None for a neuron, and if nothing is recorded.
+    """
 
     id: str
     spec: AnySpec
@@ -24,7 +27,7 @@ class Compared:
 
 
 def compare(jobs: Sequence[Compared]) -> Diagnosis:
-    """What the differences between the specs come to, pair by pair."""
+    """Return findings about the differences between the specs, pair by pair."""
     pairs = list(combinations(jobs, 2))
     findings = [finding for pair in pairs for finding in (*_loss(*pair), *_rates(*pair))]
     said = " ".join(dict.fromkeys(finding.headline for finding in findings))
@@ -32,7 +35,10 @@ def compare(jobs: Sequence[Compared]) -> Diagnosis:
 
 
 def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
-    """The same learning rate, which is not the same: averaging over the outputs divides it by their number."""
+    """Yield a finding if equal learning rates are effectively different.
+
+    Averaging the cost over the outputs divides the rate by their number.
+    """
     rates = one.spec.effective_learning_rate, other.spec.effective_learning_rate
     if one.spec.learning_rate != other.spec.learning_rate or rates[0] == rates[1]:
         return
@@ -56,7 +62,7 @@ def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
 
 
 def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
-    """Two networks that differ in their loss alone."""
+    """Yield findings about two networks that differ only in their loss."""
     if one.course is None or other.course is None or not _differ_in_loss_alone(one.spec, other.spec):
         return
     quadratic, cross_entropy = (one, other) if one.spec.loss == "quadratic" else (other, one)

@@ -1,4 +1,4 @@
-"""The diagnosis of one job, from what is recorded of it."""
+"""Diagnosis of one job from what is recorded about it."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,17 +17,17 @@ NOT_RECORDED = "It was trained by a version that did not record the figures that
 
 
 def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
-    """The metrics of the curve that its diagnosis reads; None for all that are recorded."""
+    """Return the metrics that the diagnosis reads; None for all recorded ones."""
     return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else None
 
 
 def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
-    """Why a job's training goes, or went, as it does.
+    """Return the reasons why a job's training goes as it does.
 
     Args:
-        job: the job, in whatever state it is.
-        start: the figures of its network before the first update; None for a neuron, and if they are not recorded.
-        runs: its whole curve, with `metrics_diagnosed`; a neuron's in as many runs as one likes, an epoch's in any.
+        job: the job, in any state.
+        start: the network's metrics before the first update; None for a neuron, and if they are not recorded.
+        runs: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
     """
     if isinstance(job.spec, NeuronSpec):
         found = diagnose_neuron(job.spec, runs)
@@ -44,12 +44,15 @@ def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
 
 
 def course_of(job: Job, spec: MnistSpec, start: Point | None, curve: Curve) -> NetworkCourse:
-    """How the training of a network went."""
+    """Return the course of a network's training."""
     return NetworkCourse.of(spec, start, curve, is_over=job.is_terminal)
 
 
 def _start_not_finite(job: Job, start: Point | None) -> Iterator[Finding]:
-    """The training had no start: no learning rate is to blame, and no other figure says anything."""
+    """Yield a finding if a metric was not finite before any update.
+
+    The learning rate is then not to blame, and no other metric means anything.
+    """
     metrics = [name for name, value in (start or {}).items() if not is_sound(name, value)]
     has_failed_at_once = job.error is not None and job.error.code == StartNotFinite.code
     if not metrics and not has_failed_at_once:

@@ -1,4 +1,4 @@
-"""What a diagnosis consists of."""
+"""Findings, and the diagnosis that they form."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ _ORDER: Sequence[Severity] = ("error", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that explains how a training went.
+    """One fact that explains how a training went.
 
-    `headline` says it in one sentence, `explanation` why, in words; `evidence` has the figures, `cure` the fields of a
-    spec that would test the explanation, if there is one.
+    `headline` states it in one sentence, and `explanation` gives the reason. `evidence` has the numbers. `cure` has the
+    fields of a spec that would test the explanation; None if there is no such spec.
     """
 
     code: Code
@@ -38,27 +38,33 @@ class Finding:
 
     @property
     def statement(self) -> str:
-        """The whole of it in words."""
+        """Headline and explanation as one text."""
         return f"{self.headline} {self.explanation}"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings, the gravest first, and what they come to in a sentence or two."""
+    """All findings, the most severe first, and a summary in words."""
 
     summary: str
     findings: Sequence[Finding]
 
 
 def diagnosis_of(findings: Iterable[Finding], *, otherwise: str) -> Diagnosis:
-    """The diagnosis of these findings; `otherwise` is its summary if there are none."""
+    """Return the diagnosis of these findings.
+
+    `otherwise` is its summary if there are no findings.
+    """
     ordered = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
     gravest = [finding for finding in ordered if finding.severity != "info"] or ordered
     return Diagnosis(" ".join(finding.headline for finding in gravest) or otherwise, ordered)
 
 
 def figure(value: float) -> str:
-    """A figure for a sentence: three digits, and no more zeros than it needs."""
+    """Format a number for a sentence: three digits, and no superfluous zeros.
+
+    From 1,000 on all digits before the decimal point are shown.
+    """
     if value == inf:
         return "∞"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Why a network learns MNIST as it does."""
+"""Diagnosis of a network that learns MNIST."""
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
@@ -20,7 +20,7 @@ from costcurve.core.spec_diff import altered
 
 
 def diagnose_network(course: NetworkCourse) -> Diagnosis:
-    """The diagnosis of a network's training, as far as it has come."""
+    """Return the diagnosis of a network's training up to the latest epoch."""
     findings = [
         *_output_saturated(course),
         *_hidden_layer_slow(course),
@@ -105,7 +105,10 @@ def _hidden_layer_slow(course: NetworkCourse) -> Iterator[Finding]:
 
 
 def _smaller(course: NetworkCourse) -> dict[str, Any]:
-    """Weights from N(0, 1/n_in): a unit's z then stays near 0 … 1, however many inputs it has."""
+    """Return an init that draws weights from N(0, 1/n_in).
+
+    The z of a unit then stays near 0 … 1 for any number of inputs.
+    """
     return {"scheme": "scaled_normal", "output_bias": course.spec.init.output_bias}
 
 
@@ -115,7 +118,7 @@ def _plateau(course: NetworkCourse) -> Iterator[Finding]:
     found = longest(is_still)
     if found is None or len(found) + 1 < PLATEAU_EPOCHS:
         return
-    stretch = Stretch(found.first, found.last + 1)  # the epoch before it is where it stands
+    stretch = Stretch(found.first, found.last + 1)  # the plateau begins at the epoch before the first small gain
     first, last = best[stretch.first], best[stretch.last]
     yield Finding(
         "plateau",
@@ -144,7 +147,10 @@ def _symmetric_init(course: NetworkCourse) -> Iterator[Finding]:
 
 
 def _saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:
-    """The article's third remark: cross-entropy does not prevent saturation, it keeps a saturated output learning."""
+    """Yield a finding if the network learns with saturated outputs.
+
+    This is the article's third remark: cross-entropy does not prevent saturation, it keeps a saturated output learning.
+    """
     if course.spec.loss != "cross_entropy" or not course.points:
         return
     metric = f"saturated_fraction.{len(course.spec.layers) - 1}"

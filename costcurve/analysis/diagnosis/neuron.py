@@ -1,4 +1,4 @@
-"""Why one sigmoid neuron learns as it does."""
+"""Diagnosis of a training of one sigmoid neuron."""
 
 from collections.abc import Iterable, Iterator
 from math import inf, sqrt
@@ -14,7 +14,10 @@ NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 
 
 def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
-    """The diagnosis of a neuron whose curve, with NEURON_DIAGNOSED, consists of these runs; each is read once."""
+    """Return the diagnosis of a neuron from its curve.
+
+    `runs` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.
+    """
     course = _Course(spec, runs)
     if not course.updates_seen:
         return Diagnosis("Nothing is recorded yet: the neuron has not been trained.", ())
@@ -27,12 +30,15 @@ def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
 
 
 class _Course:
-    """What matters of a curve, found in one pass; updates are counted from 0, which is the start."""
+    """Key points of a curve, found in one pass.
+
+    Updates are counted from 0, which is the start.
+    """
 
     def __init__(self, spec: NeuronSpec, runs: Iterable[Curve]) -> None:
         self.updates_seen = 0
         self.first_output = self.last_output = self.first_slowdown = 0.0
-        # The first update at which it was so; None if it never was.
+        # The first update at which the condition held; None if it never did.
         self.unsaturated_at: int | None = None
         self.gradient_at: int | None = None
         self.peak_at: int | None = None
@@ -57,9 +63,10 @@ class _Course:
 
 
 def peak_output(target: float, output: float) -> float:
-    """Where, between the target and 0 or 1 on the output's side of it, the quadratic δ = (a − y) a (1 − a) is largest.
+    """Return the output a at which the quadratic δ is largest.
 
-    Its derivative by a, −3a² + 2(1 + y) a − y, is 0 there: at 2/3 for a target of 0.
+    δ = (a − y) a (1 − a). The output lies between the target y and 0 or 1, on the side of `output`.
+    The derivative of δ by a, −3a² + 2(1 + y) a − y, is 0 there: at 2/3 for a target of 0.
     """
     root = sqrt(1 - target + target**2)
     return (1 + target + (root if output >= target else -root)) / 3
@@ -122,7 +129,10 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
 
 
 def _plateau(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
-    """On the far side of the peak a quadratic loss learns the faster the nearer it comes: it stands, then slides."""
+    """Yield a finding if the quadratic loss starts on a plateau.
+
+    Beyond the peak of its gradient, learning is slow first and speeds up as the output approaches the peak.
+    """
     if spec.loss != "quadratic" or course.gradient_at == 0 or course.peak_at == 0:
         return
     last = course.updates_seen - 1

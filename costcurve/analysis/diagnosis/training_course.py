@@ -1,4 +1,4 @@
-"""How a network's training went: its figures epoch by epoch, and the stretches of epochs in which something held."""
+"""Metrics of a network by epoch, and stretches that meet a condition."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Point = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Epochs first … last, both of them included."""
+    """Consecutive epochs from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -25,7 +25,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class NetworkCourse:
-    """A network's figures before the first update (None: not recorded) and after each epoch, as far as it has come."""
+    """Metrics of a network before training and after each epoch so far.
+
+    `start` has the metrics before the first update. It is None if they were not recorded.
+    """
 
     spec: MnistSpec
     start: Point | None
@@ -34,34 +37,40 @@ class NetworkCourse:
 
     @classmethod
     def of(cls, spec: MnistSpec, start: Point | None, curve: Curve, *, is_over: bool) -> "NetworkCourse":
-        """The course of a whole curve, from epoch 0 on."""
+        """Return the course of a whole curve, from epoch 0 on."""
         rows = zip(*curve.series.values(), strict=True)
         return cls(spec, start, [dict(zip(curve.series, row, strict=True)) for row in rows], is_over)
 
     @property
     def accuracies(self) -> list[float]:
-        """On the test images, after each epoch."""
+        """Accuracy on the test images after each epoch."""
         return [point["accuracy"] for point in self.points]
 
     @property
     def starts_stuck(self) -> bool | None:
-        """Whether the outputs start saturated where they are wrong; None if that is not recorded."""
+        """Return True if the outputs start saturated where they are wrong.
+
+        Return None if the start is not recorded.
+        """
         return None if self.start is None else is_stuck(self.start)
 
     def longest(self, holds: Callable[[Point], bool]) -> Stretch | None:
-        """The longest stretch of epochs after all of which it holds, the first of such; None if there is none."""
+        """Return the longest stretch of epochs after which the condition holds.
+
+        Return the first one if several are equally long; None if there is none.
+        """
         return longest([holds(point) for point in self.points])
 
     def mean(self, metric: str, stretch: Stretch) -> float:
-        """Of the metric over these epochs."""
+        """Return the mean of the metric over these epochs."""
         return fmean(point[metric] for point in self.points[stretch.first : stretch.last + 1])
 
     def reaches_now(self, stretch: Stretch) -> bool:
-        """Whether it holds after the last epoch so far."""
+        """Return True if the stretch includes the latest epoch."""
         return stretch.last == len(self.points) - 1
 
     def span(self, stretch: Stretch) -> str:
-        """The stretch in words."""
+        """Return the stretch in words, to begin a sentence with."""
         if not self.reaches_now(stretch):
             return f"From epoch {stretch.first} to epoch {stretch.last}"
         if self.is_over:
@@ -70,12 +79,18 @@ class NetworkCourse:
 
 
 def is_stuck(point: Point) -> bool:
-    """Whether the outputs are badly wrong, and saturated where they are: the quadratic loss would stand still there."""
+    """Return True if the outputs are badly wrong and saturated there.
+
+    With the quadratic loss such a network hardly learns.
+    """
     return point["slowdown_factor"] >= SLOWDOWN and point["output_delta.cross_entropy"] >= WRONG_OUTPUTS
 
 
 def longest(flags: Sequence[bool]) -> Stretch | None:
-    """The longest stretch of places at which it is true, the first of such; None if there is none."""
+    """Return the longest stretch of places at which the flag is True.
+
+    Return the first one if several are equally long; None if there is none.
+    """
     return max(_stretches(flags), key=len, default=None)
 
 
