@@ -213,7 +213,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning, module="triton")
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from workers.engines.packed_kernel import MOST_BATCH, MOST_HIDDEN, OPTIONS, constants, train_networks
+from workers.engines.packed_gpu.triton_kernel import MOST_BATCH, MOST_HIDDEN, OPTIONS, constants, train_networks
 
 constants = constants((784, MOST_HIDDEN, 10), MOST_BATCH)
 types = {name: "*i32" for name in ("plan", "batches", "quadratic")} | {"labels": "*i64"}

@@ -452,7 +452,7 @@ def in_another_process(code, *arguments):
 
 LOAD = """
 import pathlib, sys
-from workers.datasets import load_mnist
+from workers.training.datasets.mnist import load_mnist
 _, cache, url = sys.argv
 print(load_mnist(data_dir=None, cache_dir=pathlib.Path(cache), mirrors=[url], package=None).folder)
 """
