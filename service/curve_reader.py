@@ -83,7 +83,7 @@ class Reading:
 
     @cached_property
     def ends(self) -> list[int]:
-        """For each job, one past the number of its last point in the range."""
+        """One past the number of each job's last point in the range."""
         return [self.start + head.total_points for head in self._heads]
 
     @property

@@ -112,7 +112,7 @@ class Gate:
     def __init__(
         self, room: Room, *, running: int, waiting: int = MOST_WAITING, seconds: float = DEADLINE_SECONDS
     ) -> None:
-        """Set the limits.
+        """Set the limits of the gate and the memory for its responses.
 
         Args:
             room: memory for the responses; work keeps its turn until the room has space for its response.

@@ -22,9 +22,9 @@ def quality(accept: Sequence[str], media_type: str) -> float | None:
 
 
 def is_acceptable(accept: Sequence[str], media_types: Iterable[str]) -> bool:
-    """Return True if the client accepts one of these media types.
+    """Return True unless the client refuses all of these media types.
 
-    Return False if it refuses all of them, or if it accepts an event stream and none of them by a range.
+    Also return False if it asks for an event stream and for none of them.
     """
     weights = [quality(accept, each) for each in media_types]
     if any(weight is None or weight > 0 for weight in weights):

@@ -21,7 +21,7 @@ _IMAGE_BYTES = 64 << 20
 class BodyMemory:
     """ASGI middleware that receives a body only when there is room for it.
 
-    Bodies with images are read one at a time, as images take five times the memory of their text as Python numbers. The
+    Bodies with images are read one at a time: as Python numbers, images take five times the memory of their text. The
     room is held until the response begins.
     """
 
@@ -63,7 +63,7 @@ class BodyMemory:
         """Enter `turn` when it is free, and hold it until the response begins.
 
         Raises:
-            HTTPException: too many requests wait, or the deadline has passed. The framework passes on only its own errors.
+            HTTPException: too many requests wait, or the deadline has passed. The framework passes on no other errors.
         """
         if self._waiting >= MOST_WAITING:
             raise HTTPException(503, f"{self._waiting} requests with large bodies are waiting; try again")

@@ -29,8 +29,8 @@ _LAST_SECONDS = 8.0
 class Server(uvicorn.Server):
     """HTTP server that drains after SIGTERM before it shuts down.
 
-    After SIGTERM, /readyz returns 503 for `drain_seconds`. Other endpoints keep working, so that load balancers stop
-    sending traffic without errors. Ctrl-C or a second SIGTERM stops the server at once.
+    After SIGTERM, /readyz returns 503 for `drain_seconds`, so that load balancers stop sending traffic. Other endpoints
+    keep working. Ctrl-C or a second SIGTERM stops the server at once.
     """
 
     def __init__(self, config: uvicorn.Config, *, app: FastAPI, drain_seconds: float, limits: Limits) -> None:

@@ -1,7 +1,7 @@
-"""The images of a prediction, parsed one at a time from a body of up to 20 MiB.
+"""Images of a prediction, parsed one at a time.
 
-As Python lists of floats, a body takes ten times the memory of the array. Parsing it as a whole would hold the
-interpreter, and with it every other request, until the end.
+A body has up to 20 MiB. As Python lists of floats, it takes ten times the memory of the array. Parsing it as a whole
+would hold the interpreter, and with it every other request, until the end.
 """
 
 import json

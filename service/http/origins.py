@@ -1,6 +1,6 @@
 """Checks of the Host and Origin headers against DNS rebinding and cross-site requests.
 
-DNS rebinding: a page on any site can make its own name point to 127.0.0.1, and then call a service there as its own
+DNS rebinding: a page on any site can make its own name point to 127.0.0.1. It then calls a service there as its own
 origin. The Host header reveals this. Cross-site requests: a page can send a form or a bare POST to the service's own
 name. Origin and Sec-Fetch-Site reveal this. Neither attack needs a cookie or a key.
 """
