@@ -1,4 +1,4 @@
-"""Confusion matrix as a plot: how often each digit is read as which.
+"""Confusion matrix as a plot: how often each digit is read as each digit.
 
 A column shows the percentage of each digit that is read correctly.
 """

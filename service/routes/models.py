@@ -121,9 +121,9 @@ def predict(
 
 @router.get("/jobs/{job_id}/confusion", responses=_NO_READER)
 def get_confusion(job_id: str, store: Store) -> ConfusionOut:
-    """Return the confusion matrix: how often each test digit is read as each.
+    """Return the confusion matrix of the test images.
 
-    It is of the network at the end of its training.
+    It counts how often the network, at the end of its training, reads each digit as each of the ten digits.
     """
     return ConfusionOut.of(job_id, store.confusion(job_id))
 

@@ -73,8 +73,8 @@ def get_curve_plot(
 ) -> Response:
     """Plot the job's curve as SVG or PNG.
 
-    By steps, the cost is a mean, with a band from the lowest to the highest value. Stretches in which a warning of the
-    diagnosis holds are shaded.
+    With `granularity=step`, the cost is a mean, with a band from the lowest to the highest value. Stretches in which a
+    warning of the diagnosis holds are shaded.
     """
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
