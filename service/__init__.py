@@ -1,1 +1,1 @@
-"""The HTTP service: translates requests into calls of the job store, and records into answers. Never imports torch."""
+"""The HTTP service: requests become store calls, records become responses. It never imports torch."""

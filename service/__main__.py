@@ -1,4 +1,4 @@
-"""`python -m service`: serve HTTP until told to stop."""
+"""Entry point of `python -m service`: serves HTTP until SIGTERM or Ctrl-C."""
 
 import argparse
 import ipaddress
@@ -20,7 +20,7 @@ from service.http.graceful_server import Server, configured, limits_of
 
 
 def main() -> int:
-    """Serve; 0 after an orderly end, 1 when it cannot start."""
+    """Run the service; return 0 after an orderly stop, 1 if it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m service", description="The CostCurve HTTP service.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
@@ -30,7 +30,7 @@ def main() -> int:
     set_private_umask()
     if arguments.lifeline:
         end_with_parent()
-    # uvicorn's own `fd` option takes the socket for a Unix one, and each answer then waits 40 ms for Nagle's algorithm.
+    # uvicorn's own `fd` option treats the socket as a Unix one; Nagle's algorithm then delays each response by 40 ms.
     inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
     try:
         settings = Settings()
@@ -49,7 +49,7 @@ def main() -> int:
     except StoreUnavailable as error:
         sys.stderr.write(f"cannot start: {error.detail}\n")
         return 1
-    # Work in other threads lets the one that serves everybody run after this many seconds, instead of 0.005.
+    # Seconds after which another thread lets the event loop's thread run; the default is 0.005.
     sys.setswitchinterval(0.001)
     app = create_app(database, allowed_hosts=settings.hosts_at(is_loopback=_is_loopback(address)))
     limits = limits_of(settings)

@@ -1,4 +1,4 @@
-"""The FastAPI application: routes, errors and limits put together."""
+"""The FastAPI application: routes, middleware, error handlers and limits."""
 
 from collections.abc import Collection
 from importlib.metadata import version
@@ -23,14 +23,14 @@ from service.probes import Probe
 from service.problems import describe_problems, handle_errors
 from service.routes import comparisons, curves, diagnosis, jobs, models, plots, sweep_plots, sweeps, system
 
-# How much of what was drawn is kept: some hundred plots.
+# Bytes of rendered plots in the cache: a few hundred plots.
 PICTURE_BYTES = 16 << 20
-# How much of large answers may be in memory while their clients read them.
+# Bytes of large responses held in memory while their clients read them.
 ANSWER_BYTES = 48 << 20
-# Threads that read long curves, diagnose and the like: each may hold some tens of megabytes.
+# Threads for long curves, diagnoses and similar reads; each may hold tens of megabytes.
 READERS = 2
-# /readyz and /metrics answer within this time, whatever the database does. Kubernetes' probes here wait 3 s, Prometheus
-# waits 10 s by default.
+# Deadlines of /readyz and /metrics, even if the database hangs. Kubernetes' probes here wait 3 s, Prometheus waits 10 s
+# by default.
 PROBE_SECONDS = 2.5
 SCRAPE_SECONDS = 8.0
 
@@ -48,7 +48,10 @@ _ROUTERS = (
 
 
 class CostCurve(FastAPI):
-    """The application, observed, with an OpenAPI document that tells the media type of errors rightly."""
+    """The application with logs, metrics and a corrected OpenAPI document.
+
+    The correction is the media type of errors.
+    """
 
     def openapi(self) -> dict[str, Any]:
         return self.openapi_schema or describe_problems(super().openapi())
@@ -58,7 +61,10 @@ class CostCurve(FastAPI):
 
 
 def create_app(database: Database, *, allowed_hosts: Collection[str] | None = None) -> FastAPI:
-    """The HTTP service on this database, which answers for these hosts; for all if None."""
+    """Build the HTTP service on this database.
+
+    It serves requests for `allowed_hosts`, or for all hosts if that is None.
+    """
     app = CostCurve(
         title="CostCurve",
         summary="Training as a service: post a training job, watch its cost curve, learn why it learns slowly.",
@@ -66,8 +72,8 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        generate_unique_id_function=lambda route: route.name,  # `submit_job`, and not its path as well
-        redirect_slashes=False,  # a redirect would lead to whatever host the request named
+        generate_unique_id_function=lambda route: route.name,  # `submit_job`, without its path
+        redirect_slashes=False,  # a redirect would lead to the host that the request named
     )
     app.state.draining = False
     app.state.database = database
@@ -75,7 +81,7 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
     app.state.metrics = Metrics(version=app.version)
     app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)
     room = Room(ANSWER_BYTES)
-    app.state.drawing = Gate(room, running=1)  # matplotlib is made for one thread
+    app.state.drawing = Gate(room, running=1)  # matplotlib is not thread-safe
     app.state.reading = Gate(room, running=READERS)
     app.state.readiness = Probe(database.ensure_ready, seconds=PROBE_SECONDS)
     app.state.fleet = Probe(app.state.store.fleet, seconds=SCRAPE_SECONDS)

@@ -1,4 +1,4 @@
-"""Curves of one or more jobs, read piece by piece: however long they are, little of them is in memory."""
+"""Curves of one or more jobs, read in pieces so that memory stays bounded."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -13,18 +13,21 @@ from costcurve.store import JobStore
 from costcurve.store.curve_chunks import CurvePage, StoredChunk, ensure_known
 from service.heavy_work import check_wanted
 
-# Points in one answer, at most. `next_from` leads on.
+# Most points in one response. The next request starts at `next_from`.
 MAX_POINTS = 100_000
-# Values, of all jobs and metrics together, that are read at once to be told one by one: about a megabyte.
+# Values in one piece, of all jobs and metrics together: about a megabyte.
 _PIECE_VALUES = 20_000
-# Points of a job that are read at once to be sampled, at least; a stored run is always read as a whole.
+# Fewest points of a job in one batch that is read for sampling; a stored chunk is always read as a whole.
 _BATCH_POINTS = 65_536
-# The values of no more points are read run by run.
+# Up to this number of points, values are read chunk by chunk.
 _FEW_POINTS = 100
 
 
 class Reading:
-    """A range of the curves of some jobs, side by side. What they record while it is read is not part of it."""
+    """A range of x over the curves of one or more jobs.
+
+    It does not include points that the jobs record while it is read.
+    """
 
     def __init__(
         self,
@@ -36,18 +39,18 @@ class Reading:
         first: int = 0,
         last: int | None = None,
     ) -> None:
-        """Find out what there is to read.
+        """Look up the metrics and the lengths of the jobs' curves.
 
         Args:
-            store: where the curves are.
-            job_ids: whose; all of one experiment.
-            granularity: a point an epoch, or one for each hundred steps.
-            metrics: which; those that all of the jobs record if None or empty.
+            store: holds the curves.
+            job_ids: the jobs, all of one experiment.
+            granularity: one point per epoch, or one per hundred steps.
+            metrics: names of metrics; None or empty selects those that all of the jobs record.
             first: the first x.
             last: the last x, inclusive; None for the newest.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: one of the jobs does not exist.
             UnknownMetric: none of the jobs records one of the metrics.
         """
         self._store = store
@@ -65,36 +68,39 @@ class Reading:
 
     @property
     def known(self) -> list[tuple[str, ...]]:
-        """For each job the metrics that it records."""
+        """Metrics that each job records, in the order of the jobs."""
         return [head.known for head in self._heads]
 
     @property
     def stride(self) -> int:
-        """How far apart in x the points are."""
+        """Distance in x between two neighbouring points."""
         return self._heads[0].stride
 
     @property
     def start(self) -> int:
-        """The number of the range's first point: its x is `start` · `stride`."""
+        """Number of the range's first point; its x is `start` · `stride`."""
         return self._heads[0].curve.start
 
     @cached_property
     def ends(self) -> list[int]:
-        """For each job the number behind that of its last point in the range."""
+        """One past the number of each job's last point in the range."""
         return [self.start + head.total_points for head in self._heads]
 
     @property
     def total_points(self) -> int:
-        """How many x the range has at which there is a point of any job."""
+        """Number of x in the range at which any job has a point."""
         return max(self.ends) - self.start
 
     @property
     def fewest_points(self) -> int:
-        """The smallest `max_points` that holds the ends, and the extremes of a single bucket."""
+        """Smallest `max_points` that holds all ends and the extremes of one bucket."""
         return min_points(curves=len(self._job_ids), metrics=len(self.metrics))
 
     def pieces(self) -> Iterator[list[Curve]]:
-        """The range in runs, one of each job, side by side; empty where a job has no points."""
+        """Yield the range in pieces: one curve per job, over the same points.
+
+        A curve is empty if its job has no points there.
+        """
         ends, start, end = list(self.ends), self.start, max(self.ends)
         size = max(1, _PIECE_VALUES // (len(self._job_ids) * max(len(self.metrics), 1)))
         while start < end:
@@ -103,7 +109,7 @@ class Reading:
             runs = []
             for i, (job_id, head) in enumerate(zip(self._job_ids, self._heads, strict=True)):
                 run = self._piece(job_id, head, start, min(stop, ends[i])) if start < ends[i] else Curve(start)
-                if run.end < min(stop, ends[i]):  # the job begins anew just now
+                if run.end < min(stop, ends[i]):  # the job has just been restarted
                     ends[i] = run.end
                 runs.append(run)
             yield runs
@@ -123,10 +129,12 @@ class Reading:
         ).curve
 
     def sample(self, max_points: int | None) -> Sample:
-        """At most so many points of the range; the whole if that is no more, or if None.
+        """Return at most `max_points` points of the range, with ends and extremes.
+
+        All points are returned if the range has no more, or if `max_points` is None.
 
         Raises:
-            InvalidRequest: so many points cannot show the ends and extremes of all that is asked for.
+            InvalidRequest: `max_points` is less than `fewest_points`.
         """
         if max_points is not None and max_points < self.fewest_points:
             message = (
@@ -140,7 +148,10 @@ class Reading:
         return sample_curves(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
 
     def _runs(self, i: int, xs: Numbers | None) -> Iterator[Chunk]:
-        """The range of one job's curve in large runs; those that hold these points, if any are given."""
+        """Yield one job's curve over the range in large chunks.
+
+        If `xs` is given, stretches without any of these points are skipped.
+        """
         start, end = self.start, self.ends[i]
         metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
         points = _BATCH_POINTS if xs is None or len(xs) > _FEW_POINTS else 1
@@ -152,7 +163,7 @@ class Reading:
                 start = int(following[0])
             check_wanted()
             batch = self._store.curve_runs(self._job_ids[i], granularity=self.granularity, start=start, points=points)
-            if not batch:  # the job begins anew just now
+            if not batch:  # the job has just been restarted
                 return
             stop = min(batch[-1].end, end)
             columns = [_columns(run, start, stop) for run in batch]
@@ -161,7 +172,7 @@ class Reading:
 
 
 def _columns(run: StoredChunk, start: int, stop: int) -> Chunk:
-    """The points of a stored run from start to stop; views of its bytes."""
+    """Return the points from `start` to `stop` as views of the stored bytes."""
     values = np.frombuffer(run.data, "<f8").reshape(len(run.metrics), -1)[
         :, max(start - run.start, 0) : stop - run.start
     ]
@@ -169,6 +180,6 @@ def _columns(run: StoredChunk, start: int, stop: int) -> Chunk:
 
 
 def _joined(runs: Sequence[Chunk], metric: str) -> Values:
-    """The values of consecutive runs; NaN where the metric was not recorded."""
+    """Return the values of consecutive chunks, NaN where the metric was not recorded."""
     parts = [run.series[metric] if metric in run.series else np.full(run.end - run.start, np.nan) for run in runs]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

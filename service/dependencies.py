@@ -1,7 +1,7 @@
-"""What routes are given.
+"""Dependencies of routes: the store, probes, the plot cache and gates.
 
-These functions are coroutines although they wait for nothing: the framework would run plain ones in its pool of
-threads, where they would wait for requests that wait for the database.
+These functions are coroutines although they await nothing. The framework would run plain functions in its thread
+pool, where they would wait behind requests that wait for the database.
 """
 
 from typing import Annotated

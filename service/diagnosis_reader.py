@@ -1,4 +1,4 @@
-"""The diagnosis of a stored job, and the stretches of its curve that a finding names."""
+"""Diagnoses of stored jobs, and the stretches of a curve that findings name."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from service.curve_reader import Reading
 
 @dataclass(frozen=True, slots=True)
 class NamedStretch:
-    """A part of the x axis, both ends included, and what held there, in words."""
+    """An interval of the x axis, both ends included, and its description."""
 
     first: float
     last: float
@@ -22,20 +22,23 @@ class NamedStretch:
 
 
 def read_diagnosis(store: JobStore, job: Job) -> Diagnosis:
-    """Diagnose a job from what is recorded of it; a curve of a version that recorded less has no findings."""
+    """Return the diagnosis of a job from its recorded curve and initial figures.
+
+    There are no findings if an older version recorded fewer metrics than a diagnosis needs.
+    """
     if not set(metrics_diagnosed(job.spec) or ()) <= set(store.curve(job.id, limit=1).known):
         return Diagnosis(NOT_RECORDED, ())
     return diagnose(job, store.start(job.id), curve_runs(store, job))
 
 
 def curve_runs(store: JobStore, job: Job) -> Iterator[Curve]:
-    """Yield the job's whole curve in runs, with the metrics that a diagnosis reads."""
+    """Yield the job's whole curve in pieces, with the metrics a diagnosis reads."""
     reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
     return (run for [run] in reading.pieces())
 
 
 def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) -> Sequence[NamedStretch]:
-    """Return where its warnings hold, on the x axis of a plot of this granularity."""
+    """Return the x intervals of the warnings, for a plot of this granularity."""
     found = []
     for finding in diagnosis.findings:
         evidence, said = finding.evidence, re.split("[:;]", finding.headline)[0].rstrip(".")
@@ -44,7 +47,7 @@ def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) ->
         if "from_update" in evidence:
             found.append(NamedStretch(evidence["from_update"], evidence["to_update"], said))
         elif "from_epoch" in evidence and isinstance(job.spec, MnistSpec):
-            # An epoch is a point, and half the way to its neighbours; by steps it is all of its steps.
+            # By epochs, an epoch spans half the way to its neighbours; by steps, all of its steps.
             first, last = evidence["from_epoch"] - 0.5, evidence["to_epoch"] + 0.5
             if granularity == "step":
                 steps = job.spec.steps_per_epoch

@@ -1,7 +1,7 @@
-"""The page /docs, made from files of its own: it works without the internet, and every address in it is relative.
+"""The page /docs, served from local files, so that it works without the internet.
 
-An absolute address would have to come from the Host header, which a client may forge, and from a scheme that a proxy
-in front of the service hides.
+Every address in it is relative. An absolute address would need the Host header, which a client may forge. It would
+also need the scheme, which a proxy in front of the service hides.
 """
 
 from importlib import resources
@@ -24,13 +24,13 @@ _PARAMETERS = {"tryItOutEnabled": True, "filter": True, "displayRequestDuration"
 
 @router.get("/", response_class=Response)
 def lead_to_the_documentation() -> Response:
-    """Send browsers to /docs."""
+    """Redirect browsers from / to /docs."""
     return Response(status_code=307, headers={"Location": "docs"})
 
 
 @router.get("/docs", response_class=HTMLResponse)
 def show_the_documentation(request: Request) -> HTMLResponse:
-    """Show every route, with its types, to be tried out."""
+    """Show every route with its types, and forms to try it out."""
     bundle, style, icon = (f"swagger/{name}" for name in _MEDIA_TYPES)
     return get_swagger_ui_html(
         openapi_url="openapi.json",

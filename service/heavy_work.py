@@ -1,7 +1,7 @@
-"""Heavy work: little of it runs at once, a bounded number of requests waits for it, and only while their clients do.
+"""Heavy work with bounded concurrency, bounded queues, deadlines and cancellation on disconnect.
 
-Pictures, comparisons, long curves, diagnoses and models take up to seconds of a processor. They have threads of their
-own, so that polls and probes never wait for them.
+Plots, comparisons, long curves, diagnoses and models take up to seconds of CPU time. They have threads of their own,
+so that polls and probes never wait for them.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from costcurve.core.errors import Overloaded
 
 T = TypeVar("T")
 
-# Seconds from the arrival of a heavy request to its answer; those who wait longer are told to come back.
+# Seconds from the arrival of a heavy request to its response; later, the client is asked to try again (503).
 DEADLINE_SECONDS = 30.0
-# Heavy requests of a kind that may wait for their turn.
+# Heavy requests of one kind that may wait for their turn.
 MOST_WAITING = 100
-# Bytes of an answer that needs no room of its own: many a picture.
+# Responses up to this size in bytes need no room of their own; many plots are smaller.
 _SMALL_ANSWER = 256 << 10
 
 
 class Abandoned(Exception):
-    """The client of this work has gone; the work is given up."""
+    """Signal that the client has disconnected and its work is given up."""
 
 
 class _Effort:
-    """How long one request may be worked at: until its deadline, and while its client is there."""
+    """Deadline of one request's work, and whether its client is still connected."""
 
     def __init__(self, seconds: float) -> None:
         self._ends_at = monotonic() + seconds
@@ -49,13 +49,13 @@ class _Effort:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """A wait that ends, by being cancelled, when the client goes or the deadline passes."""
+        """Cancel the wait inside when the client disconnects or the deadline passes."""
         self.check()
         with move_on_after(self._ends_at - monotonic()) as self._waiting:
             yield
 
     async def watch(self, receive: Receive) -> None:
-        """Wait until the client goes."""
+        """Wait until the client disconnects, then cancel the wait in progress."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self._is_wanted = False
@@ -67,11 +67,13 @@ _effort: ContextVar[_Effort | None] = ContextVar("effort", default=None)
 
 
 def check_wanted() -> None:
-    """Stop work that is no longer worth doing; long work calls this between its steps.
+    """Raise an error if the current work is no longer wanted.
+
+    Long work calls this between its steps.
 
     Raises:
-        Abandoned: its client has gone.
-        Overloaded: its deadline is over.
+        Abandoned: the client has disconnected.
+        Overloaded: the deadline has passed.
     """
     effort = _effort.get()
     if effort is not None:
@@ -79,7 +81,7 @@ def check_wanted() -> None:
 
 
 class Room:
-    """Bytes of large answers that may wait in memory for their clients to read them. Belongs to one event loop."""
+    """Memory budget, in bytes, for large bodies. It belongs to one event loop."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -88,7 +90,10 @@ class Room:
 
     @asynccontextmanager
     async def held_for(self, count: int) -> AsyncIterator[None]:
-        """Hold these bytes; waits until there is room. What is larger than the whole room waits until it is empty."""
+        """Hold `count` bytes of the room; wait until they are free.
+
+        A body larger than the whole room waits until the room is empty.
+        """
         async with self._changed:
             await self._changed.wait_for(lambda: not self.held or self.held + count <= self._most_bytes)
             self.held += count
@@ -102,18 +107,18 @@ class Room:
 
 
 class Gate:
-    """A limit on one kind of heavy work. A gate belongs to one event loop."""
+    """Limit on one kind of heavy work. It belongs to one event loop."""
 
     def __init__(
         self, room: Room, *, running: int, waiting: int = MOST_WAITING, seconds: float = DEADLINE_SECONDS
     ) -> None:
-        """Limit the work.
+        """Set the limits of the gate and the memory for its responses.
 
         Args:
-            room: for the answers; work begins only while there is some.
-            running: pieces of work at once.
+            room: memory for the responses; work keeps its turn until the room has space for its response.
+            running: pieces of work that run at once.
             waiting: requests that may wait for their turn.
-            seconds: from a request's arrival to the end of its work.
+            seconds: deadline of the work, counted from the arrival of the request.
         """
         self._room = room
         self._free = asyncio.Semaphore(running)
@@ -123,16 +128,18 @@ class Gate:
         self.waiting = 0
 
     async def serve(self, work: Callable[[], Response], scope: Scope, receive: Receive, send: Send) -> None:
-        """Make a response in a thread when its turn comes, and send it; nothing is sent to a client that has gone.
+        """Make a response in a thread when its turn comes, and send it.
+
+        Nothing is sent to a client that has disconnected.
 
         Raises:
-            Overloaded: too many requests wait, or the deadline passed.
+            Overloaded: too many requests wait, or the deadline has passed.
         """
         async with AsyncExitStack() as held:
             try:
                 async with self._attended(receive) as effort, self._turn(effort):
                     response = await to_thread.run_sync(work, limiter=self._threads)
-                    # The turn lasts until there is room for the answer, so that few answers wait for room.
+                    # The turn lasts until there is room for the response, so that few responses wait for room.
                     if (size := len(getattr(response, "body", b""))) > _SMALL_ANSWER:
                         await self._within(effort, partial(held.enter_async_context, self._room.held_for(size)))
             except Abandoned:
@@ -140,13 +147,16 @@ class Gate:
             await response(scope, receive, send)
 
     async def step(self, work: Callable[[], T]) -> T:
-        """Do one step of an answer that has begun; its turn may take long to come."""
+        """Run one step of a response that has begun, when its turn comes.
+
+        The wait for the turn has no deadline.
+        """
         async with self._free:
             return await to_thread.run_sync(work, limiter=self._threads)
 
     @asynccontextmanager
     async def _attended(self, receive: Receive) -> AsyncIterator[_Effort]:
-        """The effort for one request; notices when its client goes."""
+        """Yield the effort of one request, and watch for its client's disconnect."""
         effort = _Effort(self._seconds)
         watcher = asyncio.create_task(effort.watch(receive))
         token = _effort.set(effort)
@@ -172,7 +182,7 @@ class Gate:
             self._free.release()
 
     async def _within(self, effort: _Effort, wait: Callable[[], Awaitable[object]]) -> None:
-        """Wait for this while the client is there and the deadline has not passed."""
+        """Await `wait` unless the client disconnects or the deadline passes."""
         done = False
         with effort.waiting():
             await wait()
@@ -183,7 +193,7 @@ class Gate:
 
 
 class Later(Response):
-    """A response that heavy work makes when its turn comes."""
+    """Response that heavy work makes when its turn comes."""
 
     def __init__(self, gate: Gate, work: Callable[[], Response]) -> None:
         self._gate = gate
@@ -195,9 +205,10 @@ class Later(Response):
 
 
 def json_of(answer: BaseModel, **headers: str) -> Response:
-    """The answer as JSON, made here: the framework would make it in the thread that serves everybody.
+    """Return the answer as a JSON response, serialized in the calling thread.
 
-    Underscores in the names of headers stand for hyphens.
+    The framework would serialize it in the event loop's thread, which serves all requests. Underscores in the names of
+    headers become hyphens.
     """
     content = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
     named = {name.replace("_", "-"): text for name, text in headers.items()}
@@ -205,7 +216,10 @@ def json_of(answer: BaseModel, **headers: str) -> Response:
 
 
 class Streamed(StreamingResponse):
-    """A response that is made piece by piece, each when its turn comes and the one before it has been sent."""
+    """Response made in pieces, each after the previous one has been sent.
+
+    Each piece waits for its turn at the gate.
+    """
 
     def __init__(self, gate: Gate, pieces: Iterator[str], *, media_type: str) -> None:
         super().__init__(self._turns(gate, pieces), media_type=media_type)

@@ -1,4 +1,4 @@
-"""What need not be sent, read or drawn again: tags of what is answered, and a cache of pictures."""
+"""ETags, conditional requests and an LRU cache of rendered plots."""
 
 import hashlib
 import threading
@@ -11,40 +11,47 @@ from typing import Annotated
 from fastapi import Header
 from starlette.responses import Response
 
-# Each line of the header.
+# One item per line of the header.
 IfNoneMatch = Annotated[list[str] | None, Header()]
 
 _PROGRAM = version("costcurve")
-# A browser or a proxy asks each time whether what it has still holds; answers belong to one client.
+# Caches revalidate their copy at each request; responses belong to one client.
 CACHE_CONTROL = "private, no-cache"
 
 
 def etag_of(*parts: object) -> str:
-    """Return the ETag of a response that these decide; another version of this program may respond otherwise.
+    """Return the weak ETag of a response that depends on these parts.
 
-    It is weak: what is read after the parts were may be newer than they are.
+    The program's version is part of it, as another version may respond differently. The ETag is weak because the
+    response may contain data that is newer than the parts.
     """
     return f'W/"{hashlib.sha256(repr((_PROGRAM, *parts)).encode()).hexdigest()[:32]}"'
 
 
 def lists_tag(lines: Sequence[str], etag: str) -> bool:
-    """Return True if the lines of If-Match or If-None-Match name this ETag, weak or strong, or are `*`."""
+    """Return True if If-Match or If-None-Match names this ETag or is `*`.
+
+    `lines` are the lines of the header. Weak and strong ETags are equal here.
+    """
     given = {tag.strip().removeprefix("W/") for line in lines for tag in line.split(",")}
     return bool(given & {etag.removeprefix("W/"), "*"})
 
 
 def is_known(etag: str, if_none_match: Sequence[str] | None) -> bool:
-    """Return True if the client has what has this ETag (RFC 9110, 13.1.2)."""
+    """Return True if If-None-Match contains this ETag (RFC 9110, 13.1.2)."""
     return lists_tag(if_none_match or (), etag)
 
 
 def unchanged(etag: str) -> Response:
-    """304: the client has it."""
+    """Return a 304 response: the client's copy is current."""
     return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
 
 
 class Pictures:
-    """An LRU cache of pictures, up to `max_bytes`. Of requests that come at once for one picture, one draws it."""
+    """LRU cache of rendered plots, up to `max_bytes` in total.
+
+    If several requests ask for the same plot at once, one of them draws it and the others wait.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -54,14 +61,17 @@ class Pictures:
         self._lock = threading.Lock()
 
     def known(self, key: str) -> bytes | None:
-        """Return the picture with this key if it is in the cache."""
+        """Return the plot with this key, or None if it is not cached."""
         with self._lock:
             if key in self._pictures:
                 self._pictures.move_to_end(key)
             return self._pictures.get(key)
 
     def get(self, key: str, draw: Callable[[], bytes]) -> bytes:
-        """Return the picture with this key, which says all that decides it; draw it if it is not in the cache."""
+        """Return the plot with this key; draw it if it is not cached.
+
+        The key must contain everything that determines the plot.
+        """
         while True:
             with self._lock:
                 if key in self._pictures:
@@ -72,7 +82,7 @@ class Pictures:
                     mine = self._drawing[key] = Future()
             if drawn is None:
                 return self._draw(key, draw, mine)
-            # What kept the other from drawing it, such as a client that went, is no reason to give up here.
+            # The other request's failure, such as its client's disconnect, is no reason to give up here.
             if drawn.exception() is None:
                 return drawn.result()
 
@@ -100,6 +110,6 @@ class Pictures:
 
     @property
     def keys(self) -> Sequence[str]:
-        """What is there, the longest unused first."""
+        """Keys of the cached plots, the least recently used first."""
         with self._lock:
             return list(self._pictures)

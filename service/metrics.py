@@ -1,4 +1,4 @@
-"""What Prometheus asks the service: of its own requests, and how things stand in the store (docs/metrics.md)."""
+"""Prometheus metrics of the service's requests and of the store (docs/metrics.md)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from costcurve.store.queue_stats import QueueStats
 
 _LATENCY_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# Whatever else a client may call its method must not make a series each.
+# Other methods share one series: a client must not create a series for each name that it makes up.
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -17,7 +17,7 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self, *, version: str) -> None:
-        disable_created_metrics()  # a series more for each, and nobody asks for it
+        disable_created_metrics()  # one more series for each metric, which is not used
         self.registry = CollectorRegistry()
         self._latency = Histogram(
             "costcurve_http_request_duration_seconds",
@@ -31,31 +31,34 @@ class Metrics:
         )
         build = Gauge("costcurve_build_info", "Which CostCurve this is; always 1.", ["version"], registry=self.registry)
         build.labels(version).set(1)
-        # How things stand in the store; None if it does not say.
+        # Statistics of the store; None if it does not respond.
         self.fleet: QueueStats | None = None
         self.registry.register(_StoreCollector(self))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered.
+        """Record one request and its duration.
 
         Args:
             method: as the client sent it.
             route: the template of the route, never the path itself.
-            status: of the answer.
-            seconds: what it took.
+            status: of the response.
+            seconds: duration of the request.
         """
         method = method if method in _METHODS else "other"
         self._latency.labels(method, route, f"{status // 100}xx").observe(seconds)
 
 
 class _StoreCollector(Collector):
-    """What the store last said. Of a store that does not answer it says only that."""
+    """Collector of the store's latest statistics.
+
+    If the store does not respond, it reports only that.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Nothing: a registry that it joins need not ask the store."""
+        """Return no metrics, so that registering does not query the store."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

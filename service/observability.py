@@ -1,4 +1,4 @@
-"""Around each request: an id for it, a line in the log, and its part in the metrics."""
+"""Request ids, log lines and metrics for each request."""
 
 import logging
 import secrets
@@ -13,19 +13,22 @@ from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# Under which the routes of the application lie, but for probes and documentation.
+# Prefix of all routes except probes and documentation.
 VERSION_PREFIX = "/v1"
 REQUEST_ID = "X-Request-ID"
 _MAX_ID_LENGTH = 128
-# Asked every few seconds, by machines.
+# Machines request these every few seconds.
 _PROBES = {"/healthz", "/readyz", "/metrics"}
 _UNMATCHED = "unmatched"
-# The client went before there was an answer.
+# Logged if the client disconnects before the response begins.
 _NO_ANSWER = 499
 
 
 class ObservabilityMiddleware:
-    """ASGI: the application, observed. Outside of all that answers, so that it sees the answers to defects as well."""
+    """ASGI middleware that logs and measures each request.
+
+    It is the outermost layer, so that it also sees the responses to defects.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -36,7 +39,7 @@ class ObservabilityMiddleware:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get(REQUEST_ID))
-        # For good: the server gives each request a task of its own, and logs a defect in it when we are done.
+        # Never unbound: the server gives each request its own task, and logs a defect there after this returns.
         logs.bind({"request_id": request_id})
         status = _NO_ANSWER
 
@@ -52,7 +55,7 @@ class ObservabilityMiddleware:
             with self._metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, noted)
         except Exception:
-            status = 500  # what the server answers where nothing else does
+            status = 500  # the server's response if there is no other
             raise
         finally:
             seconds = monotonic() - started
@@ -62,18 +65,21 @@ class ObservabilityMiddleware:
 
 
 def _request_id(given: str | None) -> str:
-    """The client's, if it can be shown as it is; a new one otherwise."""
+    """Return the client's request id, or a new one.
+
+    The client's id is used if it is printable ASCII without spaces and not too long.
+    """
     if given and len(given) <= _MAX_ID_LENGTH and all("!" <= character <= "~" for character in given):
         return given
     return "req_" + secrets.token_hex(10)
 
 
 def _route(scope: Scope) -> str:
-    """The template of the route that took the request: paths themselves are without number."""
+    """Return the template of the matched route, as paths are unbounded in number."""
     path: str | None = getattr(scope.get("route"), "path", None)
     if path is None:
         return _UNMATCHED
-    # A route knows its path within its router, and not under which prefix that was included.
+    # A route knows its path within its router, but not the prefix of that router.
     return VERSION_PREFIX + path if scope["path"].startswith(f"{VERSION_PREFIX}/") else path
 
 

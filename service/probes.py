@@ -1,4 +1,7 @@
-"""Questions of machines, asked every few seconds: answered in time, whatever the database does."""
+"""Checks for machines that poll every few seconds, answered within a deadline.
+
+The deadline holds even if the database hangs.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,22 +15,23 @@ from costcurve.core.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-# An answer is good for this long: many who ask cost no more than one.
+# Seconds for which a result is reused, so that many pollers cost no more than one.
 KEEP_SECONDS = 1.0
 
 
 class Probe(Generic[T]):
-    """One question, asked in a thread of its own. Those who ask meanwhile, or soon after, get the same answer.
+    """One blocking check that runs in a thread of its own.
 
-    So a database that never answers holds one thread, however often it is asked for.
+    Callers that arrive while it runs, or less than `KEEP_SECONDS` after its start, share its result. A database that
+    never responds therefore holds one thread, independent of the number of calls.
     """
 
     def __init__(self, ask: Callable[[], T], *, seconds: float) -> None:
-        """Prepare the question.
+        """Set the check and its deadline, without running it.
 
         Args:
-            ask: finds the answer; may block.
-            seconds: to wait for it at most.
+            ask: returns the result; may block.
+            seconds: longest wait for the result.
         """
         self._ask = ask
         self._seconds = seconds
@@ -36,7 +40,11 @@ class Probe(Generic[T]):
         self._asking: asyncio.Task[T] | None = None
 
     async def answer(self) -> T:
-        """Return the answer. Raises StoreUnavailable when none comes in time, and what `ask` raises."""
+        """Return the result of the check, or raise the error of `ask`.
+
+        Raises:
+            StoreUnavailable: there is no result within the deadline.
+        """
         stale = monotonic() - self._asked_at >= KEEP_SECONDS
         if self._asking is None or (self._asking.done() and stale):
             self._asked_at = monotonic()
@@ -50,6 +58,6 @@ class Probe(Generic[T]):
 
 
 def _seen(task: asyncio.Task[T]) -> None:
-    """Take note of an error that all who asked have stopped waiting for."""
+    """Retrieve the error of a check that no caller waits for any more."""
     if not task.cancelled():
         task.exception()

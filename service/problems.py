@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): one handler renders them all, and the OpenAPI page shows them."""
+"""Errors as `application/problem+json` (RFC 9457): one handler for all, and their OpenAPI descriptions."""
 
 import logging
 from typing import Any
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 MAX_ERRORS = 50
-# No part of a request comes back at length: a pointer may hold a name of a megabyte.
+# Responses shorten the parts of a request that they repeat: a pointer may hold a name of a megabyte.
 _MAX_POINTER = 300
 _MAX_MESSAGE = 500
 _MAX_DETAIL = 2_000
@@ -47,14 +47,14 @@ _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 class ProblemField(BaseModel):
-    """One bad field."""
+    """One invalid field of the request."""
 
     pointer: str = Field(description="JSON pointer of the field in the body; /query/… and /path/… outside it.")
     message: str
 
 
 class Problem(BaseModel):
-    """Why a request was not served."""
+    """Error response with the reason why a request was not served."""
 
     type: str
     title: str
@@ -67,7 +67,7 @@ class Problem(BaseModel):
 
 
 def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these errors."""
+    """Return the `responses` argument of a route that may raise these errors."""
     texts: dict[int | str, list[str]] = {}
     for error in errors:
         texts.setdefault(error.status, []).append(f"{error.title} (`{error.code}`).")
@@ -75,7 +75,7 @@ def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_of(error: ApiError, *, instance: str) -> Problem:
-    """Return the problem that this error is."""
+    """Return the problem that describes this error to the client."""
     detail = error.public if isinstance(error, StoreUnavailable) else error.detail
     return Problem(
         type=f"urn:costcurve:error:{error.code}",
@@ -93,7 +93,7 @@ def problem_of(error: ApiError, *, instance: str) -> Problem:
 
 
 def render(request: Request, error: ApiError) -> JSONResponse:
-    """Return the response to a request that met this error."""
+    """Return the problem response to a request that raised this error."""
     problem = problem_of(error, instance=shortened(quote(request.url.path), _MAX_MESSAGE))
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
@@ -103,9 +103,9 @@ def _text(text: str, length: int) -> str:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Make every error of the app, the framework's own included, a problem.
+    """Register handlers that render every error, the framework's included, as a problem.
 
-    The handlers are coroutines: plain functions would wait for a thread, and probes must not.
+    The handlers are coroutines: plain functions would wait for a thread, and probes must not wait.
     """
 
     @app.exception_handler(ApiError)
@@ -124,7 +124,7 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _defect(request: Request, _error: Exception) -> JSONResponse:
-        # The server logs it, traceback and all, after this answer is sent.
+        # The server logs it, with its traceback, after this response is sent.
         return render(request, InternalError("this is a defect of the service; its log has the cause"))
 
 
@@ -150,7 +150,10 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
 
 
 def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """Complete the OpenAPI document, in place: the media type of errors, and the errors that any route may answer."""
+    """Add the errors of every route to the OpenAPI document, in place.
+
+    Also correct the media type of error responses. Return the same document.
+    """
     for path in schema["paths"].values():
         for method, operation in path.items():
             responses = operation["responses"]
@@ -160,7 +163,7 @@ def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
                 if text not in described["description"]:
                     described["description"] = f"{described['description']} {text}".strip()
             for status, response in responses.items():
-                # The framework files a problem's schema under the media type of the route's success.
+                # The framework puts a problem's schema under the media type of the route's successful response.
                 if status >= "400" and "content" in response:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema

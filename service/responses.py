@@ -1,4 +1,4 @@
-"""What all routes that make something have in common: idempotency keys, what they answer, what a body may do wrong."""
+"""Parts shared by routes that create resources: idempotency keys, headers and body errors."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 
 
 def set_created_headers(response: Response, location: str, *, replayed: bool) -> None:
-    """Say where it is that was made, and whether it had been made before."""
+    """Set the Location header, and Idempotent-Replayed if the resource existed before."""
     response.headers["Location"] = location
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

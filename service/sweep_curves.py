@@ -1,4 +1,4 @@
-"""Reads the curves of a sweep's cells, and makes a band of each cell's."""
+"""Curves of a sweep's cells, combined into one band per cell."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -11,31 +11,31 @@ from costcurve.store import JobStore
 from service.curve_reader import Reading
 from service.plotting.sweep_bands import DrawnCell, DrawnSweep
 
-# Each curve is read from its beginning to its end: of a cell with very many repeats, or very long ones, only the first
-# repeats are drawn.
+# Most curves and points of one plot, as each curve is read in full. If a cell has more repeats or longer ones, only
+# the first repeats are drawn.
 _MOST_CURVES = 320
 _MOST_POINTS = 5_000_000
-# A plot is some hundred pixels wide.
+# Most regular places on the x axis: a plot is less than 1,000 pixels wide.
 _PLACES = 500
-# The standard deviation of fewer curves says little; their extremes leave nothing out.
+# Of fewer curves, the extremes are drawn: they leave nothing out, and the standard deviation says little.
 _FEW_CURVES = 10
 
 
 def plotted_job_ids(cells: Sequence[Cell]) -> list[list[str]]:
-    """For each cell the jobs that may be drawn, by their ids."""
+    """Return, for each cell, the ids of the jobs that may be drawn."""
     return [[job.id for job in cell.jobs[: max(_MOST_CURVES // len(cells), 1)]] for cell in cells]
 
 
 def read_bands(store: JobStore, cells: Sequence[Cell], asked: Reading) -> DrawnSweep:
-    """The bands of these cells, at the same x for all of them.
+    """Return the bands of these cells, at the same x for all cells.
 
     Args:
-        store: where their curves are.
-        cells: which.
-        asked: of which metrics, and point by point of what; it reads the first job of each cell.
+        store: holds the curves.
+        cells: the cells to draw.
+        asked: the metrics and the granularity; its jobs are the first of each cell.
 
     Raises:
-        JobNotFound: one of their jobs was deleted just now.
+        JobNotFound: one of the jobs was deleted in the meantime.
     """
     lengths = [{job_id: _length(store, job_id, asked) for job_id in ids} for ids in plotted_job_ids(cells)]
     longest = max(length for of_cell in lengths for length in of_cell.values())

@@ -1,4 +1,4 @@
-"""Curves as comma-separated values, RFC 4180, piece by piece."""
+"""Curves as comma-separated values (RFC 4180), written in pieces."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
@@ -11,7 +11,7 @@ from costcurve.core.curve import Curve
 
 
 class Csv(PlainTextResponse):
-    """Comma-separated values."""
+    """Response with comma-separated values."""
 
     media_type = "text/csv"
 
@@ -19,7 +19,10 @@ class Csv(PlainTextResponse):
 def csv_of_pieces(
     header: Sequence[str], pieces: Iterable[Sequence[Curve]], metrics: Sequence[str], *, stride: int
 ) -> Iterator[str]:
-    """A column for each metric of each curve, empty where a curve has no value; `header` names them."""
+    """Yield CSV text with one column for each metric of each curve.
+
+    A cell is empty if the curve has no value there. `header` names the columns.
+    """
     yield _line(header)
     for runs in pieces:
         start, end = bounds_of(runs)
@@ -32,7 +35,7 @@ def csv_of_pieces(
 
 
 def csv_of_sample(header: Sequence[str], sample: Sample, *, stride: int) -> Iterator[str]:
-    """The same of a few points."""
+    """Yield CSV text of a sample, with the columns of `csv_of_pieces`."""
     yield _line(header)
     columns = [values for column in sample.columns for values in column.values()]
     yield _rows([number * stride for number in sample.x], columns)

@@ -1,4 +1,4 @@
-"""A trained network, read from its file and put to use, in numpy."""
+"""A trained network in numpy, read from its file."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -15,13 +15,16 @@ Layers: TypeAlias = Sequence[tuple[NDArray[Any], NDArray[Any]]]
 
 
 def layers_of(file: bytes) -> Layers:
-    """The layers of a model's safetensors file, the first first."""
+    """Return the layers of a model's safetensors file, from input to output."""
     tensors = load(file)
     return [(tensors[f"weights.{number}"], tensors[f"biases.{number}"]) for number in range(1, len(tensors) // 2 + 1)]
 
 
 def logits(layers: Layers, inputs: NDArray[Any]) -> NDArray[Any]:
-    """The output layer's logits z, (n, n_out), for inputs (n, n_in) of the weights' own type."""
+    """Return the output layer's logits z, (n, n_out), for inputs (n, n_in).
+
+    The inputs have the dtype of the weights.
+    """
     *hidden, (weights, biases) = layers
     activations = inputs
     for each, bias in hidden:
@@ -30,18 +33,20 @@ def logits(layers: Layers, inputs: NDArray[Any]) -> NDArray[Any]:
 
 
 def sigmoid(z: NDArray[Any]) -> NDArray[Any]:
-    """σ(z) = 1 / (1 + e^-z), of z's type and shape; overflows at no z."""
+    """Return σ(z) = 1 / (1 + e^-z) without overflow, of z's dtype and shape."""
     small = np.exp(-np.abs(z))
     found: NDArray[Any] = np.where(z >= 0, 1 / (1 + small), small / (1 + small))
     return found
 
 
 def neuron_file(job: Job) -> bytes:
-    """The model's file of a neuron, which is so small that it is made from the result when somebody asks for it.
+    """Return a neuron's model file, made from the job's result.
+
+    It is small enough to be made at each request.
 
     Raises:
         ModelNotReady: the job has not ended.
-        ModelNotFound: it failed or was cancelled.
+        ModelNotFound: the job failed or was cancelled.
     """
     ensure_succeeded(job.id, job.status)
     result = job.result

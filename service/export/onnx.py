@@ -1,4 +1,4 @@
-"""A model's file as ONNX, the exchange format that runtimes of all languages read."""
+"""Model files as ONNX, the exchange format that runtimes of all languages read."""
 
 from typing import Any
 
@@ -9,16 +9,17 @@ from costcurve.core.model_file import metadata_of
 from costcurve.core.spec import DIGITS
 from service.export.model_file import layers_of
 
-# What is made needs nothing newer, and runtimes since 2022 know them (ONNX 1.12).
+# The exported models need no newer versions, and runtimes since 2022 know these (ONNX 1.12).
 _OPSET = 17
 _IR_VERSION = 8
 
 
 def onnx_of(file: bytes) -> bytes:
-    """The network of a safetensors file as an ONNX model, with the same weights and the same metadata.
+    """Return the network of a safetensors file as an ONNX model.
 
-    A network takes `pixels` (n, 784) float32 in 0 … 1, and gives its `outputs` (n, 10) float32 and the `digits` (n,)
-    int64 that it reads. A neuron takes `inputs` (n, 1) float64, and gives its `outputs` (n, 1) float64.
+    It has the same weights and the same metadata. A network takes `pixels` (n, 784), float32, 0 to 1. It returns its
+    `outputs` (n, 10), float32, and the `digits` (n,), int64, that it reads. A neuron takes `inputs` (n, 1), float64,
+    and returns its `outputs` (n, 1), float64.
     """
     layers = layers_of(file)
     reads_digits = layers[-1][1].shape == (DIGITS,)
@@ -36,7 +37,7 @@ def onnx_of(file: bytes) -> bytes:
         activations = activated
     outputs = [_batch("outputs", kind, len(layers[-1][1]))]
     if reads_digits:
-        # Of the logits: outputs that round to 1 would tie.
+        # ArgMax of the logits: outputs that round to 1 would tie.
         nodes.append(helper.make_node("ArgMax", [z], ["digits"], name="digits", axis=1, keepdims=0))
         outputs.append(_batch("digits", TensorProto.INT64))
     said = metadata_of(file)
@@ -54,5 +55,5 @@ def onnx_of(file: bytes) -> bytes:
 
 
 def _batch(name: str, kind: int, *width: int) -> Any:
-    """What goes in or comes out, a row for each of any number n."""
+    """Return the type of an input or output with any number n of rows."""
     return helper.make_tensor_value_info(name, kind, ["n", *width])

@@ -1,4 +1,4 @@
-"""The transcript of a training, line by line as the article prints it."""
+"""The transcript of a training, in the lines that the article prints."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,10 +8,10 @@ from costcurve.core.spec import TEST_IMAGES, NeuronSpec
 
 
 def transcript(job: Job, runs: Iterable[Curve]) -> Iterator[str]:
-    """The lines of a job whose curve consists of these runs of points.
+    """Yield the lines of a job's transcript from the pieces of its curve.
 
-    mnist: `Epoch 0: 9067 / 10000`, the test images read correctly after each epoch; once the job has ended, the best.
-    neuron: `Epoch 0: cost 0.334245 output 0.817574`, the state after that many updates.
+    mnist: `Epoch 0: 9067 / 10000`, the test images read correctly after each epoch. After the job has ended, the last
+    line has the best count. neuron: `Epoch 0: cost 0.334245 output 0.817574`, the state after that number of updates.
     """
     if isinstance(job.spec, NeuronSpec):
         for run in runs:

@@ -1,1 +1,1 @@
-"""HTTP for every resource: connections, headers, bodies, conditional requests."""
+"""HTTP features shared by all resources: connections, headers, bodies, conditional requests."""

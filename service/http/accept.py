@@ -1,4 +1,4 @@
-"""The Accept header: which media types a client takes, and which it refuses."""
+"""The Accept header: media types that a client accepts or refuses."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,7 +6,9 @@ EVENT_STREAM = "text/event-stream"
 
 
 def quality(accept: Sequence[str], media_type: str) -> float | None:
-    """Return the weight, 0 to 1, of a media type by the most specific range that covers it; None if none does.
+    """Return the weight of a media type, 0 to 1.
+
+    The most specific range that covers it decides. Return None if no range covers it.
 
     Args:
         accept: the lines of the Accept header.
@@ -20,7 +22,10 @@ def quality(accept: Sequence[str], media_type: str) -> float | None:
 
 
 def is_acceptable(accept: Sequence[str], media_types: Iterable[str]) -> bool:
-    """Return True unless the client refuses all of these media types, or wants an event stream and none of them."""
+    """Return True unless the client refuses all of these media types.
+
+    Also return False if it asks for an event stream and for none of them.
+    """
     weights = [quality(accept, each) for each in media_types]
     if any(weight is None or weight > 0 for weight in weights):
         named = any(weight for weight in weights)
@@ -29,7 +34,10 @@ def is_acceptable(accept: Sequence[str], media_types: Iterable[str]) -> bool:
 
 
 def without_refused(accept: Sequence[str]) -> str:
-    """Return an Accept header without the ranges of weight 0, for libraries that read no weights."""
+    """Return an Accept header without the ranges of weight 0.
+
+    It is for libraries that read no weights.
+    """
     return ", ".join(each for line in accept for each in line.split(",") if _weight(each.split(";")[1:]) > 0)
 
 
@@ -46,6 +54,6 @@ def _weight(parameters: Sequence[str]) -> float:
         if name.strip().lower() == "q":
             try:
                 return min(max(float(value), 0.0), 1.0)
-            except ValueError:  # RFC 9110 leaves open what a bad weight means
+            except ValueError:  # RFC 9110 does not define the meaning of an invalid weight
                 return 1.0
     return 1.0

@@ -1,4 +1,4 @@
-"""Memory for the bodies of requests: so much of it, and no more, is held however many clients send at once."""
+"""Bounded memory for request bodies, independent of the number of clients."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -11,17 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.heavy_work import DEADLINE_SECONDS, MOST_WAITING, Room
 from service.http.request_limits import limit_of, takes_images
 
-# Bodies up to this size are held without asking: many a submission.
+# Bodies up to this size in bytes need no room; many submissions are smaller.
 _SMALL_BYTES = 64 << 10
-# Of all other bodies that are being received or read; those with images are held apart from submissions.
+# Bytes of all larger bodies that are being received or read; bodies with images have a room of their own.
 _SUBMISSION_BYTES = 32 << 20
 _IMAGE_BYTES = 64 << 20
 
 
 class BodyMemory:
-    """ASGI middleware: a body is received when there is room for it; bodies with images are read one at a time.
+    """ASGI middleware that receives a body only when there is room for it.
 
-    As Python numbers, images take five times the memory of their text. The room is held until the response begins.
+    Bodies with images are read one at a time: as Python numbers, images take five times the memory of their text. The
+    room is held until the response begins.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,7 +60,11 @@ class BodyMemory:
             await self._app(scope, received, sent)
 
     async def _wait(self, held: AsyncExitStack, turn: AbstractAsyncContextManager[None]) -> None:
-        """Hold this once it can be had. Raises an error of the framework's, the only ones that it passes on here."""
+        """Enter `turn` when it is free, and hold it until the response begins.
+
+        Raises:
+            HTTPException: too many requests wait, or the deadline has passed. The framework passes on no other errors.
+        """
         if self._waiting >= MOST_WAITING:
             raise HTTPException(503, f"{self._waiting} requests with large bodies are waiting; try again")
         self._waiting += 1
@@ -73,7 +78,7 @@ class BodyMemory:
 
 
 def _size(scope: Scope) -> int:
-    """The most bytes that the request's body can have."""
+    """Return the most bytes that the request's body can have."""
     if scope["type"] != "http":
         return 0
     headers = Headers(scope=scope)

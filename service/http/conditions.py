@@ -1,4 +1,4 @@
-"""Conditional requests on one job: its ETag, and changes that are made only while it is as the client last saw it."""
+"""Conditional requests on one job: its ETag, and changes with If-Match."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,10 +17,11 @@ IfMatch = Annotated[
 
 
 def tag_of(job: Job) -> str:
-    """Return the ETag of a job: its version, and a hash of what tells two histories with equal versions apart.
+    """Return the weak ETag of a job: its version and a hash of its history.
 
-    It is weak: a waiting job's place in the queue, and why it waits, change without it. Versions alone would not do: a
-    database that is restored from a backup counts on from an old one.
+    The hash distinguishes two histories with equal versions: a database that is restored from a backup counts on from
+    an old version. The ETag is weak because a waiting job's queue position, and the reason why it waits, change
+    without it.
     """
     history = (
         *(job.name, sorted(job.tags.items()), job.priority, job.pinned, job.status, job.attempt, job.progress.step),
@@ -30,10 +31,10 @@ def tag_of(job: Job) -> str:
 
 
 def while_it_matches(if_match: list[str] | None) -> Callable[[Job], None] | None:
-    """Return a check of a locked job that raises PreconditionFailed; None if the client asks for none.
+    """Return a check that raises PreconditionFailed unless the job matches If-Match.
 
-    Tags are compared weakly, as they are for If-None-Match: RFC 9110 wants a strong comparison, in which a weak tag
-    never matches.
+    Return None if the request has no If-Match. The check takes the locked job. ETags are compared weakly, as for
+    If-None-Match: in the strong comparison of RFC 9110, a weak ETag never matches.
     """
     if if_match is None:
         return None

@@ -1,4 +1,4 @@
-"""The HTTP server: it bounds its connections, can say that it is about to stop, and ends in order."""
+"""HTTP server with bounded connections, a drain phase and an orderly shutdown."""
 
 import asyncio
 import logging
@@ -18,18 +18,19 @@ from service.http.protocol import BoundedProtocol, BoundedState, Limits
 
 log = logging.getLogger(__name__)
 
-# Descriptors for all but clients: the database's connections, the log, the event loop.
+# Descriptors for everything except clients: the database's connections, the log, the event loop.
 _OWN_DESCRIPTORS = 64
 _TICKS_A_SECOND = 10
-# Seconds that requests have to end when the service does, and after which it ends in any case.
+# Seconds that running requests have to end at shutdown, and seconds after which the process exits in any case.
 _GRACE_SECONDS = 3
 _LAST_SECONDS = 8.0
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM `/readyz` answers 503 for a while, and all else as ever, so that load balancers send nobody here.
+    """HTTP server that drains after SIGTERM before it shuts down.
 
-    Ctrl-C, or a second SIGTERM, ends it at once.
+    After SIGTERM, /readyz returns 503 for `drain_seconds`, so that load balancers stop sending traffic. Other endpoints
+    keep working. Ctrl-C or a second SIGTERM stops the server at once.
     """
 
     def __init__(self, config: uvicorn.Config, *, app: FastAPI, drain_seconds: float, limits: Limits) -> None:
@@ -46,12 +47,11 @@ class Server(uvicorn.Server):
             self._stop_at = monotonic() + self._drain_seconds
             return
         super().handle_exit(sig, frame)
-        # uvicorn would raise it once more when it is done, and the program would die of it before it has closed its
-        # database.
+        # uvicorn would raise the signal again at its end, and kill the program before it has closed its database.
         self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # A thread that waits for a database which never answers can be neither interrupted nor left behind.
+        # A thread that waits for a hanging database can be neither interrupted nor left behind.
         last = threading.Timer(_LAST_SECONDS, _give_up)
         last.daemon = True
         last.start()
@@ -72,14 +72,14 @@ def _give_up() -> None:
 
 
 def configured(app: FastAPI, limits: Limits, *, host: str, port: int) -> uvicorn.Config:
-    """Uvicorn's configuration of the service."""
+    """Return uvicorn's configuration of the service."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         http=BoundedProtocol,
         ws="none",
-        # As many connections are accepted in one go, before any of them is looked at.
+        # The event loop accepts up to this number of connections in one go, before it serves any of them.
         backlog=max(limits.connections // 4, 4),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         access_log=False,
@@ -88,9 +88,9 @@ def configured(app: FastAPI, limits: Limits, *, host: str, port: int) -> uvicorn
 
 
 def limits_of(settings: Settings) -> Limits:
-    """The bounds on connections; of those, no more than there are descriptors for."""
+    """Return the limits on connections, reduced to the available file descriptors."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A quarter more are accepted before some are closed to make room.
+    # A quarter more connections are accepted before others are closed to make room.
     room = max(8, (descriptors - _OWN_DESCRIPTORS) * 3 // 4)
     return Limits(
         connections=min(settings.max_connections, room),

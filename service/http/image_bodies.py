@@ -1,7 +1,7 @@
-"""The images of a prediction, read from a body of up to 20 MiB one at a time, so that neither time nor memory is lost.
+"""Images of a prediction, parsed one at a time.
 
-A body as Python's lists of floats takes ten times the memory of the array, and parsing it as a whole holds the
-interpreter, and with it every other request, for its whole length.
+A body has up to 20 MiB. As Python lists of floats, it takes ten times the memory of the array. Parsing it as a whole
+would hold the interpreter, and with it every other request, until the end.
 """
 
 import json
@@ -30,11 +30,13 @@ _decoder = json.JSONDecoder()
 
 
 async def read_images(request: Request) -> Images:
-    """Dependency of a route whose body is a `PredictionIn`.
+    """Return the images of a request whose body is a `PredictionIn`.
+
+    Routes use it as a dependency.
 
     Raises:
-        UnsupportedMediaType, MalformedJson: it is not JSON in UTF-8.
-        InvalidRequest: it is no prediction; names the first bad pixel.
+        UnsupportedMediaType, MalformedJson: the body is not JSON in UTF-8.
+        InvalidRequest: the body is not a prediction; names the first bad pixel.
     """
     ensure_json(request)
     body = await read_body(request)
@@ -43,7 +45,7 @@ async def read_images(request: Request) -> Images:
 
 def images_of(body: bytes) -> Images:
     """Return the images of a body, (n, 784). Raises MalformedJson and InvalidRequest."""
-    # More numbers or lists than a legal body has are refused before they become objects.
+    # Refuse more numbers or lists than allowed before they become objects.
     if not (body.count(b",") < MAX_IMAGES * PIXELS and body.count(b"[") <= MAX_IMAGES + 1 and body.count(b"{") == 1):
         return _of_another_form(body)
     text = decoded(body)
@@ -81,7 +83,10 @@ def _row(values: Any, number: int) -> NDArray[np.float32]:
 
 
 def _of_another_form(body: bytes) -> Images:
-    """Return the images of a body that is written in an unusual way; mostly, find out what is wrong with it."""
+    """Return the images of an unusually written body, or raise its error.
+
+    Most of these bodies are invalid.
+    """
     if body.count(b",") > MAX_VALUES:
         raise invalid_fields([FieldError("/images", f"must be 1 to {MAX_IMAGES:,} images of {PIXELS} numbers each")])
     try:

@@ -1,4 +1,4 @@
-"""Request bodies: JSON in UTF-8, of a bounded number of values, each member of an object once."""
+"""Request bodies: JSON in UTF-8 with a bounded number of values and unique members."""
 
 import json
 from collections.abc import Sequence
@@ -14,18 +14,20 @@ from costcurve.core.validation import FieldError, json_pointer
 
 # The largest grid of a sweep has 5,000 values; each may be an object of a few members.
 MAX_VALUES = 50_000
-# No object of the interface has more than some twenty members.
+# No object of the interface has more than about 20 members.
 MAX_MEMBERS = 256
-# Parsing so many bytes takes the event loop less time than handing them to a thread.
+# The event loop parses bodies up to this size in bytes faster than it hands them to a thread.
 _SMALL_BYTES = 16 << 10
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 def ensure_json(request: Request) -> None:
-    """Refuse a body by its headers, before any of it is read. A request without a body passes.
+    """Check a body's headers before any of the body is read.
+
+    A request without a body passes.
 
     Raises:
-        UnsupportedMediaType: it is not JSON, not in UTF-8, or compressed.
+        UnsupportedMediaType: the body is not JSON, not in UTF-8, or compressed.
     """
     if "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
         return
@@ -50,10 +52,10 @@ def ensure_json(request: Request) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body, once all of it has arrived.
+    """Return the request's body after all of it has arrived.
 
     Raises:
-        MalformedJson: the client hung up before its end.
+        MalformedJson: the client disconnected before the end of the body.
     """
     body = bytearray()
     try:
@@ -65,13 +67,22 @@ async def read_body(request: Request) -> bytes:
 
 
 async def parsed_off_loop(body: bytes) -> Any:
-    """Return the value of a JSON text; a large one is parsed in a thread. Raises MalformedJson and InvalidRequest."""
+    """Return the value of a JSON body; parse a large one in a thread.
+
+    Raises:
+        MalformedJson, InvalidRequest: as `parsed`.
+    """
     return parsed(body) if len(body) <= _SMALL_BYTES else await run_in_threadpool(parsed, body)
 
 
 def parsed(body: bytes) -> Any:
-    """Return the value of a JSON text. Raises MalformedJson and InvalidRequest."""
-    # Each value but the first of an array or object follows one of these bytes.
+    """Return the value of a JSON body.
+
+    Raises:
+        MalformedJson: the body is not JSON in UTF-8.
+        InvalidRequest: it has too many values or members, or a member twice.
+    """
+    # Each value in an array and each member of an object follows one of these bytes.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         _refuse([], f"may have at most {MAX_VALUES:,} values")
     text = decoded(body)
@@ -90,7 +101,7 @@ def parsed(body: bytes) -> Any:
         raise malformed(f"{error.msg}, at character {error.pos}") from error
     except RecursionError as error:
         raise malformed("the body is nested too deeply") from error
-    except ValueError as error:  # the one other: an int beyond sys.get_int_max_str_digits
+    except ValueError as error:  # the only other cause: an int beyond sys.get_int_max_str_digits
         raise malformed("the body has a number with too many digits") from error
     if suspects:
         place, suspect = _first_suspect(value)
@@ -116,12 +127,15 @@ def decoded(body: bytes) -> str:
 
 
 def malformed(message: str) -> MalformedJson:
-    """Return the error of a body that is not JSON."""
+    """Return the error for a body that is not JSON."""
     return MalformedJson(message, errors=[FieldError("", message)])
 
 
 class _Suspect(dict[str, Any]):
-    """An object with a member twice, or with too many; `given` are the names of its members as they came."""
+    """JSON object with a repeated member or too many members.
+
+    `given` has the names of its members in the order of the body.
+    """
 
     def __init__(self, members: dict[str, Any], given: list[str]) -> None:
         super().__init__(members)
@@ -129,7 +143,7 @@ class _Suspect(dict[str, Any]):
 
 
 def _first_suspect(value: Any) -> tuple[list[str | int], _Suspect]:
-    """Return the first suspect in a tree that has one, and where it is."""
+    """Return the first suspect in the value, and the path to it."""
     rest: list[tuple[list[str | int], Any]] = [([], value)]
     while True:
         place, each = rest.pop()

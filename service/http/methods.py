@@ -1,4 +1,4 @@
-"""HTTP methods: HEAD wherever GET works, and what a 405 says is allowed."""
+"""HTTP methods: HEAD wherever GET works, and the allowed methods of a 405."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Where the scope of a HEAD request that is answered as a GET keeps its own method.
+# Key in the scope for the method of a HEAD request that is handled as a GET.
 _ASKED = "costcurve.method"
-# What routing finds out, and what stands around it wants to know.
+# Keys that routing adds to the scope, and that outer middleware reads.
 _ROUTED = ("route", "endpoint", "path_params")
 
 
@@ -20,7 +20,7 @@ def method_of(scope: Scope) -> str:
 
 
 def allowed_methods(request: Request) -> Sequence[str]:
-    """Return the methods that the request's address takes."""
+    """Return the methods that the request's path allows."""
     allowed = []
     for method in _METHODS:
         scope = {**request.scope, "method": method}
@@ -30,7 +30,10 @@ def allowed_methods(request: Request) -> Sequence[str]:
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered as GET would be, without the body. A long body is not even made."""
+    """ASGI middleware that handles HEAD as GET and drops the body.
+
+    It stops at the first part of the body, so that a long body is never made.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,4 +60,4 @@ class HeadAsGet:
 
 
 class _Answered(Exception):
-    """The headers are sent, and so is all that a HEAD request gets."""
+    """Signal that a HEAD request is complete, as its headers are sent."""

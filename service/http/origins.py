@@ -1,8 +1,8 @@
-"""Which hosts the service answers for, and from which pages it takes changes.
+"""Checks of the Host and Origin headers against DNS rebinding and cross-site requests.
 
-A page on any site can make its own name point to 127.0.0.1 and then talk to a service there as to itself (DNS
-rebinding): the Host header gives that away. A page that does not bother to can still send a form or a bare POST to
-the service's own name: Origin and Sec-Fetch-Site give that away. No cookie or key is involved in either.
+DNS rebinding: a page on any site can make its own name point to 127.0.0.1. It then calls a service there as its own
+origin. The Host header reveals this. Cross-site requests: a page can send a form or a bare POST to the service's own
+name. Origin and Sec-Fetch-Site reveal this. Neither attack needs a cookie or a key.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ from costcurve.core.errors import ApiError, CrossSiteRequest, MalformedRequest, 
 from costcurve.core.text import printable, shortened
 from service.problems import render
 
-# Asked by machines that address a pod or a container by its IP, which no name can be made to point to.
+# Machines request these by the IP of a pod or container; DNS rebinding needs a name, so an IP is safe here.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(:(?P<port>[0-9]*))?")
@@ -25,10 +25,13 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
-    """ASGI middleware: requests for other hosts, and changes from pages of other sites, are refused."""
+    """ASGI middleware that refuses other hosts, and changes from other sites' pages."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
-        """`hosts` are the names and addresses to answer for, in lower case and without ports; None for all."""
+        """Set the hosts to serve, or None for all hosts.
+
+        `hosts` are names and addresses in lower case, without ports.
+        """
         self._app = app
         self._hosts = hosts
 
@@ -62,7 +65,10 @@ class Origins:
 
 
 def _why_foreign(headers: Headers, host: str) -> ApiError | None:
-    """Return why a change is refused to the page that asks for it; None if no page does, or one of our own."""
+    """Return the error for a change from another site's page, or None.
+
+    None means that the request comes from a page of this service or from a program.
+    """
     advice = "changes are taken from pages of this service itself, and from programs"
     if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
         return CrossSiteRequest(f"Sec-Fetch-Site is cross-site; {advice}")
@@ -80,7 +86,10 @@ def _with_port(authority: str, default: int) -> str:
 
 
 def _name_of(host: str) -> str:
-    """Return the name or address of a Host header, in lower case, without port and final dot; "" if it is none."""
+    """Return the name or address of a Host header, "" if it is invalid.
+
+    It is in lower case, without port and final dot.
+    """
     found = _AUTHORITY.fullmatch(host.strip().lower())
     return found["name"].removesuffix(".") if found is not None else ""
 

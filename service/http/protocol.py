@@ -1,7 +1,7 @@
-"""HTTP connections that cannot be held without cause: uvicorn's protocol with deadlines and bounds.
+"""uvicorn's HTTP protocol with deadlines and bounds, so that clients cannot block connections.
 
-A client owes the server the head of a request, then its body, then to read the response. One that does not deliver is
-closed; one that is slow but steady is served. See docs/decisions/0006-deadlines-of-connections.md.
+A client owes the server the head of a request, then its body, then the reading of the response. A client that does
+not deliver is disconnected; a slow but steady one is served. See docs/decisions/0006-deadlines-of-connections.md.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from costcurve.core.errors import ApiError, HeadTooLarge, Overloaded, RequestToo
 from service.problems import MEDIA_TYPE, problem_of
 
 MAX_HEAD_BYTES = 64 << 10
-# Requests that a client may send ahead of the responses to those before.
+# Pipelined requests that may wait for the responses to earlier ones.
 _MOST_PIPELINED = 16
-# Bytes of a response that are handed over at once; the rest stays where it is until these have left.
+# Bytes of a response that are passed on at once; the next piece follows after these have left.
 _PIECE_BYTES = 64 << 10
-# Bytes of a response that the kernel holds for one client.
+# Bytes of a response that the kernel buffers for one client.
 _KERNEL_BYTES = 256 << 10
-# A client that still sends when the response is complete is heard for this long, and this much of it is dropped: closed
-# at once, the connection would be reset, and the client might never see the response.
+# If a client still sends when the response is complete, read and drop its data up to these limits. If the connection
+# were closed at once, it would be reset, and the client might never see the response.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 20
 
@@ -39,13 +39,12 @@ _Send = Callable[[Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on connections.
+    """Limits on connections.
 
     Attributes:
-        connections: open ones at most.
+        connections: most open connections.
         head_seconds: from the first byte of a request, or from the connection, to the end of its headers.
-        stall_seconds: in each such stretch of time a body, or the reading of a response, must get on by
-            `bytes_per_second`.
+        stall_seconds: period in which a body, or the reading of a response, must average `bytes_per_second`.
         bytes_per_second: the slowest client that is served.
     """
 
@@ -56,14 +55,17 @@ class Limits:
 
 
 class BoundedState(ServerState):
-    """uvicorn's state of all connections, and the bounds that they keep to."""
+    """uvicorn's state of all connections, with their limits."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
 
     def admit(self, newcomer: "BoundedProtocol") -> bool:
-        """Make room for a new connection at the cost of the one whose client has been in debt longest, if need be."""
+        """Return True if there is room for a new connection.
+
+        If the limit is reached, abort the connection whose client has been in debt longest.
+        """
         others = [each for each in self._bounded() if each is not newcomer and not each.is_aborted]
         if len(others) < self.limits.connections:
             return True
@@ -97,12 +99,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._state = server_state
         self._limits = server_state.limits
         self._running: RequestResponseCycle | None = None
-        # The head of the next request: whether any of it has come, since when it is owed, how large it is so far.
+        # Head of the next request: whether any of it has arrived, since when it is owed, and its size so far.
         self._head_begun = False
         self._in_head = True
         self._head_since = self.loop.time()
         self._head_bytes = 0
-        # Body, or reading: what is owed, since when, and what had been delivered then.
+        # Body or reading: the kind of debt, its start, and the bytes delivered by then.
         self._owed: _Debt | None = None
         self._owed_since = self._head_since
         self._delivered_then = 0
@@ -111,11 +113,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: ApiError | None = None
         self.is_aborted = False
 
-    # What the client owes.
-
     @property
     def debt(self) -> _Debt | None:
-        """What the client owes now; None while the server owes a response."""
+        """Part that the client owes now; None while the server owes a response."""
         if self.transport.get_write_buffer_size():
             return "reading"
         if self._running is None or self._running.response_complete:
@@ -125,11 +125,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def indebted_since(self) -> float:
-        """Since when, by the loop's clock."""
+        """Start of the current debt, in seconds of the loop's clock."""
         return self._head_since if self.debt == "head" else self._owed_since
 
     def check(self, now: float) -> None:
-        """Close the connection if its client has not delivered in time; called about once a second."""
+        """Close the connection if its client has not delivered in time.
+
+        The server calls this about once a second.
+        """
         owed = self.debt
         delivered = self._received if owed == "body" else self.written - self.transport.get_write_buffer_size()
         if owed != self._owed:
@@ -150,11 +153,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once, with all that waits to be sent."""
+        """Drop the connection at once, with all data that waits to be sent."""
         self.is_aborted = True
         self.transport.abort()
 
-    # uvicorn's protocol.
+    # Methods of uvicorn's protocol.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -168,7 +171,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        if self._running is not None and not self._running.response_complete:  # uvicorn tells the newest one only
+        if self._running is not None and not self._running.response_complete:  # uvicorn notifies only the newest one
             self._running.disconnected = True
             self._running.message_event.set()
         self.pipeline.clear()
@@ -212,7 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if self._running is not None and not self._running.response_complete:
-            self.abort()  # it would stand in the middle of another response
+            self.abort()  # a 400 would land in the middle of another response
         elif self._refusal is not None:
             self._refuse(self._refusal)
         else:
@@ -223,10 +226,13 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.transport = _Wire(self, cycle)
         super()._start_asgi_task(cycle, partial(self._served, cycle, app))
 
-    # Parts.
+    # Helpers.
 
     async def _served(self, cycle: RequestResponseCycle, app: Any, scope: Any, receive: Any, send: _Send) -> None:
-        """Run the application, with responses in small pieces; the connection ends with an unread body."""
+        """Run the application and send its response in pieces of at most 64 KiB.
+
+        The connection closes after a response that begins before the body has arrived in full.
+        """
 
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start" and cycle.more_body:
@@ -242,17 +248,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > 2 * MAX_HEAD_BYTES:  # counted once as bytes, and once as what they mean
+        if self._head_bytes > 2 * MAX_HEAD_BYTES:  # counted once as bytes, and once as parsed fields
             self._refusal = _too_large()
             raise ValueError(self._refusal.detail)
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer what is no request of the application's, and close."""
+        """Send an error that the application does not see, then close."""
         self.transport.write(_raw(error))
         self.linger()
 
     def linger(self) -> None:
-        """Close when the client has ended or has had time to read the response; what it sends is dropped."""
+        """Close after the client has had time to read the response.
+
+        Close earlier if the client closes first. Data that it still sends is dropped.
+        """
         if self._dropped is None and not self.transport.is_closing():
             self._dropped = 0
             self.transport.write_eof()
@@ -268,7 +277,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Wire(asyncio.Transport):
-    """The transport as one response sees it: counts what is written, and closes so that the client can read it."""
+    """Transport of one response that counts the bytes written.
+
+    If the request's body is incomplete, it closes slowly enough for the client to read the response.
+    """
 
     def __init__(self, protocol: BoundedProtocol, cycle: RequestResponseCycle) -> None:
         super().__init__()
@@ -290,7 +302,7 @@ class _Wire(asyncio.Transport):
 
 
 def _raw(error: ApiError) -> bytes:
-    """The response to a request that the application does not get to see."""
+    """Return the raw response to a request that never reaches the application."""
     body = json.dumps(problem_of(error, instance="").model_dump()).encode()
     headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close", **error.headers}
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", *map(": ".join, headers.items()), "", ""]

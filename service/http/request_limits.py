@@ -1,4 +1,4 @@
-"""Limits on what a request may send, checked before anything reads it."""
+"""Limits on the content of requests, checked before it is read."""
 
 import re
 
@@ -12,13 +12,16 @@ from costcurve.core.validation import FieldError
 from service.problems import render
 
 MAX_BODY_BYTES = 1 << 20
-# What `predict` takes at the most: a thousand images with every digit of a float64, each up to 24 characters long.
+# Most that `predict` takes: 1,000 images of float64 numbers with all digits, up to 24 characters per number.
 MAX_IMAGES_BYTES = 20 << 20
 _TAKES_IMAGES = re.compile(r"/v1/jobs/[^/]+/predict")
 
 
 class BodyLimit:
-    """ASGI middleware: a body over the limit is refused, by its announced length or while it arrives."""
+    """ASGI middleware that refuses a body over the size limit.
+
+    It checks the announced length, and counts the bytes that arrive.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,7 +42,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                # The framework passes only its own exceptions on from the reading of a body.
+                # While a body is read, the framework passes on only its own exceptions.
                 raise HTTPException(413, _text(limit))
             return message
 
@@ -47,7 +50,10 @@ class BodyLimit:
 
 
 class RejectNulMiddleware:
-    """ASGI middleware: a query with the character 0, which no database keeps in a text, is refused."""
+    """ASGI middleware that refuses a query with the character 0.
+
+    No database can store that character in a text.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

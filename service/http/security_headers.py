@@ -1,4 +1,4 @@
-"""Headers of every response: it is what its Content-Type says, and no cache keeps it unasked."""
+"""Security headers of every response: no content sniffing, no caching by default."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,7 +7,7 @@ from service.http_cache import CACHE_CONTROL
 
 
 class SafeHeaders:
-    """ASGI: adds X-Content-Type-Options, and Cache-Control where the response has none."""
+    """ASGI middleware that adds X-Content-Type-Options and a default Cache-Control."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -21,7 +21,7 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
-                # What has a tag may be kept, to be asked for again; anything else is only true now.
+                # A response with an ETag may be cached and revalidated; any other is valid only now.
                 headers.setdefault("Cache-Control", CACHE_CONTROL if "etag" in headers else "no-store")
             await send(message)
 

@@ -1,6 +1,6 @@
-"""Routes that ignore nothing: a parameter that is unknown or given twice is refused, and so is what a body may not be.
+"""Routes that refuse unknown or repeated parameters and unacceptable bodies.
 
-All of it is checked before the body is read, and a large body is parsed outside the event loop.
+All checks run before the body is read. A large body is parsed outside the event loop.
 """
 
 import re
@@ -18,7 +18,7 @@ from costcurve.core.validation import FieldError, bad_value, json_pointer
 from service.http.accept import is_acceptable
 from service.http.json_bodies import ensure_json, parsed_off_loop, read_body
 
-# Of these a request has one, or none; the header of a body is looked at with the body.
+# A request has at most one of these; `ensure_json` checks the headers of a body.
 _SINGLE_HEADERS = ("idempotency-key",)
 _DIGITS = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
@@ -29,7 +29,7 @@ def _in_digits(value: object) -> object:
     return value
 
 
-# A whole number in a query. Python's int() also reads "1_0", " 10", "+10" and the digits of all scripts.
+# A whole number in a query. Python's int() also accepts "1_0", " 10", "+10" and the digits of all scripts.
 Whole = Annotated[int, BeforeValidator(_in_digits)]
 
 
@@ -56,7 +56,7 @@ class StrictRoute(APIRoute):
 
 
 class _WithBody(Request):
-    """A request whose body is parsed already."""
+    """A request whose body has already been read and parsed."""
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes, parsed: Any) -> None:
         super().__init__(scope, receive)
@@ -71,14 +71,14 @@ class _WithBody(Request):
 
 
 def refuse_parameters(request: Request, repeatable: Mapping[str, bool]) -> None:
-    """Refuse parameters that are unknown, and parameters and headers that are given twice but single.
+    """Refuse unknown parameters, and repeated parameters or headers that must be single.
 
     Args:
         request: as it arrived.
-        repeatable: for each known parameter of the query whether it may be given several times.
+        repeatable: for each known query parameter, True if it may be repeated.
 
     Raises:
-        InvalidRequest: names each.
+        InvalidRequest: names each refused parameter and header.
     """
     found = [*_bad_parameters(request, repeatable), *_bad_headers(request)]
     if found:
@@ -105,7 +105,7 @@ def _bad_parameters(request: Request, repeatable: Mapping[str, bool]) -> Iterato
 
 
 def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """Yield each parameter of the query, and whether it may be given several times."""
+    """Yield each query parameter, with True if it may be repeated."""
     for field in dependant.query_params:
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -118,7 +118,10 @@ def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
 
 
 def _media_types(route: APIRoute) -> list[str]:
-    """Return the media types that the route answers with when all is well; none if it answers without a body."""
+    """Return the media types of the route's successful response.
+
+    The list is empty if that response has no body.
+    """
     described = route.responses.get(200, {}).get("content")
     if described:
         return list(described)

@@ -1,23 +1,25 @@
-"""The vertical axis of a panel: as far as its metric's values can go, with a line where chance would be."""
+"""Vertical axis of a panel: the metric's whole range, and a line at chance."""
 
 from matplotlib.axes import Axes
 
 from costcurve.core.metrics import metric_named
 from service.plotting.figure import logarithmic
 
-# Of the axis, so that a line at its end is drawn in its whole width.
+# Fraction of the axis, so that a line at its end is drawn in full width.
 _MARGIN = 0.02
 _FAINT = "#8a8a8a"
 
 
 def fit_axis(axes: Axes, name: str, *, scale: float, log: bool) -> None:
-    """Let the axis show the metric's whole range, and chance as a faint line. Call it when all lines are drawn.
+    """Show the metric's whole range on the axis, and chance as a faint line.
+
+    Call it after all lines are drawn.
 
     Args:
         axes: the panel.
-        name: the metric's.
-        scale: what recorded values were multiplied by.
-        log: whether the axis is logarithmic: it then goes from the lowest value to the highest, as it has no 0.
+        name: name of the metric.
+        scale: factor by which the recorded values were multiplied.
+        log: True for a logarithmic axis. It goes from the lowest value to the highest, as it has no 0.
     """
     metric = metric_named(name)
     if log:

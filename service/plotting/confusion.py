@@ -1,4 +1,7 @@
-"""A confusion matrix as a picture: which digit is read as which, and how many of each are read rightly."""
+"""Confusion matrix as a plot: how often each digit is read as each digit.
+
+A column shows the percentage of each digit that is read correctly.
+"""
 
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
@@ -9,13 +12,16 @@ from costcurve.core.spec import DIGITS
 from service.plotting.figure import Canvas, Format, picture
 from service.plotting.labels import title_of
 
-# The light half of the colours, on which dark text is read.
+# The light half of the colours, on which dark text is legible.
 _ERRORS = LinearSegmentedColormap.from_list("errors", colormaps["Oranges"]([0.0, 0.55]))
 _RIGHT = "#e3eef7"
 
 
 def draw(job: Job, confusion: Confusion, *, file_format: Format) -> bytes:
-    """Draw the matrix: a row for each digit, a column for each that is read; the darker, the more of its row."""
+    """Draw the matrix: a row per digit, a column per digit that is read.
+
+    A darker cell is a larger fraction of its row.
+    """
     correct, total = sum(confusion[digit][digit] for digit in range(DIGITS)), sum(map(sum, confusion))
 
     def paint(canvas: Canvas) -> None:
@@ -41,7 +47,7 @@ def draw(job: Job, confusion: Confusion, *, file_format: Format) -> bytes:
                     axes.text(read, digit, f"{count:,}", ha="center", va="center", fontsize=9)
             axes.text(DIGITS - 0.35, digit, f"{100 * shares[digit][digit]:.1f} %", va="center", fontsize=9)
 
-    # No line may end within the two numbers.
+    # No line break may separate the two numbers.
     title = (
         f"{title_of(job)} – {correct:,}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{total:,} test images are read correctly"
     )

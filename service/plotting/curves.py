@@ -20,13 +20,13 @@ from service.plotting.labels import label_of, title_of_all, value_text, x_label_
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
-# A curve of no more points shows each of them.
+# A curve of up to this number of points has a marker at each of them.
 _FEW_POINTS = 60
-# Between these metrics, where they are recorded, a band is drawn around the line.
+# Metrics between which a band is drawn around the line, if they are recorded.
 _BANDS = {"cost": ("cost_min", "cost_max")}
 _BAND_OPACITY = 0.2
 _BAND_TEXT = "\nmean, in a band from lowest to highest"
-# What lies behind the lines where a finding holds; more would hide them.
+# Shading behind the lines where a warning holds; more would hide the lines.
 _SHADES: Sequence[Mapping[str, Any]] = (
     {"facecolor": "#E69F00", "alpha": 0.16, "edgecolor": "none", "zorder": 0},
     {"facecolor": "none", "hatch": "///", "edgecolor": "#d0d0d0", "linewidth": 0, "zorder": 0},
@@ -38,7 +38,10 @@ _MOST_BANDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One job on a plot: `series[metric][i]` belongs to `x[i]`; None or infinite is not drawn."""
+    """One job on a plot: `series[metric][i]` belongs to `x[i]`.
+
+    Values that are None or infinite are not drawn.
+    """
 
     job: Job
     x: Sequence[int]
@@ -46,7 +49,7 @@ class Line:
 
 
 def with_bands(metrics: Sequence[str]) -> list[str]:
-    """These metrics, and those between which bands around them are drawn."""
+    """Return these metrics, and those that bound the bands around them."""
     return list(dict.fromkeys([*metrics, *(bound for metric in metrics for bound in _BANDS.get(metric, ()))]))
 
 
@@ -60,9 +63,10 @@ def draw(
     title: str | None = None,
     stretches: Sequence[NamedStretch] = (),
 ) -> bytes:
-    """Plot each metric on axes of its own, all jobs on each of them; one legend that names only what differs.
+    """Plot each metric in a panel of its own, with all jobs in each.
 
-    The stretches are shaded in every diagram, and named in the legend.
+    The legend names only what differs between the jobs. The stretches are shaded in every panel and named in the
+    legend.
     """
     names = _names([line.job for line in lines]) if len(lines) > 1 else []
     shaded = stretches[:_MOST_SHADED]
@@ -116,12 +120,18 @@ def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list
 
 
 def _finite(values: Sequence[float | None] | None, length: int) -> list[float]:
-    """What can be drawn, and NaN for what cannot: there the line is interrupted."""
+    """Return the values that can be drawn, and NaN for all others.
+
+    NaN interrupts the line.
+    """
     return [value if value is not None and isfinite(value) else nan for value in values or [None] * length]
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:
-    """For each job the fields of its spec in which it differs from another; its id when it differs in none."""
+    """Return a name for each job: the fields of its spec that differ.
+
+    A job whose name would not be unique is named by its id.
+    """
     found = [each for each in differences([job.spec for job in jobs]) if not each.derived]
     names = [
         ", ".join(f"{each.field} {value_text(each.values[i])}" for each in found if each.values[i] is not None)

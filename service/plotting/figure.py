@@ -1,4 +1,4 @@
-"""How pictures are made: one look for all of them, one at a time, and the same bytes for the same picture."""
+"""Drawing of plots: one style, one plot at a time, reproducible bytes."""
 
 import io
 import threading
@@ -17,13 +17,13 @@ from service.plotting.lettering import cut, fonts, lettering, width, wrapped
 Format = Literal["svg", "png"]
 MEDIA_TYPES: Mapping[Format, str] = {"svg": "image/svg+xml", "png": "image/png"}
 
-# Colours that people with any kind of colour vision tell apart. Source: Okabe and Ito, Color Universal Design (2008);
-# without its yellow, which is lost on white, and with the strong ones first.
+# Colours that are distinct for every kind of colour vision. Source: Okabe and Ito, Color Universal Design (2008);
+# without its yellow, which is hard to see on white, and with the strong ones first.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":")
 _INK = "#1a1a1a"
 _LOOK: dict[Any, Any] = {
-    "svg.hashsalt": "costcurve",  # ids within a picture are made from it, not drawn at random
+    "svg.hashsalt": "costcurve",  # ids within an SVG are made from it, not at random
     "figure.facecolor": "white",
     "font.size": 10,
     "axes.edgecolor": _INK,
@@ -48,19 +48,19 @@ _LEGEND_CHARACTERS = 84
 _INCHES_WIDE = 8.0
 _INCHES_A_LINE = 0.22
 
-# matplotlib's fonts and text layout are shared by all threads and made for one.
+# matplotlib's fonts and text layout are shared by all threads and not thread-safe.
 _drawing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture in the making: a column of panels, of which all share one x axis."""
+    """A plot in progress: a column of panels that share one x axis."""
 
     figure: Figure
     panels: Sequence[Axes]
 
     def legend(self, handles: Sequence[Artist], names: Sequence[str]) -> None:
-        """Name the lines below the panels, where nothing is drawn; one legend for all of them."""
+        """Name the lines in one legend below all panels, where nothing is drawn."""
         shown = [as_text(cut(name, _LEGEND_CHARACTERS)) for name in names]
         columns = _legend_columns(names)
         self.figure.legend(handles, shown, loc="outside lower center", ncols=columns)
@@ -75,14 +75,16 @@ def picture(
     names: Sequence[str] = (),
     panel_inches: float = 3.4,
 ) -> bytes:
-    """Draw a picture. Equal arguments, and a `paint` that paints the same, give equal bytes.
+    """Draw a plot and return its bytes.
+
+    Equal arguments give equal bytes if `paint` draws the same.
 
     Args:
-        title: stands above; text, in which a dollar sign begins no formula.
-        panels: how many diagrams stand below each other.
-        paint: draws into the canvas that it is given. No two run at the same time.
-        file_format: of the bytes that come back.
-        names: what the legend is going to say; room is made for it.
+        title: shown at the top; a dollar sign in it begins no formula.
+        panels: number of diagrams, one below the other.
+        paint: draws into the canvas that it receives. No two run at the same time.
+        file_format: of the returned bytes.
+        names: entries of the legend, for which space is reserved.
         panel_inches: the height of a panel.
     """
     lines = wrapped(title, _TITLE_CHARACTERS) or [""]
@@ -102,17 +104,23 @@ def picture(
 
 
 def style(number: int) -> dict[str, Any]:
-    """Colour and dashes of the line with this number; 28 differ, and neighbours in both."""
+    """Return the colour and dashes of the line with this number.
+
+    There are 28 different looks. Neighbours differ in both colour and dashes.
+    """
     return {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
 
 
 def as_text(text: str) -> str:
-    """The text as matplotlib shows it as it is: a dollar sign in it begins no formula."""
+    """Return the text with dollar signs escaped, so that they begin no formula."""
     return text.replace("$", r"\$")
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic y axis; values that it cannot show are left out. Where it spans few decades, more is labelled."""
+    """Make the y axis logarithmic; values that it cannot show are omitted.
+
+    An axis that spans few decades has more labels.
+    """
     axes.set_yscale("log", nonpositive="mask")
     axes.yaxis.set_major_formatter(_PlainLog())
     axes.yaxis.set_minor_formatter(_PlainLog(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
@@ -120,7 +128,7 @@ def logarithmic(axes: Axes) -> None:
 
 
 class _PlainLog(LogFormatterSciNotation):
-    """Numbers that people read at a glance as they are, all others as powers of ten."""
+    """Labels of easily read numbers in plain digits, of others as powers of ten."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         text: str = super().__call__(x, pos)
@@ -128,5 +136,5 @@ class _PlainLog(LogFormatterSciNotation):
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    longest = min(max(map(width, names), default=1), _LEGEND_CHARACTERS) + 8  # a sample of the line stands before it
+    longest = min(max(map(width, names), default=1), _LEGEND_CHARACTERS) + 8  # for the sample of the line before it
     return max(1, min(len(names), (_LEGEND_CHARACTERS + 8) // longest))

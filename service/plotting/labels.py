@@ -10,21 +10,24 @@ from costcurve.core.metrics import OF_LOSS, metric_named
 from costcurve.core.spec import AnySpec, NeuronSpec
 
 _LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
-# Characters that fit beside a diagram.
+# Characters that fit next to a diagram.
 _LINE = 38
 _COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What stands at an axis, and what values are multiplied with to be shown there."""
+    """Text of an axis, and the factor for the values shown on it."""
 
     text: str
     scale: float = 1.0
 
 
 def label_of(metric: str, losses: Collection[str]) -> Label:
-    """The axis of a metric of jobs with these losses: `gradient_norm.2` belongs to layer 2, `accuracy` is in %."""
+    """Return the axis label of a metric for jobs with these losses.
+
+    Examples: `gradient_norm.2` belongs to layer 2, `accuracy` is in %.
+    """
     known, of = metric_named(metric), metric.partition(".")[2]
     text = known.label
     if of.isdecimal():
@@ -41,7 +44,7 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
-    """What the x axis of a curve counts."""
+    """Return the label of a curve's x axis."""
     if isinstance(spec, NeuronSpec):
         return "updates made"
     return (
@@ -52,19 +55,22 @@ def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
 
 
 def title_of(job: Job) -> str:
-    """The job's name; of one without a name, what it trains."""
+    """Return the job's name, or a summary of its spec."""
     return job.name or _summary(job.spec)
 
 
 def title_of_all(jobs: Sequence[Job]) -> str:
-    """Of several jobs of one experiment, how many and which."""
+    """Return the title of a plot of jobs of one experiment.
+
+    For several jobs it is their number and the experiment.
+    """
     return f"{len(jobs)} jobs compared: {_experiment(jobs[0].spec)}" if len(jobs) > 1 else title_of(jobs[0])
 
 
 def value_text(value: object) -> str:
-    """The value of a field of a spec, in a few characters."""
+    """Return the value of a spec's field in a few characters."""
     if isinstance(value, list | tuple):
-        # Sizes of layers are written so everywhere; of other numbers it would look like a range.
+        # Sizes of layers are written with hyphens everywhere; other numbers would look like a range.
         return ("-" if all(isinstance(each, int) for each in value) else ", ").join(map(value_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 

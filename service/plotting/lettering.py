@@ -1,7 +1,7 @@
-"""The letters of a picture: fonts that have them, their width in columns, and what an SVG can carry.
+"""Fonts of plots, width of text in columns, and text for SVG.
 
-Matplotlib's own font has no East Asian letters and few emoji. They are drawn by a font of this machine, if it has one.
-If not, an SVG carries its text as text, for the fonts of whoever looks at it, and a PNG shows a box for each letter.
+Matplotlib's own font has no East Asian letters and few emoji. A font of this machine draws them, if it has one.
+Otherwise an SVG keeps its text as text, for the fonts of the viewer. A PNG shows a box for each letter.
 """
 
 import textwrap
@@ -16,9 +16,9 @@ from matplotlib.text import Text
 from costcurve.core.text import storable
 
 _OWN = "DejaVu Sans"
-# Matplotlib brings it: for each letter a box that shows of which script it is.
+# Included in matplotlib: it draws each letter as a box that shows its script.
 _LAST_RESORT = "Last Resort High-Efficiency"
-# With letters of China, Japan, Korea, or symbols; as Debian, macOS and Windows call them.
+# Fonts with Chinese, Japanese or Korean letters, or symbols, by their names on Debian, macOS and Windows.
 _WIDE = (
     *(
         "Noto Sans CJK JP",
@@ -31,17 +31,17 @@ _WIDE = (
     *("Droid Sans Fallback", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic", "Microsoft YaHei"),
     *("Malgun Gothic", "Unifont", "Noto Emoji", "Symbola", "Segoe UI Symbol"),
 )
-_FILLER = "\ufdd0"  # no character, and never part of a text
+_FILLER = "\ufdd0"  # a noncharacter, never part of a text
 
 
 @cache
 def fonts() -> dict[Any, Any]:
-    """Return the settings of the fonts to draw with: the first that has a letter is taken."""
+    """Return matplotlib's font settings: the first font that has a letter draws it."""
     return {"font.family": ["sans-serif", _LAST_RESORT], "font.sans-serif": _with_letters()}
 
 
 def lettering(figure: Figure, file_format: Literal["svg", "png"]) -> dict[Any, Any]:
-    """Make every text of the figure one that an XML file can carry; return the settings to save it with."""
+    """Make all texts of the figure valid in XML; return the settings for saving."""
     texts = [found for found in figure.findobj(Text) if isinstance(found, Text)]
     for text in texts:
         text.set_text("\n".join(map(storable, text.get_text().split("\n"))))
@@ -50,12 +50,18 @@ def lettering(figure: Figure, file_format: Literal["svg", "png"]) -> dict[Any, A
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Return the text in lines of so many columns at most; an East Asian letter takes two."""
+    """Return the text in lines of at most `columns` columns.
+
+    An East Asian letter takes two columns.
+    """
     return [line.replace(_FILLER, "") for line in textwrap.wrap(_spread(text), columns)]
 
 
 def cut(text: str, columns: int) -> str:
-    """Return the text on one line of so many columns at most; an ellipsis stands for what is left out."""
+    """Return the text on one line of at most `columns` columns.
+
+    An ellipsis replaces the part that does not fit.
+    """
     if width(text) <= columns:
         return text
     [line, *_] = wrapped(text, columns - 2)
@@ -63,7 +69,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def width(text: str) -> int:
-    """Return how many columns the text takes."""
+    """Return the number of columns that the text takes."""
     return len(_spread(text))
 
 
@@ -79,5 +85,5 @@ def _with_letters() -> list[str]:
 
 
 def _spread(text: str) -> str:
-    """Return a text of as many characters as the text has columns."""
+    """Return a text with one character for each column of the text."""
     return "".join(character + _FILLER * (unicodedata.east_asian_width(character) in "WF") for character in text)

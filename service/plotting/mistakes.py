@@ -1,4 +1,7 @@
-"""The test images that a network reads most wrongly, as a picture: each with what it is, and for what it is taken."""
+"""Test images that a network reads most wrongly, as a plot.
+
+Each image has its digit and the digit that the network reads.
+"""
 
 from collections.abc import Sequence
 
@@ -11,13 +14,13 @@ from service.plotting.labels import title_of
 
 _COLUMNS = 8
 _SIDE = 28  # pixels of an image, which are the picture's units
-_TILE = 33, 45  # from an image to the one beside it, and to the one below it
+_TILE = 33, 45  # from an image to the next one in its row, and to the one below it
 _ROW_INCHES = 1.27
 _FAINT = "#595959"
 
 
 def draw(job: Job, mistakes: Sequence[Mistake], *, file_format: Format) -> bytes:
-    """Draw the images, the worst first, row by row."""
+    """Draw the images row by row, the worst first."""
     rows = -(-len(mistakes) // _COLUMNS)
 
     def paint(canvas: Canvas) -> None:
@@ -48,5 +51,5 @@ def _title(job: Job, mistakes: Sequence[Mistake]) -> str:
 
 
 def _percent(output: float) -> str:
-    """An output as a percentage; what is less than certain is never shown as certain."""
+    """Return an output as a percentage; less than certain is never shown as certain."""
     return f"{min(100 * output, 99.9):.1f} %" if output < 1 else "100 %"

@@ -1,4 +1,7 @@
-"""The cells of a sweep as a picture: for each cell a line, the mean of its repeats, and a band, how far they spread."""
+"""Cells of a sweep as a plot, with a line and a band for each.
+
+The line is the mean of the cell's repeats, and the band shows how far they spread.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from service.plotting.labels import label_of, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
-# A curve of no more points shows each of them.
+# A curve of up to this number of points has a marker at each of them.
 _FEW_POINTS = 60
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _BEYOND: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.0, "marker": ""}
@@ -37,7 +40,7 @@ _REACHES: Mapping[Reach, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DrawnCell:
-    """One cell on a plot: what it sets, of how many curves its bands are, and for each metric the band."""
+    """One cell on a plot: its settings, number of curves, and one band per metric."""
 
     settings: Mapping[str, Any]
     curves: int
@@ -46,7 +49,10 @@ class DrawnCell:
 
 @dataclass(frozen=True, slots=True)
 class DrawnSweep:
-    """All cells of a plot, what their bands reach over, and of how many points of a curve one is drawn."""
+    """All cells of a plot, and the reach of their bands.
+
+    One of `every` points of a curve is drawn.
+    """
 
     cells: Sequence[DrawnCell]
     reach: Reach
@@ -64,17 +70,19 @@ def draw_bands(
     title: str,
     log: bool = False,
 ) -> bytes:
-    """Plot each metric on axes of its own, all cells on each; one legend names what they set, and what a band is.
+    """Plot each metric in a panel of its own, with all cells in each.
+
+    One legend names the settings of the cells and explains the bands.
 
     Args:
-        sweep: what to draw, its cells in this order.
+        sweep: the cells to draw, in this order.
         metrics: one panel for each.
-        granularity: what the points are of.
-        specs: of each cell that of one job.
-        repeats: how many each cell is to have in the end.
-        file_format: of the bytes that come back.
-        title: stands above.
-        log: whether the values stand on a logarithmic axis.
+        granularity: of the points.
+        specs: the spec of one job of each cell.
+        repeats: repeats of each cell in the complete sweep.
+        file_format: of the returned bytes.
+        title: shown at the top.
+        log: True for a logarithmic y axis.
     """
     names = cell_names(sweep.cells, repeats)
     key = _key(sweep, repeats)
@@ -92,7 +100,10 @@ def draw_bands(
 
 
 def sweep_title(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
-    """What a plot of these cells is called: `MNIST: the 8 best of 5,000 cells`."""
+    """Return the title of a plot of these cells.
+
+    Example: `MNIST: the 8 best of 5,000 cells`.
+    """
     what = sweep.submission.name or ("One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST")
     count = sweep.submission.cells
     if len(cells) == count:
@@ -104,7 +115,10 @@ def sweep_title(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
 
 
 def cell_names(cells: Sequence[DrawnCell], repeats: int) -> list[str]:
-    """For each cell what it sets otherwise than another; and how many repeats are drawn, if not of all as many."""
+    """Return a name for each cell: the settings in which the cells differ.
+
+    If the number of drawn repeats differs between cells, it is part of the name.
+    """
     first = cells[0].settings
     differing = [name for name in first if any(cell.settings[name] != first[name] for cell in cells)] or list(first)
     names = [", ".join(f"{name} {_value(name, cell.settings[name])}" for name in differing) for cell in cells]
@@ -139,12 +153,18 @@ def _panel(axes: Axes, metric: str, cells: Sequence[DrawnCell], losses: Collecti
 
 
 def _shown(values: Sequence[float], scale: float, *, log: bool) -> list[float]:
-    """The values on the axis; NaN, where nothing is drawn, for what a logarithmic one does not have."""
+    """Return the scaled values, with NaN for those that are not drawn.
+
+    A logarithmic axis does not draw values of 0 or less.
+    """
     return [value * scale if value > 0 or not log else nan for value in values]
 
 
 def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
-    """What lines and bands are, by the sign that stands for it; nothing where each line is simply one job."""
+    """Return the legend entries that explain lines and bands, with their symbols.
+
+    There are none if each line is simply one job.
+    """
     counts = {cell.curves for cell in sweep.cells}
     key: dict[str, Artist] = {}
     if max(counts) > 1:
@@ -158,7 +178,7 @@ def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
 
 
 def _value(name: str, value: Any) -> str:
-    """The value of a field of a spec in a few characters."""
+    """Return the value of a spec's field in a few characters."""
     match value:
         case dict():
             shown = {each: figure for each, figure in value.items() if each != "scheme" and figure}

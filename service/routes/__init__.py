@@ -1,1 +1,1 @@
-"""The routes, one file for each resource. They translate; the store decides."""
+"""Routes, one file per resource. They translate; the store decides."""

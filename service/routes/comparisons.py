@@ -1,4 +1,4 @@
-"""Several jobs side by side, as JSON and CSV."""
+"""Routes that compare several jobs, as JSON and CSV."""
 
 from typing import Annotated
 
@@ -26,20 +26,20 @@ router = APIRouter(
 )
 
 MOST_JOBS = 16
-# Points of a comparison, at most; and if nothing is said. Each stands for a value of every job and metric.
+# Points of a comparison: the maximum and the default. Each point has a value of every job and metric.
 _MAX_POINTS = 10_000
 _POINTS = 1_000
 
 
 def all_different(job_ids: list[str]) -> list[str]:
-    """The jobs; raises ValueError if one of them is named twice."""
+    """Return the job ids. Raise ValueError if one of them is repeated."""
     if len(set(job_ids)) < len(job_ids):
         raise bad_value("must name each job once")
     return job_ids
 
 
 class ComparisonParameters(CurveParameters):
-    """Which jobs, and what of their curves."""
+    """Jobs to compare, and the part of their curves to return."""
 
     job: list[str] = Field(min_length=2, max_length=MOST_JOBS)
     max_points: Whole | None = Field(
@@ -54,7 +54,7 @@ class ComparisonParameters(CurveParameters):
 
 
 class CsvComparisonParameters(ComparisonParameters):
-    """The same; without `max_points` all points."""
+    """Parameters of the CSV comparison: by default, it has all points."""
 
     max_points: Whole | None = Field(
         default=None, ge=1, le=_MAX_POINTS, description="As for one curve; all by default."
@@ -68,7 +68,10 @@ def get_comparison(
     gate: ReadingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """In what the specs of the jobs differ, what they came to, and their curves on one axis if they share one."""
+    """Compare jobs: differences of their specs, results, and curves on one axis.
+
+    `curves` is null if the jobs are of different experiments, which share no axis.
+    """
     etag = etag_of(store.versions(parameters.job), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
@@ -92,7 +95,10 @@ def _compared(store: JobStore, parameters: ComparisonParameters) -> ComparisonOu
 def get_comparison_csv(
     parameters: Annotated[CsvComparisonParameters, Query()], store: Store, gate: ReadingGate
 ) -> Response:
-    """The curves on one axis as CSV: x, and a column `{job_id}.{metric}` for each job and metric."""
+    """Return the curves of several jobs as CSV, on one x axis.
+
+    The columns are x, and `{job_id}.{metric}` for each job and metric.
+    """
 
     def read() -> Response:
         of_one_experiment(store, parameters.job)
@@ -104,7 +110,7 @@ def get_comparison_csv(
 
 
 def of_one_experiment(store: JobStore, job_ids: list[str]) -> tuple[Job, ...]:
-    """The jobs. Raises InvalidRequest when their curves share no axis."""
+    """Return the jobs. Raise InvalidRequest if their curves share no axis."""
     jobs = store.get_all(job_ids)
     if len({job.spec.experiment for job in jobs}) > 1:
         message = "must all be of one experiment: a neuron's updates and MNIST's epochs share no axis"

@@ -1,4 +1,4 @@
-"""What a training came to, point by point: curves as JSON and CSV, and the transcript."""
+"""Routes of one job's curve, as JSON and CSV, and of its transcript."""
 
 from typing import Annotated, Any
 
@@ -27,10 +27,10 @@ router = APIRouter(
 )
 
 MAX_X = (1 << 31) - 1
-# A curve of no more values is read at once, as polls want it; longer ones wait for their turn.
+# A curve of up to this number of values is read at once, for clients that poll; longer ones wait for their turn.
 _FEW_VALUES = 10_000
 
-# What an answer says that has a tag.
+# `responses` of a route that sends an ETag.
 TAGGED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"schema": {"type": "string"}}}},
     304: {"description": "Nothing has changed since the answer with the tag in If-None-Match."},
@@ -38,7 +38,7 @@ TAGGED: dict[int | str, dict[str, Any]] = {
 
 
 class MetricsParameter(BaseModel):
-    """Which metrics, point by point of what."""
+    """Metrics and granularity of a curve."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,12 +48,12 @@ class MetricsParameter(BaseModel):
     )
 
     def names(self) -> tuple[str, ...] | None:
-        """The metrics that were asked for; None for all."""
+        """Return the requested metrics without duplicates; None for all metrics."""
         return tuple(dict.fromkeys(name for name in (self.metrics or "").split(",") if name)) or None
 
 
 class CurveParameters(MetricsParameter):
-    """Which metrics, from which x to which, and by how many points."""
+    """Metrics, granularity, range of x and number of points of a curve."""
 
     first: Whole = Field(default=0, ge=0, le=MAX_X, alias="from")
     last: Whole | None = Field(default=None, ge=0, le=MAX_X, alias="to", description="Inclusive.")
@@ -74,8 +74,11 @@ def get_curve(
     gate: ReadingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The curve from x = `from` to x = `to`; every value exactly as it was recorded."""
-    # Read before the curve: if that is newer, the tag is too old, and the next request gets an answer, not a 304.
+    """Return the job's curve from x = `from` to x = `to`.
+
+    Every value is exactly as it was recorded.
+    """
+    # Read before the curve: if the curve is newer, the ETag is too old, and the next request gets the curve, not a 304.
     etag = etag_of(job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
@@ -113,7 +116,7 @@ def _curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOu
 def get_curve_csv(
     job_id: str, parameters: Annotated[CurveParameters, Query()], store: Store, gate: ReadingGate
 ) -> Response:
-    """The same as CSV, with a header, however long."""
+    """Return the job's curve as CSV with a header line, of any length."""
 
     def read() -> Response:
         reading = reading_of(store, [job_id], parameters)
@@ -124,7 +127,7 @@ def get_curve_csv(
 
 @router.get("/jobs/{job_id}/transcript", response_class=PlainTextResponse)
 def get_transcript(job_id: str, store: Store, gate: ReadingGate) -> Response:
-    """The lines that the article prints."""
+    """Return the training's transcript, in the lines that the article prints."""
 
     def read() -> Response:
         job = store.get(job_id)
@@ -136,7 +139,7 @@ def get_transcript(job_id: str, store: Store, gate: ReadingGate) -> Response:
 
 
 def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) -> Reading:
-    """What these parameters ask for, of these jobs."""
+    """Return a reading of these jobs' curves with the request's parameters."""
     return Reading(
         store,
         job_ids,
@@ -148,7 +151,7 @@ def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) ->
 
 
 def csv_answer(gate: Gate, reading: Reading, names: tuple[str, ...], max_points: int | None) -> Response:
-    """What is read, as CSV; its columns behind x have these names."""
+    """Return the reading as streamed CSV, with the columns x and `names`."""
     header = ("x", *names)
     if max_points is None:
         lines = csv_of_pieces(header, reading.pieces(), reading.metrics, stride=reading.stride)

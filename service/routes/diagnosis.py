@@ -1,4 +1,4 @@
-"""Why trainings go as they do: one job's, and that of several beside each other."""
+"""Routes that explain trainings: one job's, and several jobs' compared."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ router = APIRouter(
 
 
 class ComparedParameters(BaseModel):
-    """Which jobs."""
+    """Jobs to compare."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,7 +33,10 @@ class ComparedParameters(BaseModel):
 
 @router.get("/jobs/{job_id}/diagnosis", response_model=DiagnosisOut)
 def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
-    """Why the job's training goes, or went, as it does: findings in plain words, each with its figures and a cure."""
+    """Explain the job's training by findings in plain words.
+
+    Each finding has its figures, and a cure to try; `try` is null if there is none.
+    """
 
     def diagnosed() -> Response:
         job = store.get(job_id)
@@ -46,7 +49,7 @@ def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
 def get_comparison_diagnosis(
     parameters: Annotated[ComparedParameters, Query()], store: Store, gate: ReadingGate
 ) -> Response:
-    """What the differences between some jobs come to."""
+    """Explain how the differences between the jobs affected their trainings."""
     job_ids = list(dict.fromkeys(parameters.job))
 
     def compared() -> Response:

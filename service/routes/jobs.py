@@ -1,4 +1,4 @@
-"""Jobs: submit, validate, look, list, and all that may be done to one afterwards."""
+"""Routes of jobs: submit, validate, read, list, change, delete, clone, pause, resume and cancel."""
 
 from typing import Annotated, Literal
 
@@ -31,12 +31,12 @@ from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
 
-# How often a filter may repeat; none has more than a few values.
+# Most repetitions of a filter; no filter has more than a few possible values.
 MAX_VALUES = 16
 
 
 class ListParameters(BaseModel):
-    """Filters, order and place of a list of jobs."""
+    """Filters, order and page of a list of jobs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,7 +59,7 @@ class ListParameters(BaseModel):
         return tags
 
     def query(self) -> JobQuery:
-        """The same, as the store asks it."""
+        """Return these parameters as a query to the store."""
         pairs = (tag.partition(":") for tag in self.tag)
         return JobQuery(
             status=tuple(self.status),
@@ -80,7 +80,7 @@ class ListParameters(BaseModel):
     responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
-    """Queue one training job; answers before training starts."""
+    """Queue one training job; the response comes before training starts."""
     return _created(store.submit(body, idempotency_key=idempotency_key), response)
 
 
@@ -95,13 +95,13 @@ def _created(submitted: Submitted, response: Response) -> Job:
     responses=documents(*BODY_ERRORS),
 )
 def validate_job(body: Submission) -> ValidationOut:
-    """Resolve a submission and estimate its cost; nothing is queued."""
+    """Resolve a submission and estimate its cost, without queueing it."""
     return ValidationOut.of(body)
 
 
 @router.get("/jobs", response_model=JobList)
 def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> Page:
-    """One page of jobs."""
+    """Return one page of the jobs that match all filters."""
     return store.list(parameters.query())
 
 
@@ -115,7 +115,10 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
     },
 )
 def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNoneMatch = None) -> Job | Response:
-    """The job as it stands. Its ETag is made from its version, in which its place in the queue does not count."""
+    """Return the job in its current state, with an ETag.
+
+    The ETag is made from the job's version. It does not change with the job's place in the queue.
+    """
     job = store.get(job_id)
     etag = tag_of(job)
     if is_known(etag, if_none_match):
@@ -130,7 +133,7 @@ def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNone
     responses=documents(JobNotFound, PreconditionFailed, *BODY_ERRORS) | {200: {"headers": {"ETag": TEXT_HEADER}}},
 )
 def update_job(job_id: str, body: JobChanges, store: Store, response: Response, if_match: IfMatch = None) -> Job:
-    """Change what a job is called, how urgent it is, or whether it is kept, in whatever state it is."""
+    """Change a job's name, tags, priority or pin, in any state."""
     job = store.update(job_id, body, check=while_it_matches(if_match))
     response.headers["ETag"] = tag_of(job)
     return job
@@ -140,13 +143,13 @@ def update_job(job_id: str, body: JobChanges, store: Store, response: Response, 
     "/jobs/{job_id}", status_code=204, responses=documents(JobNotFound, InvalidTransition, PreconditionFailed)
 )
 def delete_job(job_id: str, store: Store, if_match: IfMatch = None) -> None:
-    """Forget a job that has ended, with its curve, its events, and the idempotency key that it came with."""
+    """Delete a job that has ended, with its curve, events and idempotency key."""
     store.delete(job_id, check=while_it_matches(if_match))
 
 
 @router.get("/jobs/{job_id}/events", responses=documents(JobNotFound, NotAcceptable))
 def list_events(job_id: str, store: Store) -> EventList:
-    """All that happened to the job, the first first."""
+    """Return all events of the job, the oldest first."""
     return EventList.of(store.events(job_id))
 
 
@@ -159,7 +162,10 @@ def list_events(job_id: str, store: Store) -> EventList:
 def clone_job(
     job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """Queue the same job again, but for the fields in the body; without a body, just the same."""
+    """Queue the same job again, except for the fields in the body.
+
+    Without a body, the spec of the new job is the same.
+    """
     return _created(store.clone(job_id, body or Clone(), idempotency_key=idempotency_key), response)
 
 
@@ -170,7 +176,10 @@ def clone_job(
     responses=documents(JobNotFound, InvalidTransition),
 )
 def pause_job(job_id: str, store: Store) -> Job:
-    """Put a job aside: a queued one at once, a running one as soon as its worker hears of it. Twice is no error."""
+    """Pause a job at once, or through its worker if it is running.
+
+    A running job pauses as soon as its worker receives the request. Repeating the request is not an error.
+    """
     return store.pause(job_id)
 
 
@@ -181,7 +190,10 @@ def pause_job(job_id: str, store: Store) -> Job:
     responses=documents(JobNotFound, InvalidTransition),
 )
 def resume_job(job_id: str, store: Store) -> Job:
-    """Put a paused job back into the queue; it goes on where it was. Twice is no error."""
+    """Put a paused job back into the queue; it resumes where it stopped.
+
+    Repeating the request is not an error.
+    """
     return store.resume(job_id)
 
 
@@ -192,5 +204,8 @@ def resume_job(job_id: str, store: Store) -> Job:
     responses=documents(JobNotFound, InvalidTransition),
 )
 def cancel_job(job_id: str, store: Store) -> Job:
-    """Cancel a job: a waiting one at once, a running one as soon as its worker hears of it. Twice is no error."""
+    """Cancel a job at once, or through its worker if it is running.
+
+    A running job is cancelled as soon as its worker receives the request. Repeating the request is not an error.
+    """
     return store.cancel(job_id)

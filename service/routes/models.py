@@ -1,4 +1,4 @@
-"""What became of a trained network: the model itself, what it reads, and where it errs."""
+"""Routes of trained networks: files, predictions, confusion matrices and mistakes."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -50,7 +50,7 @@ _TEXT_HEADER = {"schema": {"type": "string"}}
 
 
 class ModelParameters(BaseModel):
-    """In which format."""
+    """File format of the model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,14 +75,14 @@ def get_model(
     gate: ReadingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The trained network as a file. Its ETag is its SHA-256."""
+    """Return the trained network as a file; its ETag is its SHA-256."""
     return Later(gate, lambda: _model(store, job_id, parameters, if_none_match))
 
 
 def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_match: Sequence[str] | None) -> Response:
     file = _file(store, job_id)
     if parameters.format == "onnx":
-        from service.export.onnx import onnx_of  # takes a moment, which only who asks for it should wait
+        from service.export.onnx import onnx_of  # slow to import, so only requests for ONNX wait for it
 
         file = onnx_of(file)
     etag = f'"{sha256(file).hexdigest()}"'
@@ -94,7 +94,10 @@ def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_ma
 
 
 def _network(job_id: str, store: Store) -> Layers:
-    """Dependency: the job's trained network, looked up before the body is read."""
+    """Return the job's trained network.
+
+    As the first dependency of a route, it runs before the body is read.
+    """
     return layers_of(store.model(job_id))
 
 
@@ -111,14 +114,17 @@ def _network(job_id: str, store: Store) -> Layers:
 def predict(
     job_id: str, layers: Annotated[Layers, Depends(_network)], images: Annotated[Images, Depends(read_images)]
 ) -> PredictionOut:
-    """Have the trained network read images."""
+    """Return the digits that the trained network reads in the images."""
     z = logits(layers, images)
     return PredictionOut(job_id=job_id, digits=z.argmax(axis=1).tolist(), outputs=sigmoid(z).tolist())
 
 
 @router.get("/jobs/{job_id}/confusion", responses=_NO_READER)
 def get_confusion(job_id: str, store: Store) -> ConfusionOut:
-    """How often each digit of the test images is read as which, by the network as its training ended."""
+    """Return the confusion matrix of the test images.
+
+    It counts how often the network, at the end of its training, reads each digit as each of the ten digits.
+    """
     return ConfusionOut.of(job_id, store.confusion(job_id))
 
 
@@ -131,14 +137,14 @@ def get_confusion_plot(
     gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The same as a picture."""
+    """Plot the confusion matrix of the test images as SVG or PNG."""
     draw = partial(confusion.draw, confusion=store.confusion(job_id))
     return _picture("confusion", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
 
 
 @router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
 def list_mistakes(job_id: str, store: Store) -> MistakeList:
-    """Test images that are read wrongly, the worst first, 64 at most."""
+    """Return at most 64 test images that are read wrongly, the worst first."""
     return MistakeList.of(job_id, store.mistakes(job_id))
 
 
@@ -151,7 +157,10 @@ def get_mistakes_plot(
     gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The same as a picture: each image, what it is, and for what it is taken."""
+    """Plot the test images that are read wrongly as SVG or PNG.
+
+    Each image has its digit, and the digit that the network reads.
+    """
     draw = partial(mistakes.draw, mistakes=store.mistakes(job_id))
     return _picture("mistakes", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
 
@@ -172,6 +181,6 @@ def _picture(
 
 
 def _file(store: JobStore, job_id: str) -> bytes:
-    """The model's safetensors file; of a neuron it is made from its result."""
+    """Return the model's safetensors file; for a neuron, make it from its result."""
     job = store.get(job_id)
     return neuron_file(job) if isinstance(job.spec, NeuronSpec) else store.model(job_id)

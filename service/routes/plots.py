@@ -1,4 +1,4 @@
-"""Curves as pictures, one job's or several jobs' on the same axes."""
+"""Routes that plot the curves of one or more jobs."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from service.problems import documents
 from service.routes.comparisons import MOST_JOBS, all_different, of_one_experiment
 from service.routes.curves import TAGGED, MetricsParameter
 
-# What a picture's answer says.
+# `responses` of a route that sends a plot.
 PICTURES: dict[int | str, dict[str, Any]] = TAGGED | {
     200: TAGGED[200] | {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
 }
@@ -36,15 +36,15 @@ router = APIRouter(
 )
 
 
-# A plot is some hundred pixels wide: more stretches, the lowest and the highest point of each, would not show.
+# Buckets of x, each drawn by its lowest and highest point. A plot is less than 1,000 pixels wide: more would not show.
 _BUCKETS = 2000
-# Values of a whole picture, at most: of many metrics of many jobs, the stretches are wider.
+# Most values of a whole plot: for many metrics of many jobs, the buckets are wider.
 _MOST_VALUES = 500_000
 _MOST_DIAGRAMS = 16
 
 
 class PlotParameters(MetricsParameter):
-    """Which metrics, how drawn, under which title."""
+    """Metrics, granularity, scale and title of a plot."""
 
     metrics: str | None = Field(
         default="cost", description=f"Names, separated by commas: one diagram for each, {_MOST_DIAGRAMS} at most."
@@ -54,7 +54,7 @@ class PlotParameters(MetricsParameter):
 
 
 class ComparisonPlotParameters(PlotParameters):
-    """Which jobs, and how drawn."""
+    """Jobs to plot together, and the parameters of the plot."""
 
     job: list[str] = Field(min_length=2, max_length=MOST_JOBS)
 
@@ -71,9 +71,10 @@ def get_curve_plot(
     gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The curve as a plot; by steps their mean, with a band from the lowest to the highest.
+    """Plot the job's curve as SVG or PNG.
 
-    Stretches in which a finding of the diagnosis holds are shaded.
+    With `granularity=step`, the cost is a mean, with a band from the lowest to the highest value. Stretches in which a
+    warning of the diagnosis holds are shaded.
     """
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
@@ -92,7 +93,10 @@ def get_comparison_plot(
     gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The curves of several jobs of one experiment on the same axes; the legend names what differs."""
+    """Plot the curves of several jobs of one experiment on the same axes.
+
+    The legend names the fields of the spec that differ.
+    """
     etag = etag_of(file_format, store.versions(parameters.job), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
@@ -106,7 +110,10 @@ def get_comparison_plot(
 def picture_answer(
     pictures: Pictures, gate: Gate, etag: str, file_format: Format, draw: Callable[[], bytes]
 ) -> Response:
-    """A picture, with the tag by which to ask whether it still holds; drawn when its turn comes, unless it is known."""
+    """Return a plot with its ETag, from the cache if it is there.
+
+    Otherwise the plot is drawn when its turn comes.
+    """
 
     def answer(picture: bytes) -> Response:
         headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
@@ -117,7 +124,12 @@ def picture_answer(
 
 
 def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) -> Reading:
-    """What is asked for of these jobs' curves. Raises UnknownMetric, and InvalidRequest for too many metrics."""
+    """Return a reading of the requested metrics of these jobs.
+
+    Raises:
+        UnknownMetric: none of the jobs records one of the metrics.
+        InvalidRequest: there are too many metrics.
+    """
     asked = Reading(store, [job.id for job in jobs], granularity=parameters.granularity, metrics=parameters.names())
     if len(asked.metrics) > _MOST_DIAGRAMS:
         message = f"must name at most {_MOST_DIAGRAMS}, as each gets a diagram; known: {', '.join(asked.metrics)}"
@@ -140,7 +152,7 @@ def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters
 
 
 def _stretches(store: JobStore, jobs: Sequence[Job], asked: Reading) -> Sequence[NamedStretch]:
-    """Return what is to be shaded: in a plot of one job what its findings name, in one of several nothing."""
+    """Return the stretches to shade: one job's warnings, none for several jobs."""
     if len(jobs) > 1:
         return ()
     [job] = jobs
@@ -148,7 +160,10 @@ def _stretches(store: JobStore, jobs: Sequence[Job], asked: Reading) -> Sequence
 
 
 def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading, buckets: int) -> Line:
-    """What is drawn of one job: of a long curve the extremes of every stretch."""
+    """Return the line to draw for one job.
+
+    A long curve is represented by the extremes of each bucket.
+    """
     metrics = [metric for metric in with_bands(asked.metrics) if metric in known]
     if not metrics:
         return Line(job, (), {})

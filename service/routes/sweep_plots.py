@@ -1,4 +1,4 @@
-"""The curves of a sweep as a picture, a band for each cell."""
+"""Route that plots the curves of a sweep, with a band for each cell."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -30,12 +30,12 @@ router = APIRouter(
     responses=documents(SweepNotFound, JobNotFound, InvalidRequest, UnknownMetric, StoreUnavailable) | PICTURES,
 )
 
-# More lines, and their bands, would not be told apart.
+# More lines and their bands could not be distinguished.
 MOST_CELLS = 16
 
 
 class SweepPlotParameters(PlotParameters):
-    """Which cells and which metrics, how drawn, under which title."""
+    """Cells, metrics, scale and title of a sweep's plot."""
 
     best: Whole = Field(default=8, ge=1, le=MOST_CELLS, description="How many cells, the best of the leaderboard.")
     cells: str | None = Field(
@@ -51,7 +51,7 @@ class SweepPlotParameters(PlotParameters):
         return self
 
     def query(self) -> CellQuery:
-        """The cells to draw, in the order of their ranks."""
+        """Return the query for the cells to draw, in the order of their ranks."""
         if self.cells is None:
             return CellQuery(limit=self.best)
         return CellQuery(cells=frozenset(map(int, self.cells.split(","))))
@@ -67,7 +67,10 @@ def get_sweep_plot(
     gate: DrawingGate,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The mean curve of each of the best cells, with a band that shows how far its repeats spread."""
+    """Plot the mean curves of the best cells of a sweep, or of `cells`.
+
+    A band around each curve shows how far the cell's repeats spread.
+    """
     page = store.cells(sweep_id, parameters.query())
     cells = [cell for cell in page.items if cell.jobs]
     if not cells:

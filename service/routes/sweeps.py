@@ -1,4 +1,4 @@
-"""Sweeps: many jobs submitted, looked at, cancelled and retried as one."""
+"""Routes of sweeps: many jobs submitted, read, cancelled and retried as one."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ class SweepListParameters(BaseModel):
 
 
 class LeaderboardParameters(BaseModel):
-    """How long a leaderboard."""
+    """Length of a leaderboard."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class CellParameters(BaseModel):
 def submit_sweep(
     body: SweepSubmission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
 ) -> SweepOut:
-    """Queue one job for each cell of a grid and each repeat: all of them, or none."""
+    """Queue one job for each cell and repeat of a grid, all or none."""
     submitted = store.submit_sweep(body, idempotency_key=idempotency_key)
     set_created_headers(response, f"/v1/sweeps/{submitted.sweep.id}", replayed=submitted.replayed)
     return SweepOut.of(submitted.sweep)
@@ -60,30 +60,42 @@ def submit_sweep(
 
 @router.get("/sweeps")
 def list_sweeps(parameters: Annotated[SweepListParameters, Query()], store: Store) -> SweepList:
-    """One page of sweeps, the newest first."""
+    """Return one page of sweeps, the newest first."""
     return SweepList.of(store.sweeps(limit=parameters.limit, cursor=parameters.cursor))
 
 
 @router.get("/sweeps/{sweep_id}", responses=documents(SweepNotFound))
 def get_sweep(sweep_id: str, parameters: Annotated[LeaderboardParameters, Query()], store: Store) -> SweepWithLeaders:
-    """The sweep as it stands, and its best cells; its jobs are listed by `GET /v1/jobs?sweep_id=`."""
+    """Return the sweep in its current state, and its best cells.
+
+    `GET /v1/jobs?sweep_id=` lists its jobs.
+    """
     return SweepWithLeaders.with_leaders(store.cells(sweep_id, CellQuery(limit=parameters.leaderboard)))
 
 
 @router.get("/sweeps/{sweep_id}/cells", responses=documents(SweepNotFound))
 def list_cells(sweep_id: str, parameters: Annotated[CellParameters, Query()], store: Store) -> CellList:
-    """One page of its cells: what each sets, its jobs, the mean and the spread of what they came to."""
+    """Return one page of the sweep's cells.
+
+    Each cell has its settings, its jobs, and the mean and spread of their results.
+    """
     query = CellQuery(order=parameters.order, limit=parameters.limit, cursor=parameters.cursor)
     return CellList.of(store.cells(sweep_id, query))
 
 
 @router.post("/sweeps/{sweep_id}/cancel", status_code=202, responses=documents(SweepNotFound))
 def cancel_sweep(sweep_id: str, store: Store) -> SweepOut:
-    """Cancel all of its jobs that have not ended, as each would be cancelled by itself. Twice is no error."""
+    """Cancel all jobs of the sweep that have not ended.
+
+    Each is cancelled as by its own cancel request. Repeating the request is not an error.
+    """
     return SweepOut.of(store.cancel_sweep(sweep_id))
 
 
 @router.post("/sweeps/{sweep_id}/retry", status_code=202, responses=documents(SweepNotFound))
 def retry_sweep(sweep_id: str, store: Store) -> SweepOut:
-    """Queue a new job in place of each that failed, with the same spec. Where nothing failed, nothing happens."""
+    """Queue a new job with the same spec in place of each failed job.
+
+    If no job has failed, nothing is queued.
+    """
     return SweepOut.of(store.retry_sweep(sweep_id))

@@ -1,4 +1,4 @@
-"""The service itself: alive, ready, which version, which presets, and who works for it."""
+"""Routes of the service itself: health, readiness, metrics, version, presets and workers."""
 
 from importlib.metadata import version
 
@@ -19,13 +19,16 @@ router = APIRouter(route_class=StrictRoute, tags=["service"])
 
 @health.get("/healthz")
 async def is_alive() -> Health:
-    """The process answers."""
+    """Report that the process responds."""
     return Health(status="ok")
 
 
 @health.get("/readyz", responses=documents(Draining, StoreUnavailable))
 async def is_ready(readiness: Readiness, draining: IsDraining) -> Health:
-    """The store can be written, its schema is current, and the service is not about to stop; otherwise 503 says why."""
+    """Report that the service is ready for requests, or 503 with the reason.
+
+    It is ready if the store is writable, its schema is current, and the service is not draining.
+    """
     if draining:
         raise Draining("it was told to stop, and still answers; send new requests elsewhere")
     await readiness.answer()
@@ -34,7 +37,10 @@ async def is_ready(readiness: Readiness, draining: IsDraining) -> Health:
 
 @health.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
-    """The metrics, as the scraper would have them: Prometheus's text format, or OpenMetrics."""
+    """Return the metrics in the format that the scraper accepts.
+
+    The formats are Prometheus's text format and OpenMetrics.
+    """
     state = request.app.state
     try:
         state.metrics.fleet = await state.fleet.answer()
@@ -46,23 +52,23 @@ async def get_metrics(request: Request) -> Response:
 
 @router.get("/version")
 def get_version() -> VersionOut:
-    """Which CostCurve this is."""
+    """Return the versions of CostCurve and of its API."""
     return VersionOut(version=version("costcurve"), api="v1")
 
 
 @router.get("/presets")
 def list_presets() -> PresetList:
-    """Ready specs, the article's own experiments first."""
+    """Return the ready-made specs, the article's own experiments first."""
     return PresetList.of(list(PRESETS.values()))
 
 
 @router.get("/sweep-presets")
 def list_sweep_presets() -> SweepPresetList:
-    """Ready sweeps: every loss from every start of the article's experiments."""
+    """Return the ready-made sweeps: every loss from every start of the article's experiments."""
     return SweepPresetList.of(list(SWEEP_PRESETS.values()))
 
 
 @router.get("/workers", responses=documents(StoreUnavailable))
 def list_workers(store: Store) -> WorkerList:
-    """The workers that are alive, and what each has in hand."""
+    """Return the live workers, and the jobs that each of them runs."""
     return WorkerList.of(store.workers())

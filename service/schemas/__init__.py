@@ -1,1 +1,1 @@
-"""The JSON of requests and responses, one file for each resource."""
+"""The JSON of requests and responses, one file per resource."""

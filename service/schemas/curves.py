@@ -18,7 +18,10 @@ Column = list[float | None]
 
 
 class CurveOut(BaseModel):
-    """A stretch of a curve, as columns. Ask for `from={next_from}` next time to get only what is new."""
+    """Part of a curve, as columns.
+
+    A request with `from={next_from}` later returns only new points.
+    """
 
     job_id: str
     granularity: Granularity
@@ -30,7 +33,7 @@ class CurveOut(BaseModel):
 
     @classmethod
     def of_page(cls, job_id: str, granularity: Granularity, page: CurvePage) -> Self:
-        """All points of a page."""
+        """Return all points of a page."""
         return cls(
             job_id=job_id,
             granularity=granularity,
@@ -43,7 +46,7 @@ class CurveOut(BaseModel):
 
     @classmethod
     def of_sample(cls, job_id: str, granularity: Granularity, reading: Reading, sample: Sample) -> Self:
-        """Some points of a range."""
+        """Return the sampled points of a range."""
         return cls(
             job_id=job_id,
             granularity=granularity,
@@ -56,7 +59,7 @@ class CurveOut(BaseModel):
 
 
 class ComparedJob(BaseModel):
-    """One of the jobs that are compared."""
+    """One of the compared jobs."""
 
     id: str
     name: str | None
@@ -68,7 +71,10 @@ class ComparedJob(BaseModel):
 
 
 class SpecDifferenceOut(BaseModel):
-    """A field of the spec that is not the same in all jobs, and its value in each; null where a job has none."""
+    """A field of the spec that differs between jobs, and its values.
+
+    A value is null if the job does not have the field.
+    """
 
     field: str
     values: dict[str, Any] = Field(description="By job.")
@@ -76,14 +82,20 @@ class SpecDifferenceOut(BaseModel):
 
 
 class ResultOut(BaseModel):
-    """A figure of the results, side by side; null where a job has none (yet)."""
+    """A figure of the results, and its value for each job.
+
+    A value is null if the job does not have it, or not yet.
+    """
 
     field: str
     values: dict[str, Any] = Field(description="By job.")
 
 
 class ComparedCurves(BaseModel):
-    """The curves on one axis: `series[metric][job_id][i]` belongs to `x[i]`, and is null where the job has no point."""
+    """Curves on one axis: `series[metric][job_id][i]` belongs to `x[i]`.
+
+    A value is null if the job has no point there.
+    """
 
     granularity: Granularity
     x: list[int]
@@ -94,7 +106,7 @@ class ComparedCurves(BaseModel):
 
 
 class ComparisonOut(BaseModel):
-    """Some jobs side by side: in what their specs differ, what they came to, and how."""
+    """Comparison of several jobs: differences of their specs, results and curves."""
 
     jobs: list[ComparedJob]
     differences: list[SpecDifferenceOut]
@@ -103,7 +115,7 @@ class ComparisonOut(BaseModel):
 
     @classmethod
     def of(cls, jobs: Sequence[Job], curves: ComparedCurves | None) -> Self:
-        """The jobs, in this order."""
+        """Return the comparison of these jobs, in this order."""
         ids = [job.id for job in jobs]
         return cls(
             jobs=[
@@ -125,7 +137,7 @@ class ComparisonOut(BaseModel):
 
 
 def compared_curves(jobs: Sequence[Job], granularity: Granularity, reading: Reading, sample: Sample) -> ComparedCurves:
-    """Some points of the curves of jobs that are read side by side."""
+    """Return the sampled points of the jobs' curves on one axis."""
     growing = [end for job, end in zip(jobs, reading.ends, strict=True) if not job.is_terminal]
     return ComparedCurves(
         granularity=granularity,
@@ -141,7 +153,7 @@ def compared_curves(jobs: Sequence[Job], granularity: Granularity, reading: Read
 
 
 def column_of(values: Iterable[float | None]) -> Column:
-    """The values as JSON has them, which knows neither infinity nor NaN."""
+    """Replace infinity and NaN by None, as JSON has neither."""
     return [value if value is not None and isfinite(value) else None for value in values]
 
 

@@ -10,7 +10,7 @@ from costcurve.analysis.diagnosis.findings import Code, Severity
 
 
 class FindingOut(BaseModel):
-    """Something that explains how a training went."""
+    """An observation that explains how a training went."""
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
@@ -32,7 +32,7 @@ class FindingOut(BaseModel):
 
 
 class DiagnosisOut(BaseModel):
-    """Why a job's training goes, or went, as it does; the gravest finding first."""
+    """Explanation of a job's training, the most severe finding first."""
 
     job_id: str
     summary: str = Field(description="What it comes to in a sentence or two, also when there is nothing to say.")
@@ -53,7 +53,7 @@ class DiagnosisOut(BaseModel):
 
 
 class ComparisonDiagnosisOut(BaseModel):
-    """Why several trainings went differently, or did not."""
+    """Explanation of why several trainings went differently, or did not."""
 
     job_ids: list[str]
     summary: str

@@ -1,4 +1,4 @@
-"""The JSON of every answer."""
+"""The JSON of jobs, events, workers, presets, health and version."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ class _Out(BaseModel):
 
 
 class ProgressOut(_Out):
-    """How far training is: finished epochs and steps of how many, and the seconds still to go."""
+    """Progress of training: finished epochs and steps, their totals, and seconds left."""
 
     epoch: int
     epochs: int
@@ -31,14 +31,14 @@ class ProgressOut(_Out):
 
 
 class ErrorOut(_Out):
-    """Why the job failed."""
+    """Reason why the job failed."""
 
     code: str
     message: str
 
 
 class JobOut(_Out):
-    """One job, as it stands."""
+    """One job in its current state."""
 
     id: str
     status: JobStatus
@@ -75,7 +75,7 @@ class JobOut(_Out):
 
 
 class JobList(_Out):
-    """One page of jobs; `next_cursor` leads to the next, null at the end."""
+    """One page of jobs; `next_cursor` leads to the next page, null at the end."""
 
     items: list[JobOut]
     next_cursor: str | None
@@ -86,7 +86,10 @@ class JobList(_Out):
 
 
 class EventOut(_Out):
-    """Something that happened to a job; a request that its worker is still to perform leaves the status as it is."""
+    """One event of a job.
+
+    A request that its worker has not yet performed leaves the status unchanged.
+    """
 
     id: int
     at: datetime
@@ -97,7 +100,7 @@ class EventOut(_Out):
 
 
 class EventList(_Out):
-    """All that happened to a job, the first first."""
+    """All events of a job, the oldest first."""
 
     items: list[EventOut]
 
@@ -107,7 +110,7 @@ class EventList(_Out):
 
 
 class WorkerOut(_Out):
-    """One worker incarnation that is alive: a process start, not a machine."""
+    """One live worker: one start of a process, not a machine."""
 
     id: str
     host: str
@@ -121,7 +124,7 @@ class WorkerOut(_Out):
 
 
 class WorkerList(_Out):
-    """Every worker that is alive."""
+    """All live workers."""
 
     items: list[WorkerOut]
 
@@ -131,14 +134,14 @@ class WorkerList(_Out):
 
 
 class WarningOut(_Out):
-    """Something legal that is rarely meant."""
+    """A legal setting that is rarely intended."""
 
     code: str
     message: str
 
 
 class ValidationOut(_Out):
-    """What a submission would come to: the resolved spec, its cost on one CPU core, and warnings."""
+    """Preview of a submission: its resolved spec, cost on one CPU core, and warnings."""
 
     spec: Spec
     spec_hash: str
@@ -161,7 +164,7 @@ class ValidationOut(_Out):
 
 
 class PresetOut(_Out):
-    """A ready spec, with every default filled in."""
+    """A ready-made spec with all defaults filled in."""
 
     name: str
     description: str
@@ -179,7 +182,7 @@ class PresetList(_Out):
 
 
 class SweepPresetOut(_Out):
-    """A ready sweep, as one would submit it."""
+    """A ready-made sweep, in the form of a submission."""
 
     name: str
     description: str
@@ -189,7 +192,7 @@ class SweepPresetOut(_Out):
 
 
 class SweepPresetList(_Out):
-    """All ready sweeps."""
+    """All ready-made sweeps."""
 
     items: list[SweepPresetOut]
 
@@ -199,13 +202,13 @@ class SweepPresetList(_Out):
 
 
 class Health(_Out):
-    """The service answers."""
+    """Status of a service that responds."""
 
     status: Literal["ok", "ready"]
 
 
 class VersionOut(_Out):
-    """Which CostCurve this is."""
+    """Versions of CostCurve and of its API."""
 
     version: str
     api: Literal["v1"]

@@ -1,4 +1,4 @@
-"""The JSON of what is asked of a trained network."""
+"""The JSON of predictions, confusion matrices and mistakes."""
 
 from collections.abc import Sequence
 from typing import Annotated, Self
@@ -17,13 +17,13 @@ Image = Annotated[list[Pixel], Field(min_length=PIXELS, max_length=PIXELS, fail_
 
 
 class PredictionIn(StrictModel):
-    """Images to be read, each 784 pixels row by row, 0 (paper) to 1 (ink)."""
+    """Images to read, each of 784 pixels row by row, from 0 (paper) to 1 (ink)."""
 
     images: Annotated[list[Image], Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True)]
 
 
 class PredictionOut(BaseModel):
-    """For each image the digit that is read, and the ten outputs that say so."""
+    """Digit that the network reads in each image, and its ten outputs."""
 
     job_id: str
     digits: list[int]
@@ -31,7 +31,7 @@ class PredictionOut(BaseModel):
 
 
 class ConfusionOut(BaseModel):
-    """`counts[i][j]`: so many of the test images of digit `labels[i]` are read as `labels[j]`."""
+    """Confusion matrix: `counts[i][j]` test images of digit `labels[i]` are read as `labels[j]`."""
 
     job_id: str
     labels: list[int]
@@ -51,7 +51,10 @@ class ConfusionOut(BaseModel):
 
 
 class MistakeOut(BaseModel):
-    """A test image that is read wrongly; `image` is its number among the test images, from 0."""
+    """A test image that is read wrongly.
+
+    `image` is its number among the test images, from 0.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -63,7 +66,10 @@ class MistakeOut(BaseModel):
 
 
 class MistakeList(BaseModel):
-    """Test images that are read wrongly, the worst first: those that cost most, by the job's loss."""
+    """Test images that are read wrongly, those with the highest cost first.
+
+    The cost is by the job's loss.
+    """
 
     job_id: str
     items: list[MistakeOut]

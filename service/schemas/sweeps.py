@@ -1,4 +1,4 @@
-"""The JSON of every answer about sweeps."""
+"""The JSON of sweeps, their cells and their rankings."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -15,7 +15,7 @@ class _Out(BaseModel):
 
 
 class SweepOut(_Out):
-    """A sweep: what was submitted, and how many of its jobs are in each state."""
+    """A sweep: its submission, and the number of its jobs in each state."""
 
     id: str
     name: str | None
@@ -41,7 +41,7 @@ class SweepOut(_Out):
     @classmethod
     def of(cls, sweep: Sweep) -> Self:
         submitted = sweep.submission.model_dump(exclude={"spec"})
-        # Earlier versions stored fields that the grid overrides unchecked: some cannot even be written as JSON.
+        # Earlier versions stored fields that the grid overrides unchecked; some of those cannot be written as JSON.
         shared = {name: value for name, value in sweep.submission.spec.items() if name not in sweep.submission.grid}
         return cls(
             id=sweep.id,
@@ -56,7 +56,7 @@ class SweepOut(_Out):
 
 
 class SpreadOut(_Out):
-    """How a figure is spread over n jobs."""
+    """Spread of a figure over n jobs."""
 
     n: int
     mean: float
@@ -68,7 +68,10 @@ class SpreadOut(_Out):
 
 
 class MeanDifferenceOut(_Out):
-    """The score of a cell minus that of the leader with the same seed, over the n seeds that both have."""
+    """Mean difference between a cell's scores and the leader's at equal seeds.
+
+    It is over the n seeds that both have.
+    """
 
     to_cell: int = Field(description="The leader.")
     n: int
@@ -90,7 +93,7 @@ class CellJobOut(_Out):
 
 
 class CellOut(_Out):
-    """One cell: what it sets, its jobs, and what they came to."""
+    """One cell: its settings, its jobs and their results."""
 
     cell: int = Field(description="Its number, from 0; the last field of the grid changes fastest.")
     settings: dict[str, Any] = Field(description="For each swept field its value, as it was submitted.")
@@ -104,7 +107,7 @@ class CellOut(_Out):
 
 
 class RankingOut(_Out):
-    """By the mean of which figure cells are ranked."""
+    """The figure by whose mean cells are ranked."""
 
     figure: str = Field(
         description="`best_accuracy`; of neurons `target_distance`, |final_output − target|, as costs of different "
@@ -114,7 +117,7 @@ class RankingOut(_Out):
 
 
 class CellList(_Out):
-    """One page of cells; `next_cursor` leads to the next, null at the end."""
+    """One page of cells; `next_cursor` leads to the next page, null at the end."""
 
     ranking: RankingOut
     items: list[CellOut]
@@ -126,7 +129,7 @@ class CellList(_Out):
 
 
 class SweepWithLeaders(SweepOut):
-    """A sweep, and its best cells."""
+    """A sweep and its best cells."""
 
     ranking: RankingOut
     leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` has all of them.")
@@ -139,7 +142,7 @@ class SweepWithLeaders(SweepOut):
 
 
 class SweepList(_Out):
-    """One page of sweeps; `next_cursor` leads to the next, null at the end."""
+    """One page of sweeps; `next_cursor` leads to the next page, null at the end."""
 
     items: list[SweepOut]
     next_cursor: str | None
