@@ -22,7 +22,7 @@ import record
 from sqlalchemy import Connection, func, insert, select
 
 from costcurve.core.errors import StoreUnavailable
-from costcurve.core.job import Choice
+from costcurve.core.job import EngineChoice
 from costcurve.core.spec import spec_hash
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
@@ -183,7 +183,7 @@ def claim_all(url: str, number: int, share: int, pack: int, ready: Barrier, answ
         store.register_worker(name, host="here", pid=number, device="cpu", lease_seconds=LEASE_SECONDS)
         phases = []
         for limit in (1, pack):
-            phase, choice = Claimed(number, limit), Choice("autograd", limit)
+            phase, choice = Claimed(number, limit), EngineChoice("autograd", limit)
             ready.wait()
             phase.began = time()
             while len(phase.ids) < share or limit > 1:
@@ -253,7 +253,7 @@ def alone(name: str, url: str, count: int) -> list[list[str]]:
             last = tx.scalars(select(jobs.c.id).order_by(jobs.c.queue_rank.desc(), jobs.c.pk.desc())).first() or ""
 
         def claim() -> None:
-            [held] = store.claim("wrk_0", engines=ENGINES, devices=CPU, choose=lambda *_: Choice("autograd"))
+            [held] = store.claim("wrk_0", engines=ENGINES, devices=CPU, choose=lambda *_: EngineChoice("autograd"))
             assert held.job_id.startswith("job_cpu")  # noqa: S101
 
         looks = timed(lambda: store.get(last))

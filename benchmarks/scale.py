@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from turnaround import database_url, ensure
 
 from costcurve.core.curve import Curve
-from costcurve.core.job import Choice, NeuronResult, Progress
+from costcurve.core.job import EngineChoice, NeuronResult, Progress
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store import JobStore
@@ -198,7 +198,7 @@ def claim_and_end(url: str, worker_id: str, number: int, barrier: Barrier) -> No
         barrier.wait()
         for _ in range(number):
             [held] = store.claim(
-                worker_id, engines=("auto",), devices={"auto": "cpu"}, choose=lambda *_: Choice("autograd", 1)
+                worker_id, engines=("auto",), devices={"auto": "cpu"}, choose=lambda *_: EngineChoice("autograd", 1)
             )
             [answer] = store.write([JobUpdate(held, progress, curve, outcome=result)])
             ensure(answer is None, answer)

@@ -20,7 +20,7 @@ from workers import metrics
 from workers.background_load import Loading
 from workers.checkpoints import Checkpoints
 from workers.devices import served_by
-from workers.engines import choice, programs
+from workers.engines import registry
 from workers.engines.base import REPORT_INTERVAL
 from workers.job_run import JobRun, WriteBudget
 from workers.lease import Lease
@@ -75,8 +75,8 @@ class Worker:
         """
         self._store = store
         self._worker_id = worker_id
-        self._engines = ["auto", *choice.available(device)]
-        self._room = MemoryRoom(partial(choice.chosen, pack=pack))
+        self._engines = ["auto", *registry.available(device)]
+        self._room = MemoryRoom(partial(registry.select_engine, pack=pack))
         self._devices = served_by(device)
         self._images = images
         self._loads: dict[torch.device, Loading[ImageSets]] = {}
@@ -171,7 +171,7 @@ class Worker:
             for engine in {job_run.claim.engine for job_run in job_runs}:
                 company = [job_run for job_run in job_runs if job_run.claim.engine == engine]
                 specs, resumes = [job_run.claim.spec for job_run in company], [job_run.snapshot for job_run in company]
-                reports = programs.reports(
+                reports = registry.start(
                     engine, specs, resumes, device=device, images=images, report_interval=REPORT_INTERVAL
                 )
                 for job_run, each in zip(company, reports, strict=True):

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from time import monotonic
 
-from costcurve.core.job import Choice, Choose, Claim
+from costcurve.core.job import Claim, EngineChoice, EngineSelector
 from costcurve.core.spec import AnySpec
 from costcurve.store.queue import pack_key
 
@@ -20,7 +20,7 @@ class MemoryRoom:
     A limit halves each time a pack runs out of memory, down to one job.
     """
 
-    def __init__(self, choose: Choose) -> None:
+    def __init__(self, choose: EngineSelector) -> None:
         """Start without any limit.
 
         Args:
@@ -30,7 +30,7 @@ class MemoryRoom:
         # By engine, device and shape: the most jobs at once, and until when the limit holds.
         self._most: dict[tuple[str, str, str], tuple[int, float]] = {}
 
-    def choose(self, spec: AnySpec, requested: str, device: str) -> Choice:
+    def choose(self, spec: AnySpec, requested: str, device: str) -> EngineChoice:
         """Return the engine for a job, within the limit of its shape.
 
         The limit applies to the number of jobs at once.

@@ -114,7 +114,7 @@ def _work(
 
     from workers.checkpoint_sweep import CheckpointSweep
     from workers.checkpoints import Checkpoints
-    from workers.engines import choice, fused_cpu
+    from workers.engines import fused_cpu, registry
     from workers.lease import Lease
     from workers.loop import Worker
     from workers.training.datasets.mnist import default_cache_dir, load_mnist
@@ -148,7 +148,7 @@ def _work(
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device,
-        engines=choice.available(device),
+        engines=registry.available(device),
         lease_seconds=seconds,
     )
     outage = Outage(log)  # one for all threads: each reason is logged once

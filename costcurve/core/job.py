@@ -188,7 +188,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """Engine that trains a job, and the number of jobs per claim.
 
     `at_once` is the number of jobs of this shape that a worker takes together. `remark` says why this is not the engine
@@ -202,7 +202,7 @@ class Choice:
 
 
 # Returns the choice for a spec, the requested engine ("auto" included) and the device to train on.
-Choose = Callable[[AnySpec, str, str], Choice]
+EngineSelector = Callable[[AnySpec, str, str], EngineChoice]
 
 
 @dataclass(frozen=True, slots=True)

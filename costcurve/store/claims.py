@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, insert, select
 
 from costcurve.core.curve import STEPS_A_POINT
 from costcurve.core.errors import ClaimLost, WorkerRetired
-from costcurve.core.job import Choose, Claim, Request
+from costcurve.core.job import Claim, EngineSelector, Request
 from costcurve.core.status import JobStatus
 from costcurve.runtime.settings import LEASE_SECONDS
 from costcurve.store import leases, queue
@@ -82,7 +82,7 @@ class ForWorkers(OnDatabase):
             return leases.renew(tx, worker_id, self._now(tx), seconds)
 
     def claim(
-        self, worker_id: str, *, engines: Collection[str], devices: Mapping[str, str], choose: Choose
+        self, worker_id: str, *, engines: Collection[str], devices: Mapping[str, str], choose: EngineSelector
     ) -> Sequence[Claim]:
         """Claim the first suitable queued job and others to train with it.
 
@@ -138,7 +138,7 @@ class ForWorkers(OnDatabase):
         ]
 
     def _begin(
-        self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str, device: str, choose: Choose
+        self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str, device: str, choose: EngineSelector
     ) -> Sequence[Claim]:
         now = self._now(tx)
         begun = [{"job_pk": row.pk, "number": row.attempt, "worker_id": worker_id, "started_at": now} for row in rows]

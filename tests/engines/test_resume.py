@@ -18,7 +18,7 @@ from workers.checkpoints import Checkpoints, UnusableCheckpoint
 from workers.engines.autograd import train_neuron
 from workers.engines.base import UnusableSnapshot
 from workers.engines.neuron_pack import train_pack
-from workers.engines.profile import exec_profile
+from workers.engines.registry import exec_profile
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(

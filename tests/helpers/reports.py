@@ -1,7 +1,7 @@
 """What a worker of the store's tests can train on, and what it reports."""
 
 from costcurve.core.curve import Curve
-from costcurve.core.job import Choice, Choose, MnistResult, NeuronResult, Progress
+from costcurve.core.job import EngineChoice, EngineSelector, MnistResult, NeuronResult, Progress
 from costcurve.core.model_file import Mistake, TrainedModel
 
 ENGINES = ("auto", "autograd")
@@ -9,9 +9,9 @@ CPU = {"auto": "cpu", "cpu": "cpu"}
 RESULT = NeuronResult(final_cost=0.5, train_seconds=1.0, final_output=0.1, final_weight=-1.0, final_bias=-1.0)
 
 
-def choose(at_once: int = 1) -> Choose:
+def choose(at_once: int = 1) -> EngineSelector:
     """The reference engine for everything, so many jobs at once."""
-    return lambda _spec, _requested, _device: Choice("autograd", at_once)
+    return lambda _spec, _requested, _device: EngineChoice("autograd", at_once)
 
 
 def mnist_result(best: int) -> MnistResult:

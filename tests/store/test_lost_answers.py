@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from costcurve.core.errors import ClaimLost, JobNotFound, StoreUnavailable
-from costcurve.core.job import Choice, Failure, Request
+from costcurve.core.job import EngineChoice, Failure, Request
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
@@ -110,7 +110,7 @@ def test_a_claim_that_is_still_being_committed_is_waited_for(store, submit, work
     late = opened()
     choosing, may_commit = threading.Event(), threading.Event()
 
-    def choose_late(*given: Any) -> Choice:
+    def choose_late(*given: Any) -> EngineChoice:
         choosing.set()
         assert may_commit.wait(30)
         return choose()(*given)

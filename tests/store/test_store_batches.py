@@ -5,7 +5,7 @@ from collections import Counter
 from sqlalchemy import select
 
 from costcurve.core.errors import ClaimLost
-from costcurve.core.job import Choice, Claim, ExecProfile, Failure, Request
+from costcurve.core.job import Claim, EngineChoice, ExecProfile, Failure, Request
 from costcurve.core.status import JobStatus
 from costcurve.store.job_update import HandBack, JobUpdate, Restart
 from costcurve.store.schema import attempts
@@ -19,9 +19,9 @@ def test_a_job_tells_what_decides_its_bits_while_it_is_trained_and_ever_after(st
     job = submit()
 
     def claim() -> Claim:
-        return store.claim(worker, engines=ENGINES, devices=CPU, choose=lambda *_: Choice("autograd", profile=PROFILE))[
-            0
-        ]
+        return store.claim(
+            worker, engines=ENGINES, devices=CPU, choose=lambda *_: EngineChoice("autograd", profile=PROFILE)
+        )[0]
 
     held = claim()
     assert (held.profile, store.get(job.id).exec_profile) == (PROFILE, PROFILE)
@@ -125,11 +125,11 @@ def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, 
         submit(spec)
     asked = []
 
-    def choose(spec, requested: str, device: str) -> Choice:
+    def choose(spec, requested: str, device: str) -> EngineChoice:
         asked.append((spec.experiment, requested, device))
         if spec.experiment == "neuron":
-            return Choice("many", at_once=100)
-        return Choice("one", remark="as the other is missing here")
+            return EngineChoice("many", at_once=100)
+        return EngineChoice("one", remark="as the other is missing here")
 
     def claim() -> list[tuple[str, str]]:
         held = store.claim(hire(), engines=ENGINES, devices=CPU, choose=choose)
@@ -147,7 +147,7 @@ def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, 
 def test_a_job_says_with_what_it_is_trained_and_why_with_nothing_better(store, submit, worker):
     job = submit()
     remark = "as fused_cpu is missing here (no compiler)"
-    store.claim(worker, engines=ENGINES, devices=CPU, choose=lambda *_: Choice("autograd", remark=remark))
+    store.claim(worker, engines=ENGINES, devices=CPU, choose=lambda *_: EngineChoice("autograd", remark=remark))
 
     seen = store.get(job.id)
     assert (seen.engine, seen.status_reason) == ("autograd", f"trained with autograd, {remark}")

@@ -5,7 +5,7 @@ import threading
 from costcurve.core.curve import Curve
 from tests.helpers.reports import mnist_result, points, steps
 from workers.checkpoints import Checkpoints
-from workers.engines import choice
+from workers.engines import registry
 from workers.engines.base import Report
 from workers.job_run import JobRun, WriteBudget
 from workers.memory_room import MemoryRoom
@@ -24,7 +24,7 @@ def test_whatever_an_engine_has_reported_is_written_epochs_and_steps_and_once(st
         claim(),
         checkpoints=Checkpoints(tmp_path),
         write_budget=write_budget,
-        room=MemoryRoom(choice.chosen),
+        room=MemoryRoom(registry.select_engine),
         stop=threading.Event(),
     )
     job_run.begin()

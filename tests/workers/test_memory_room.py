@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from costcurve.core.job import Choice
+from costcurve.core.job import EngineChoice
 from workers import memory_room
 from workers.memory_room import MemoryRoom
 
@@ -14,7 +14,7 @@ NETWORK = {"experiment": "mnist"}
 
 @pytest.fixture
 def held():
-    return MemoryRoom(lambda *_: Choice("packed", 1024))
+    return MemoryRoom(lambda *_: EngineChoice("packed", 1024))
 
 
 def test_packs_of_one_shape_are_halved_and_those_of_others_are_not(held, submit, claim):

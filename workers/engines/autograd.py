@@ -3,7 +3,7 @@
 This is the oracle, not the fast path: where another engine differs from it beyond rounding, this one is right.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -14,8 +14,17 @@ from torch import Tensor
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
-from costcurve.core.spec import MnistSpec, NeuronSpec
-from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, copied, ensure_finite, restore
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from workers.engines.base import (
+    REPORT_INTERVAL,
+    Report,
+    Snapshot,
+    copied,
+    ensure_finite,
+    ensure_images,
+    restore,
+    torch_instruction_set,
+)
 from workers.engines.epoch_loop import learning_rate, train_epochs
 from workers.training.diagnostics import diagnosis
 from workers.training.initializers import initial_layers
@@ -31,6 +40,43 @@ from workers.training.network import (
 )
 
 NAME = "autograd"
+BATCH_LIMIT = None
+
+
+def why_missing(_device: torch.device) -> str | None:
+    """Return None: this engine is available everywhere."""
+    return None
+
+
+def suits(_spec: AnySpec, _device: torch.device) -> bool:
+    """Return True: this engine trains every spec on every device."""
+    return True
+
+
+def profile(device: torch.device) -> tuple[str, Mapping[str, str]]:
+    """Return the instruction set that decides the last bits, and no further versions."""
+    return torch_instruction_set(device), {}
+
+
+def train(
+    specs: Sequence[AnySpec],
+    resumes: Sequence[Snapshot | None],
+    *,
+    device: torch.device,
+    images: ImageSets | None,
+    report_interval: float,
+) -> Sequence[Iterator[Report]]:
+    """Return one iterator of reports for each spec; each trains by itself, whenever it is asked for a report."""
+
+    def alone(spec: AnySpec, resume: Snapshot | None) -> Iterator[Report]:
+        interval = report_interval / len(specs)
+        if isinstance(spec, NeuronSpec):
+            yield from train_neuron(spec, device=device, resume=resume, report_interval=interval)
+        else:
+            sets = ensure_images(images)
+            yield from train_mnist(spec, sets, device=device, resume=resume, report_interval=interval)
+
+    return [alone(spec, resume) for spec, resume in zip(specs, resumes, strict=True)]
 
 
 def train_neuron(

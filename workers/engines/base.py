@@ -1,7 +1,8 @@
 """Reports that engines yield, and snapshots that they resume from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,7 +10,9 @@ from torch import Tensor
 from costcurve.core.curve import Curve, is_sound
 from costcurve.core.errors import Diverged, StartNotFinite
 from costcurve.core.job import MnistResult, NeuronResult
+from costcurve.core.spec import AnySpec
 from workers.training.evaluation import FinalNetwork
+from workers.training.network import ImageSets
 
 # Default time between two reports of a training, in seconds.
 REPORT_INTERVAL = 0.15
@@ -52,6 +55,50 @@ class Report:
     steps: Curve = field(default_factory=Curve)
     start: Mapping[str, float] | None = None
     final: FinalNetwork | None = None
+
+
+class Engine(Protocol):
+    """What a module has that is an engine."""
+
+    __file__: str
+    NAME: str
+    # Most jobs that a worker claims at once for an engine that trains them together; None if it trains them in turns.
+    BATCH_LIMIT: int | None
+
+    def why_missing(self, device: torch.device) -> str | None:
+        """Return why this engine is not available on this device, or None if it is."""
+
+    def suits(self, spec: AnySpec, device: torch.device) -> bool:
+        """Return True if `auto` may take this engine for this spec."""
+
+    def profile(self, device: torch.device) -> tuple[str, Mapping[str, str]]:
+        """Return the instruction set and the versions that decide the last bits, except those of torch and NumPy."""
+
+    def train(
+        self,
+        specs: Sequence[AnySpec],
+        resumes: Sequence[Snapshot | None],
+        *,
+        device: torch.device,
+        images: ImageSets | None,
+        report_interval: float,
+    ) -> Sequence[Iterator[Report]]:
+        """Return one iterator of reports for each spec. For the arguments see `registry.start`."""
+
+
+def torch_instruction_set(device: torch.device) -> str:
+    """Return the instruction set that torch computes with on this device, such as "avx2" or "sm_90"."""
+    if device.type != "cuda":
+        return torch.backends.cpu.get_cpu_capability().lower()
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"sm_{major}{minor}"
+
+
+def ensure_images(images: ImageSets | None) -> ImageSets:
+    """Return the images. Raise ValueError if there are none."""
+    if images is None:
+        raise ValueError("MNIST cannot be trained without images")
+    return images
 
 
 def ensure_finite(figures: Mapping[str, float], *, where: str, updates: int) -> None:

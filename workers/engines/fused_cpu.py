@@ -6,16 +6,17 @@ differ from it in rounding only (tests/engines/test_agreement.py).
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from costcurve.core.spec import PIXELS, MnistSpec
-from workers.engines.base import REPORT_INTERVAL, Report, Snapshot
+from costcurve.core.spec import PIXELS, AnySpec, MnistSpec
+from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, ensure_images
 from workers.engines.epoch_loop import learning_rate, train_epochs
 from workers.training.diagnostics import diagnosis
 from workers.training.initializers import initial_layers
@@ -29,12 +30,18 @@ else:
     _missing = None
 
 NAME = "fused_cpu"
+BATCH_LIMIT = None
+
+# By instruction set, the most weights behind the first layer with which this engine is faster than the reference engine
+# at every batch size (benchmarks/records/shapes.md). With more weights, a library's large matrix products are faster.
+_MOST_DENSE_WEIGHTS = {"avx512": 500_000, "avx2": 100_000}
+_MOST_DENSE_WEIGHTS_ELSEWHERE = 5_000
 
 # Images evaluated in one call of the compiled code.
 _EVALUATED_AT_ONCE = 1000
 
 
-def why_missing() -> str | None:
+def why_missing(_device: torch.device | None = None) -> str | None:
     """Return why this engine is not available here, or None if it is."""
     return None if _missing is None else f"its compiled part is missing ({_missing})"
 
@@ -52,6 +59,40 @@ def source() -> str:
     """
     found: str = costcurve_kernel.SOURCE
     return found
+
+
+def suits(spec: AnySpec, device: torch.device) -> bool:
+    """Return True if this engine is the fastest for a network of this shape; if it is missing, it might be."""
+    if device.type != "cpu" or not isinstance(spec, MnistSpec):
+        return False
+    dense = sum(n_in * n_out for n_in, n_out in pairwise(spec.layers[1:]))
+    if why_missing() is not None:
+        return True
+    return dense <= _MOST_DENSE_WEIGHTS.get(instruction_sets()[0], _MOST_DENSE_WEIGHTS_ELSEWHERE)
+
+
+def profile(_device: torch.device) -> tuple[str, Mapping[str, str]]:
+    """Return the instruction set of the compiled code, and the digest of its source."""
+    return instruction_sets()[0], {"kernel": source()}
+
+
+def train(
+    specs: Sequence[AnySpec],
+    resumes: Sequence[Snapshot | None],
+    *,
+    device: torch.device,  # noqa: ARG001 - it is the CPU
+    images: ImageSets | None,
+    report_interval: float,
+) -> Sequence[Iterator[Report]]:
+    """Return one iterator of reports for each spec; each trains by itself, whenever it is asked for a report."""
+
+    def alone(spec: AnySpec, resume: Snapshot | None) -> Iterator[Report]:
+        if not isinstance(spec, MnistSpec):
+            raise TypeError(f"{NAME} trains networks, and no {spec.experiment}")
+        interval = report_interval / len(specs)
+        yield from train_mnist(spec, ensure_images(images), resume=resume, report_interval=interval)
+
+    return [alone(spec, resume) for spec, resume in zip(specs, resumes, strict=True)]
 
 
 def train_mnist(

@@ -7,7 +7,7 @@ other lanes nor their results change a bit of a lane.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,7 +21,7 @@ from torch import Tensor
 from costcurve.core.curve import NEURON_METRICS, Curve, may_be_infinite
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
-from costcurve.core.spec import NeuronSpec
+from costcurve.core.spec import AnySpec, NeuronSpec
 from workers.engines.base import (
     REPORT_INTERVAL,
     Report,
@@ -30,11 +30,15 @@ from workers.engines.base import (
     copied,
     ensure_finite,
     kept_tensor,
+    torch_instruction_set,
 )
 from workers.training.initializers import initial_layers
 from workers.training.losses import costs, difference
+from workers.training.network import ImageSets
 
 NAME = "neuron_pack"
+# More could be trained together, but no other worker can claim the jobs that this one holds.
+BATCH_LIMIT = 1024
 
 # On a CPU, torch computes σ in vectors, and a remainder at a tensor's end in another way, which may differ in the last
 # bit. So no tensor may have a remainder: lanes are padded to a multiple of this, which every vector length divides.
@@ -47,6 +51,34 @@ _FIGURES_AT_ONCE = 16_384
 _NEVER_INFINITE = [place for place, metric in enumerate(NEURON_METRICS) if not may_be_infinite(metric)]
 # Most points of all lanes together in one chunk: 28 MiB of metrics.
 _MOST_POINTS = 1 << 19
+
+
+def why_missing(_device: torch.device) -> str | None:
+    """Return None: this engine is available everywhere."""
+    return None
+
+
+def suits(spec: AnySpec, _device: torch.device) -> bool:
+    """Return True for neurons."""
+    return isinstance(spec, NeuronSpec)
+
+
+def profile(device: torch.device) -> tuple[str, Mapping[str, str]]:
+    """Return the instruction set that decides the last bits, and no further versions."""
+    return torch_instruction_set(device), {}
+
+
+def train(
+    specs: Sequence[AnySpec],
+    resumes: Sequence[Snapshot | None],
+    *,
+    device: torch.device,
+    images: ImageSets | None,  # noqa: ARG001 - neurons need none
+    report_interval: float,
+) -> Sequence[Iterator[Report]]:
+    """Return one iterator of reports for each neuron, as `train_pack` does."""
+    neurons = [spec for spec in specs if isinstance(spec, NeuronSpec)]
+    return train_pack(neurons, device=device, resumes=resumes, report_interval=report_interval)
 
 
 def train_pack(

@@ -10,7 +10,7 @@ Networks with one small hidden layer use a Triton program (triton_kernel.py), al
 
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from costcurve.core.errors import JobFailure
-from costcurve.core.spec import MnistSpec
-from workers.engines.base import REPORT_INTERVAL, Report, Snapshot
+from costcurve.core.spec import AnySpec, MnistSpec
+from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, ensure_images, torch_instruction_set
 from workers.engines.epoch_loop import Diagnose, Evaluate, Train, Training, training
 from workers.engines.packed_gpu.batched_matmul import ProductTrainer
 from workers.engines.packed_gpu.networks import Evaluator, Networks
@@ -29,6 +29,8 @@ from workers.training.diagnostics import diagnosed_images
 from workers.training.network import Evaluation, ImageSets, Network
 
 NAME = "packed_gpu"
+# About two for each multiprocessor of a large GPU. No other worker can claim the jobs that this one holds.
+BATCH_LIMIT = 264
 
 # Fewest rounds of a pack between two reports: each round costs the host a few microseconds per lane.
 _ROUNDS_PER_REPORT = 2
@@ -43,9 +45,28 @@ def why_missing(device: torch.device) -> str | None:
     return None
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that decide the last bits of this engine: that of triton, which compiles the kernel."""
-    return {"triton": version("triton")}
+def suits(_spec: AnySpec, _device: torch.device) -> bool:
+    """Return False: it trains on request only, since its speed was not measured yet."""
+    return False
+
+
+def profile(device: torch.device) -> tuple[str, Mapping[str, str]]:
+    """Return the device's instruction set, and the version of triton, which compiles the kernel."""
+    return torch_instruction_set(device), {"triton": version("triton")}
+
+
+def train(
+    specs: Sequence[AnySpec],
+    resumes: Sequence[Snapshot | None],
+    *,
+    device: torch.device,
+    images: ImageSets | None,
+    report_interval: float,
+) -> Sequence[Iterator[Report]]:
+    """Return one iterator of reports for each network, as `train_pack` does."""
+    networks = [spec for spec in specs if isinstance(spec, MnistSpec)]
+    sets = ensure_images(images)
+    return train_pack(networks, sets, device=device, resumes=resumes, report_interval=report_interval)
 
 
 def train_pack(
