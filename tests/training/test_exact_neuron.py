@@ -162,3 +162,9 @@ def test_the_cost_of_labels_is_the_cost_of_targets_that_are_0_or_1_and_so_is_its
 
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("function", [costs, costs_of_labels])
+def test_a_loss_that_does_not_exist_is_an_error_and_not_trained_as_another(function):
+    with pytest.raises(ValueError, match="there is no loss 'hinge'; there are quadratic, cross_entropy"):
+        function(torch.zeros(1, 1), torch.ones(1, 1), loss="hinge")

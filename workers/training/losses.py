@@ -5,6 +5,8 @@ is 0 and σ(−z) is e^−37. So 1 − σ(z) is always computed as σ(−z). No 
 and target are close.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from torch import Tensor
@@ -35,8 +37,8 @@ def cost_of_labels(z: Tensor, y: Tensor, *, loss: Loss, reduction: Reduction) ->
 
 
 def costs_of_labels(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output, for targets that are all 0 or 1."""
-    return costs(z, y, loss=loss) if loss == "quadratic" else -F.logsigmoid((2 * y - 1) * z)
+    """Return the cost of each output, for targets that are all 0 or 1. Raises ValueError for an unknown loss."""
+    return _named(_COSTS_OF_LABELS, loss)(z, y)
 
 
 def _reduced(each: Tensor, reduction: Reduction) -> Tensor:
@@ -44,16 +46,37 @@ def _reduced(each: Tensor, reduction: Reduction) -> Tensor:
 
 
 def costs(z: Tensor, y: Tensor, *, loss: Loss) -> Tensor:
-    """Return the cost of each output, of z's shape.
+    """Return the cost of each output, of z's shape. Raises ValueError for an unknown loss.
 
     The targets y may be broadcast to z's shape. Autograd differentiates both losses as precisely as they are computed.
     """
-    if loss == "quadratic":
-        return 0.5 * errors(z, y) ** 2
+    return _named(_COSTS, loss)(z, y)
+
+
+def _quadratic(z: Tensor, y: Tensor) -> Tensor:
+    return 0.5 * errors(z, y) ** 2
+
+
+def _cross_entropy(z: Tensor, y: Tensor) -> Tensor:
     # If the target is 0 or 1, one of the two terms is 0, even if its logarithm is huge.
     of_target = torch.where(y > 0, -y * F.logsigmoid(z), 0.0)
     of_rest = torch.where(y < 1, (y - 1) * F.logsigmoid(-z), 0.0)
     return of_target + of_rest
+
+
+def _cross_entropy_of_labels(z: Tensor, y: Tensor) -> Tensor:
+    return -F.logsigmoid((2 * y - 1) * z)
+
+
+Cost = Callable[[Tensor, Tensor], Tensor]
+_COSTS: dict[str, Cost] = {"quadratic": _quadratic, "cross_entropy": _cross_entropy}
+_COSTS_OF_LABELS: dict[str, Cost] = {"quadratic": _quadratic, "cross_entropy": _cross_entropy_of_labels}
+
+
+def _named(table: Mapping[str, Cost], loss: str) -> Cost:
+    if loss not in table:
+        raise ValueError(f"there is no loss {loss!r}; there are {', '.join(table)}")
+    return table[loss]
 
 
 def errors(z: Tensor, y: Tensor) -> Tensor:
