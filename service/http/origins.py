@@ -45,13 +45,13 @@ class Origins:
         headers = Headers(scope=scope)
         given = headers.getlist("host")
         if len(given) > 1 or (not given and scope["http_version"] not in {"1.0", "2", "3"}):
-            return MalformedRequest(f"a request has one Host header; this one has {len(given)}")
+            return MalformedRequest(f"the request has {len(given)} Host headers; send exactly one")
         host = given[0] if given else ""
         if not self._is_ours(scope["path"], host):
             ours = ", ".join(sorted(self._hosts or ()))
             return MisdirectedRequest(
-                f"the host is {_shown(host) or 'missing'}; this service answers for {ours}, which are set by "
-                "COSTCURVE_ALLOWED_HOSTS"
+                f"the host is {_shown(host) or 'missing'}; allowed: {ours}. The setting COSTCURVE_ALLOWED_HOSTS lists "
+                "the allowed hosts"
             )
         if scope["method"] not in _CHANGES_NOTHING:
             return _why_foreign(headers, host)
@@ -69,7 +69,7 @@ def _why_foreign(headers: Headers, host: str) -> ApiError | None:
 
     None means that the request comes from a page of this service or from a program.
     """
-    advice = "changes are taken from pages of this service itself, and from programs"
+    advice = "only pages of this service and programs other than browsers may make changes"
     if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
         return CrossSiteRequest(f"Sec-Fetch-Site is cross-site; {advice}")
     for origin in headers.getlist("origin"):
