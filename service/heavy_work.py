@@ -190,7 +190,7 @@ class Gate:
             done = True
         if not done:
             effort.check()
-            raise Overloaded(f"the request waited for its turn for {self._seconds:g} s; try again")
+            raise Overloaded(f"the request waited {self._seconds:g} s for its turn; try again")
 
 
 class Later(Response):

@@ -74,9 +74,7 @@ class BodyMemory:
             with fail_after(DEADLINE_SECONDS):
                 await held.enter_async_context(turn)
         except TimeoutError as error:
-            raise HTTPException(
-                503, f"the request waited for its turn for {DEADLINE_SECONDS:g} s; try again"
-            ) from error
+            raise HTTPException(503, f"the request waited {DEADLINE_SECONDS:g} s for its turn; try again") from error
         finally:
             self._waiting -= 1
 

@@ -36,12 +36,12 @@ class Origins:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (error := self._why_not(scope)) is not None:
+        if scope["type"] == "http" and (error := self._error_of(scope)) is not None:
             await render(Request(scope), error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _why_not(self, scope: Scope) -> ApiError | None:
+    def _error_of(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
         given = headers.getlist("host")
         if len(given) > 1 or (not given and scope["http_version"] not in {"1.0", "2", "3"}):
@@ -54,7 +54,7 @@ class Origins:
                 "the allowed hosts"
             )
         if scope["method"] not in _CHANGES_NOTHING:
-            return _why_foreign(headers, host)
+            return _cross_site_error(headers, host)
         return None
 
     def _is_ours(self, path: str, host: str) -> bool:
@@ -64,7 +64,7 @@ class Origins:
         return name in self._hosts or (path in PROBES and (not host or _is_address(name)))
 
 
-def _why_foreign(headers: Headers, host: str) -> ApiError | None:
+def _cross_site_error(headers: Headers, host: str) -> ApiError | None:
     """Return the error for a change from another site's page, or None.
 
     None means that the request comes from a page of this service or from a program.
