@@ -1,4 +1,4 @@
-"""Put into the documents what is generated from the code: `make docs`."""
+"""Program that puts generated parts into the documents: `make docs`."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ ARCHITECTURE = Path(__file__).parent / "architecture.md"
 
 
 def generated(text: str) -> str:
-    """The text of architecture.md with the diagram of today's transition table."""
+    """Return the text of architecture.md with the diagram of the current transition table."""
     block = f"<!-- lifecycle -->\n```mermaid\n{diagram()}\n```\n"
     return re.sub(r"<!-- lifecycle -->\n```mermaid\n.*?\n```\n", lambda _: block, text, flags=re.DOTALL)
 

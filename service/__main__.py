@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
     parser.add_argument("--fd", type=int, help="listen on this inherited socket instead")
-    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    parser.add_argument("--lifeline", action="store_true", help="exit when standard input is closed")
     arguments = parser.parse_args()
     set_private_umask()
     if arguments.lifeline:
@@ -38,8 +38,8 @@ def main() -> int:
         address = arguments.host if inherited is None else str(inherited.getsockname()[0])
         if settings.auth != "off" and not _is_loopback(address):
             sys.stderr.write(
-                f"cannot start: whoever reaches {address} could use this service, since it asks for no key. "
-                "Listen on 127.0.0.1, or set COSTCURVE_AUTH=off if that is what you want.\n"
+                f"cannot start: every client that reaches {address} could use this service, since it requires no key. "
+                "Listen on 127.0.0.1, or set COSTCURVE_AUTH=off to allow this.\n"
             )
             return 1
         database = Database(settings.resolved_database_url)

@@ -138,8 +138,8 @@ class Reading:
         """
         if max_points is not None and max_points < self.fewest_points:
             message = (
-                f"must be at least {self.fewest_points} here: for each job and metric a lowest and a highest point, "
-                "and for each job the first and the last"
+                f"must be at least {self.fewest_points} for these jobs and metrics, and is {max_points}: two points "
+                "for each job and metric, plus two for each job"
             )
             raise InvalidRequest(f"max_points {message}", errors=[FieldError("/query/max_points", message)])
         if max_points is None or self.total_points <= max_points:

@@ -37,6 +37,7 @@ class _Effort:
     """Deadline of one request's work, and whether its client is still connected."""
 
     def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._ends_at = monotonic() + seconds
         self._is_wanted = True
         self._waiting: CancelScope | None = None
@@ -45,7 +46,7 @@ class _Effort:
         if not self._is_wanted:
             raise Abandoned
         if monotonic() >= self._ends_at:
-            raise Overloaded("the answer took too long to make; ask for less, or try again")
+            raise Overloaded(f"the response was not ready within {self._seconds:g} s; request less, or try again")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -189,7 +190,7 @@ class Gate:
             done = True
         if not done:
             effort.check()
-            raise Overloaded(f"no turn came within {self._seconds:g} s; try again")
+            raise Overloaded(f"the request waited {self._seconds:g} s for its turn; try again")
 
 
 class Later(Response):

@@ -21,15 +21,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._latency = Histogram(
             "costcurve_http_request_duration_seconds",
-            "Time from the arrival of a request to the end of its answer.",
+            "Time from the arrival of a request to the end of its response.",
             ["method", "route", "status"],
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
-            "costcurve_http_requests_in_flight", "Requests that are being answered.", registry=self.registry
+        self.in_flight = Gauge("costcurve_http_requests_in_flight", "Requests in progress.", registry=self.registry)
+        build = Gauge(
+            "costcurve_build_info", "Always 1; the label is the running version.", ["version"], registry=self.registry
         )
-        build = Gauge("costcurve_build_info", "Which CostCurve this is; always 1.", ["version"], registry=self.registry)
         build.labels(version).set(1)
         # Statistics of the store; None if it does not respond.
         self.fleet: QueueStats | None = None
@@ -63,7 +63,7 @@ class _StoreCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         fleet = self._metrics.fleet
-        up = GaugeMetricFamily("costcurve_store_up", "Whether the store answers: 1 or 0.")
+        up = GaugeMetricFamily("costcurve_store_up", "1 if the store answers, else 0.")
         up.add_metric([], float(fleet is not None))
         yield up
         if fleet is None:
@@ -74,11 +74,11 @@ class _StoreCollector(Collector):
             "status",
             {status.value: count for status, count in fleet.jobs.items()},
         )
-        yield _by("costcurve_queue_depth", "Jobs that wait, by the device they request.", "device", fleet.depth)
-        text = "Time since the job that is first in line was submitted."
+        yield _by("costcurve_queue_depth", "Waiting jobs, by requested device.", "device", fleet.depth)
+        text = "Time since the first job in the queue was submitted."
         yield _by("costcurve_queue_age_seconds", text, "device", fleet.age)
-        yield _by("costcurve_workers", "Workers that are alive.", "device", fleet.workers)
-        text = "Time since a worker that nobody has given up was last heard from."
+        yield _by("costcurve_workers", "Live workers.", "device", fleet.workers)
+        text = "Time since the last heartbeat of a worker that is not retired."
         yield _by("costcurve_worker_heartbeat_age_seconds", text, "worker", fleet.heartbeats)
 
 

@@ -49,7 +49,7 @@ class Probe(Generic[T]):
         if self._asking is None or (self._asking.done() and stale):
             self._asked_at = monotonic()
             self._asking = asyncio.create_task(to_thread.run_sync(self._ask, limiter=self._thread))
-            self._asking.add_done_callback(_seen)
+            self._asking.add_done_callback(_retrieve_error)
         done, _ = await asyncio.wait({self._asking}, timeout=self._seconds)
         if not done:
             late = f"the database did not answer within {self._seconds:g} s"
@@ -57,7 +57,7 @@ class Probe(Generic[T]):
         return self._asking.result()
 
 
-def _seen(task: asyncio.Task[T]) -> None:
+def _retrieve_error(task: asyncio.Task[T]) -> None:
     """Retrieve the error of a check that no caller waits for any more."""
     if not task.cancelled():
         task.exception()

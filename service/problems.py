@@ -49,7 +49,9 @@ _PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 class ProblemField(BaseModel):
     """One invalid field of the request."""
 
-    pointer: str = Field(description="JSON pointer of the field in the body; /query/… and /path/… outside it.")
+    pointer: str = Field(
+        description="JSON pointer of the field in the body; /query/… for a parameter, /path/… for a part of the path."
+    )
     message: str
 
 
@@ -61,9 +63,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-    code: str = Field(description="Stable; the documentation lists all of them.")
-    errors: list[ProblemField] = Field(description=f"The bad fields; {MAX_ERRORS} at most.", max_length=MAX_ERRORS)
-    more_errors: int = Field(description="How many more bad fields there are.")
+    code: str = Field(description="Stable code of the error; docs/errors.md lists all codes.")
+    errors: list[ProblemField] = Field(description=f"The invalid fields, {MAX_ERRORS} at most.", max_length=MAX_ERRORS)
+    more_errors: int = Field(description="Number of invalid fields that `errors` leaves out.")
 
 
 def documents(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
@@ -137,7 +139,7 @@ def _of_status(request: Request, error: HTTPException) -> ApiError:
         case 400:
             return MalformedJson("the body cannot be read")
         case 404:
-            return NotFound(f"nothing is at {request.url.path}")
+            return NotFound(f"there is no route {request.url.path}; /docs lists all routes")
         case 405:
             allowed = ", ".join(allowed_methods(request))
             message = f"Method {method_of(request.scope)} is not allowed here; allowed: {allowed}"

@@ -14,7 +14,7 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=255,
-        description="The same key with the same submission gives the first answer again, and makes nothing anew.",
+        description="The same submission with the same key returns the first response again, and creates nothing.",
     ),
 ]
 

@@ -51,6 +51,6 @@ def neuron_file(job: Job) -> bytes:
     ensure_succeeded(job.id, job.status)
     result = job.result
     if not isinstance(result, NeuronResult):
-        raise TypeError(f"{job.id} trained no neuron")
+        raise TypeError(f"{job.id} did not train a neuron")
     tensors = {"weights.1": np.array([[result.final_weight]]), "biases.1": np.array([result.final_bias])}
     return in_order(save(tensors, metadata(job.id, job.spec, job.spec_hash, job.exec_profile, result)))

@@ -66,13 +66,15 @@ class BodyMemory:
             HTTPException: too many requests wait, or the deadline has passed. The framework passes on no other errors.
         """
         if self._waiting >= MOST_WAITING:
-            raise HTTPException(503, f"{self._waiting} requests with large bodies are waiting; try again")
+            raise HTTPException(
+                503, f"{self._waiting} requests with large bodies are waiting; try again in a few seconds"
+            )
         self._waiting += 1
         try:
             with fail_after(DEADLINE_SECONDS):
                 await held.enter_async_context(turn)
         except TimeoutError as error:
-            raise HTTPException(503, f"no turn came within {DEADLINE_SECONDS:g} s; try again") from error
+            raise HTTPException(503, f"the request waited {DEADLINE_SECONDS:g} s for its turn; try again") from error
         finally:
             self._waiting -= 1
 

@@ -12,7 +12,9 @@ from service.http_cache import lists_tag
 
 IfMatch = Annotated[
     list[str] | None,
-    Header(description="ETags of the job; the change is made only while it has one of them, and refused by 412 else."),
+    Header(
+        description="ETags of the job. The job is changed only if it has one of them; otherwise the response is 412."
+    ),
 ]
 
 
@@ -42,7 +44,7 @@ def while_it_matches(if_match: list[str] | None) -> Callable[[Job], None] | None
     def check(job: Job) -> None:
         if not lists_tag(if_match, tag_of(job)):
             raise PreconditionFailed(
-                f"the job is at version {job.version}, and its ETag is {tag_of(job)}; read it again, then decide"
+                f"the job is at version {job.version}, its ETag is {tag_of(job)}; read the job again, then decide"
             )
 
     return check

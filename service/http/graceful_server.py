@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
 
 
 def _give_up() -> None:
-    log.error("some requests did not end within %g s; the service ends without them", _LAST_SECONDS)
+    log.error("some requests did not end within %g s of the shutdown; the service exits without them", _LAST_SECONDS)
     logging.shutdown()
     os._exit(1)
 

@@ -88,7 +88,7 @@ def _of_another_form(body: bytes) -> Images:
     Most of these bodies are invalid.
     """
     if body.count(b",") > MAX_VALUES:
-        raise invalid_fields([FieldError("/images", f"must be 1 to {MAX_IMAGES:,} images of {PIXELS} numbers each")])
+        raise invalid_fields([FieldError("/images", f"must have 1 to {MAX_IMAGES:,} images of {PIXELS} numbers each")])
     try:
         prediction = PredictionIn.model_validate(parsed(body) if body else None)
     except ValidationError as error:

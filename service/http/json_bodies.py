@@ -34,7 +34,7 @@ def ensure_json(request: Request) -> None:
     codings = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
     if codings not in {"", "identity"}:
         raise UnsupportedMediaType(
-            f"the content encoding is {_shown(codings)}; send the body as it is, without Content-Encoding",
+            f"the content encoding is {_shown(codings)}; send the body uncompressed, without Content-Encoding",
             headers={"Accept-Encoding": "identity"},
         )
     types = request.headers.getlist("content-type")
@@ -62,7 +62,7 @@ async def read_body(request: Request) -> bytes:
         async for piece in request.stream():
             body += piece
     except ClientDisconnect as error:
-        raise malformed("the body ended before its announced length") from error
+        raise malformed("the body ended before the length that Content-Length gives") from error
     return bytes(body)
 
 

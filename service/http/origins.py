@@ -36,25 +36,25 @@ class Origins:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (error := self._why_not(scope)) is not None:
+        if scope["type"] == "http" and (error := self._error_of(scope)) is not None:
             await render(Request(scope), error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _why_not(self, scope: Scope) -> ApiError | None:
+    def _error_of(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
         given = headers.getlist("host")
         if len(given) > 1 or (not given and scope["http_version"] not in {"1.0", "2", "3"}):
-            return MalformedRequest(f"a request has one Host header; this one has {len(given)}")
+            return MalformedRequest(f"the request has {len(given)} Host headers; send exactly one")
         host = given[0] if given else ""
         if not self._is_ours(scope["path"], host):
             ours = ", ".join(sorted(self._hosts or ()))
             return MisdirectedRequest(
-                f"the host is {_shown(host) or 'missing'}; this service answers for {ours}, which are set by "
-                "COSTCURVE_ALLOWED_HOSTS"
+                f"the host is {_shown(host) or 'missing'}; allowed: {ours}. The setting COSTCURVE_ALLOWED_HOSTS lists "
+                "the allowed hosts"
             )
         if scope["method"] not in _CHANGES_NOTHING:
-            return _why_foreign(headers, host)
+            return _cross_site_error(headers, host)
         return None
 
     def _is_ours(self, path: str, host: str) -> bool:
@@ -64,12 +64,12 @@ class Origins:
         return name in self._hosts or (path in PROBES and (not host or _is_address(name)))
 
 
-def _why_foreign(headers: Headers, host: str) -> ApiError | None:
+def _cross_site_error(headers: Headers, host: str) -> ApiError | None:
     """Return the error for a change from another site's page, or None.
 
     None means that the request comes from a page of this service or from a program.
     """
-    advice = "changes are taken from pages of this service itself, and from programs"
+    advice = "only pages of this service and programs other than browsers may make changes"
     if headers.get("sec-fetch-site", "").strip().lower() == "cross-site":
         return CrossSiteRequest(f"Sec-Fetch-Site is cross-site; {advice}")
     for origin in headers.getlist("origin"):

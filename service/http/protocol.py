@@ -139,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._owed, self._owed_since, self._delivered_then = owed, now, delivered
         if owed == "head" and now - self._head_since >= self._limits.head_seconds:
             if self._head_begun and not self.is_lingering:
-                self._refuse(RequestTooSlow(f"the headers did not come within {self._limits.head_seconds:g} s"))
+                self._refuse(RequestTooSlow(f"the headers did not arrive within {self._limits.head_seconds:g} s"))
             else:
                 self.transport.close()
         elif owed in ("body", "reading") and now - self._owed_since >= self._limits.stall_seconds:
@@ -148,7 +148,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._owed_since, self._delivered_then = now, delivered
             elif owed == "body" and self._running is not None and not self._running.response_started:
                 rate = f"{self._limits.bytes_per_second:g} bytes a second"
-                self._refuse(RequestTooSlow(f"the body came at less than {rate} for {self._limits.stall_seconds:g} s"))
+                self._refuse(
+                    RequestTooSlow(f"the body arrived at less than {rate} for {self._limits.stall_seconds:g} s")
+                )
             else:
                 self.abort()
 
@@ -193,7 +195,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= _MOST_PIPELINED:
-            raise ValueError("too many requests are ahead of their responses")
+            raise ValueError(f"{_MOST_PIPELINED} pipelined requests wait for their responses already")
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 

@@ -60,7 +60,7 @@ class RejectNulMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and b"%00" in scope["query_string"]:
-            message = "must not contain the character 0"
+            message = "must not contain the NUL character (%00)"
             error = InvalidRequest(f"the query {message}", errors=[FieldError("/query", message)])
             await render(Request(scope), error)(scope, receive, send)
             return

@@ -45,7 +45,7 @@ class StrictRoute(APIRoute):
             refuse_parameters(request, repeatable)
             accept = request.headers.getlist("accept")
             if accept and not is_acceptable(accept, media_types):
-                raise NotAcceptable(f"this address answers {' or '.join(media_types)}, which Accept does not allow")
+                raise NotAcceptable(f"this route returns {' or '.join(media_types)}, which the Accept header refuses")
             if self.body_field is not None:
                 ensure_json(request)
                 body = await read_body(request)
@@ -99,7 +99,7 @@ def _bad_parameters(request: Request, repeatable: Mapping[str, bool]) -> Iterato
         pointer = json_pointer(["query", name])
         if name not in repeatable:
             known = ", ".join(repeatable) or "none"
-            yield FieldError(pointer, f"unknown parameter; known here: {known}")
+            yield FieldError(pointer, f"unknown parameter; allowed: {known}")
         elif count > 1 and not repeatable[name]:
             yield FieldError(pointer, f"is given {count} times; give it once")
 

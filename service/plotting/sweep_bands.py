@@ -173,7 +173,7 @@ def _key(sweep: DrawnSweep, repeats: int) -> dict[str, Artist]:
         key["mean of the repeats" if others else f"mean of {of_all} repeats"] = Line2D([], [], color=_GREY)
         key[_REACHES[sweep.reach]] = Patch(color=_GREY, **_BAND)
     if any(band.full < len(band.x) for cell in sweep.cells for band in cell.bands.values()):
-        key["mean of those that go on where others have ended"] = Line2D([], [], color=_GREY, **_BEYOND)
+        key["mean of the remaining repeats where others have ended"] = Line2D([], [], color=_GREY, **_BEYOND)
     return key
 
 

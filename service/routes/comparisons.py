@@ -34,7 +34,7 @@ _POINTS = 1_000
 def all_different(job_ids: list[str]) -> list[str]:
     """Return the job ids. Raise ValueError if one of them is repeated."""
     if len(set(job_ids)) < len(job_ids):
-        raise bad_value("must name each job once")
+        raise bad_value("must name each job only once")
     return job_ids
 
 
@@ -46,8 +46,8 @@ class ComparisonParameters(CurveParameters):
         default=None,
         ge=1,
         le=_MAX_POINTS,
-        description=f"As for one curve; {_POINTS:,}, or as many as are needed, by default. At least two for each job "
-        "and metric, and two for each job.",
+        description=f"As for one curve. The minimum is two for each job and metric, plus two for each job. "
+        f"The default is {_POINTS:,}, or the minimum if that is more.",
     )
 
     _all_different = field_validator("job")(all_different)
@@ -57,7 +57,7 @@ class CsvComparisonParameters(ComparisonParameters):
     """Parameters of the CSV comparison: by default, it has all points."""
 
     max_points: Whole | None = Field(
-        default=None, ge=1, le=_MAX_POINTS, description="As for one curve; all by default."
+        default=None, ge=1, le=_MAX_POINTS, description="As for one curve. Default: all points."
     )
 
 

@@ -33,7 +33,7 @@ _FEW_VALUES = 10_000
 # `responses` of a route that sends an ETag.
 TAGGED: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"schema": {"type": "string"}}}},
-    304: {"description": "Nothing has changed since the answer with the tag in If-None-Match."},
+    304: {"description": "The response is unchanged: If-None-Match has its ETag."},
 }
 
 
@@ -42,9 +42,12 @@ class MetricsParameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    metrics: str | None = Field(default=None, description="Names, separated by commas; all of them by default.")
+    metrics: str | None = Field(
+        default=None, description="Names of metrics, separated by commas. Default: all metrics."
+    )
     granularity: Granularity = Field(
-        default="epoch", description="A point for each epoch, or for each hundred steps; the same for a neuron."
+        default="epoch",
+        description="One point for each epoch, or for each hundred steps. A neuron's curve is the same for both.",
     )
 
     def names(self) -> tuple[str, ...] | None:
@@ -61,8 +64,8 @@ class CurveParameters(MetricsParameter):
         default=None,
         ge=1,
         le=MAX_POINTS,
-        description="If the range has more points, only those are answered that are the first, the last, or a metric's "
-        "lowest or highest in their stretch of it. At least two for each metric, and two.",
+        description="If the range has more points, the response has only the first, the last, and the lowest and "
+        "highest of each metric in each bucket of the range. The minimum is two for each metric, plus two.",
     )
 
 

@@ -40,13 +40,19 @@ class ListParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: list[JobStatus] = Field(default=[], max_length=MAX_VALUES, description="Repeated: any of them.")
-    experiment: list[Literal["neuron", "mnist"]] = Field(
-        default=[], max_length=MAX_VALUES, description="Repeated: any of them."
+    status: list[JobStatus] = Field(
+        default=[], max_length=MAX_VALUES, description="May be repeated; a job must match one of them."
     )
-    loss: list[Loss] = Field(default=[], max_length=MAX_VALUES, description="Repeated: any of them.")
+    experiment: list[Literal["neuron", "mnist"]] = Field(
+        default=[], max_length=MAX_VALUES, description="May be repeated; a job must match one of them."
+    )
+    loss: list[Loss] = Field(
+        default=[], max_length=MAX_VALUES, description="May be repeated; a job must match one of them."
+    )
     sweep_id: str | None = None
-    tag: list[str] = Field(default=[], max_length=MAX_TAGS, description="`key:value`; repeated tags must all match.")
+    tag: list[str] = Field(
+        default=[], max_length=MAX_TAGS, description="`key:value`. May be repeated; a job must have all of them."
+    )
     order: Order = "-created_at"
     limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = None
@@ -111,7 +117,7 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
     responses=documents(JobNotFound)
     | {
         200: {"headers": {"ETag": TEXT_HEADER}},
-        304: {"description": "The job's version is still the one in If-None-Match."},
+        304: {"description": "The job is unchanged: If-None-Match has its ETag."},
     },
 )
 def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNoneMatch = None) -> Job | Response:

@@ -65,7 +65,7 @@ class ModelParameters(BaseModel):
             "content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}},
             "headers": {"ETag": _TEXT_HEADER, "Content-Disposition": _TEXT_HEADER},
         },
-        304: {"description": "The model is still the one in If-None-Match."},
+        304: {"description": "The model is unchanged: If-None-Match has its ETag."},
     },
 )
 def get_model(

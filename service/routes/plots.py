@@ -47,7 +47,8 @@ class PlotParameters(MetricsParameter):
     """Metrics, granularity, scale and title of a plot."""
 
     metrics: str | None = Field(
-        default="cost", description=f"Names, separated by commas: one diagram for each, {_MOST_DIAGRAMS} at most."
+        default="cost",
+        description=f"Names of metrics, separated by commas, {_MOST_DIAGRAMS} at most; each has its own diagram.",
     )
     log: bool = False
     title: Annotated[Text, Field(max_length=200)] | None = None
@@ -132,7 +133,7 @@ def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) ->
     """
     asked = Reading(store, [job.id for job in jobs], granularity=parameters.granularity, metrics=parameters.names())
     if len(asked.metrics) > _MOST_DIAGRAMS:
-        message = f"must name at most {_MOST_DIAGRAMS}, as each gets a diagram; known: {', '.join(asked.metrics)}"
+        message = f"may name at most {_MOST_DIAGRAMS}, one for each diagram; known: {', '.join(asked.metrics)}"
         raise InvalidRequest(f"metrics {message}", errors=[FieldError("/query/metrics", message)])
     return asked
 

@@ -37,17 +37,19 @@ MOST_CELLS = 16
 class SweepPlotParameters(PlotParameters):
     """Cells, metrics, scale and title of a sweep's plot."""
 
-    best: Whole = Field(default=8, ge=1, le=MOST_CELLS, description="How many cells, the best of the leaderboard.")
+    best: Whole = Field(
+        default=8, ge=1, le=MOST_CELLS, description="Number of cells to draw, the best of the leaderboard."
+    )
     cells: str | None = Field(
         default=None,
         pattern=f"^[0-9]{{1,4}}(,[0-9]{{1,4}}){{0,{MOST_CELLS - 1}}}$",
-        description="The numbers of the cells to draw instead, separated by commas.",
+        description="Numbers of the cells to draw, separated by commas, instead of `best`.",
     )
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Self:
         if self.cells is not None and "best" in self.model_fields_set:
-            raise bad_value("goes without `cells`, which names them", at="best")
+            raise bad_value("cannot be combined with `cells`; send one of them", at="best")
         return self
 
     def query(self) -> CellQuery:
@@ -74,7 +76,7 @@ def get_sweep_plot(
     page = store.cells(sweep_id, parameters.query())
     cells = [cell for cell in page.items if cell.jobs]
     if not cells:
-        message = "no jobs are left of these cells"
+        message = "the sweep has no jobs in these cells; its route /cells lists all cells"
         raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
     jobs = plotted_job_ids(cells)
     ranks = [(cell.cell, cell.rank) for cell in cells]

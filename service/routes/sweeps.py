@@ -31,7 +31,9 @@ class LeaderboardParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    leaderboard: Whole = Field(default=10, ge=0, le=200, description="How many of the best cells; 0 is the quickest.")
+    leaderboard: Whole = Field(
+        default=10, ge=0, le=200, description="Number of best cells in the response; 0 is the fastest."
+    )
 
 
 class CellParameters(BaseModel):
@@ -39,7 +41,9 @@ class CellParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    order: CellOrder = Field(default="rank", description="`rank`: the best first; `cell`: by their numbers.")
+    order: CellOrder = Field(
+        default="rank", description="`rank`: the best cells first; `cell`: in the order of their numbers."
+    )
     limit: Whole = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 

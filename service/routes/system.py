@@ -30,7 +30,7 @@ async def is_ready(readiness: Readiness, draining: IsDraining) -> Health:
     It is ready if the store is writable, its schema is current, and the service is not draining.
     """
     if draining:
-        raise Draining("it was told to stop, and still answers; send new requests elsewhere")
+        raise Draining("the service is stopping, and still answers requests; send new requests to another one")
     await readiness.answer()
     return Health(status="ready")
 

@@ -25,10 +25,12 @@ class CurveOut(BaseModel):
 
     job_id: str
     granularity: Granularity
-    x: list[int] = Field(description="By epochs their numbers, by steps that of the first of each hundred steps.")
-    series: dict[str, Column] = Field(description="null: infinite, or not recorded there.")
-    total_points: int = Field(description="How many points the range has.")
-    sampled: bool = Field(description="Whether some of them are left out.")
+    x: list[int] = Field(
+        description="With `epoch`, numbers of epochs; with `step`, of the first of each hundred steps."
+    )
+    series: dict[str, Column] = Field(description="Values by metric; null if infinite or not recorded.")
+    total_points: int = Field(description="Number of points in the range.")
+    sampled: bool = Field(description="True if the response leaves out some of them.")
     next_from: int
 
     @classmethod
@@ -77,8 +79,8 @@ class SpecDifferenceOut(BaseModel):
     """
 
     field: str
-    values: dict[str, Any] = Field(description="By job.")
-    derived: bool = Field(description="Whether it follows from other fields.")
+    values: dict[str, Any] = Field(description="Values by job id.")
+    derived: bool = Field(description="True if the field follows from other fields.")
 
 
 class ResultOut(BaseModel):
@@ -88,7 +90,7 @@ class ResultOut(BaseModel):
     """
 
     field: str
-    values: dict[str, Any] = Field(description="By job.")
+    values: dict[str, Any] = Field(description="Values by job id.")
 
 
 class ComparedCurves(BaseModel):
@@ -100,9 +102,9 @@ class ComparedCurves(BaseModel):
     granularity: Granularity
     x: list[int]
     series: dict[str, dict[str, Column]]
-    total_points: int = Field(description="How many x the range has at which any of the jobs has a point.")
+    total_points: int = Field(description="Number of x in the range at which at least one job has a point.")
     sampled: bool
-    next_from: int = Field(description="Whatever is new will be there or behind.")
+    next_from: int = Field(description="New points will have this x or a larger one.")
 
 
 class ComparisonOut(BaseModel):
@@ -111,7 +113,7 @@ class ComparisonOut(BaseModel):
     jobs: list[ComparedJob]
     differences: list[SpecDifferenceOut]
     results: list[ResultOut]
-    curves: ComparedCurves | None = Field(description="null for jobs of different experiments, which share no axis.")
+    curves: ComparedCurves | None = Field(description="Null for jobs of different experiments, which share no axis.")
 
     @classmethod
     def of(cls, jobs: Sequence[Job], curves: ComparedCurves | None) -> Self:

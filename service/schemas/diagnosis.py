@@ -16,9 +16,11 @@ class FindingOut(BaseModel):
 
     code: Code
     severity: Severity
-    statement: str = Field(description="What it is, and why, in words.")
-    evidence: dict[str, Any] = Field(description="Its figures; a ratio that is infinite is null.")
-    try_: dict[str, Any] | None = Field(alias="try", description="The `spec` of a job that would test the explanation.")
+    statement: str = Field(description="The finding and its reason, in words.")
+    evidence: dict[str, Any] = Field(description="The figures of the finding; an infinite ratio is null.")
+    try_: dict[str, Any] | None = Field(
+        alias="try", description="The `spec` of a job that tests the explanation; null if there is none."
+    )
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -35,11 +37,11 @@ class DiagnosisOut(BaseModel):
     """Explanation of a job's training, the most severe finding first."""
 
     job_id: str
-    summary: str = Field(description="What it comes to in a sentence or two, also when there is nothing to say.")
+    summary: str = Field(description="One or two sentences, also if there are no findings.")
     findings: list[FindingOut]
     start: dict[str, float | None] | None = Field(
-        description="The figures of its network before the first update; null for a neuron, whose curve has them at "
-        "x = 0, and before it starts."
+        description="Metrics of the network before the first update. Null before the job starts, and for a neuron, "
+        "whose curve has them at x = 0."
     )
 
     @classmethod

@@ -53,21 +53,23 @@ class JobOut(_Out):
     engine: str
     device: str
     exec_profile: ExecProfile | None = Field(
-        description="What decides the last bits of its training, while it runs and once it has ended; equal profiles "
-        "give equal bits."
+        description="Engine, device, instruction set, threads and versions of the training, while it runs and after it "
+        "has ended. Equal profiles give equal bits."
     )
     max_runtime_seconds: float | None
     attempt: int
     progress: ProgressOut
     queue_position: int | None = Field(
-        description="How many jobs will start before this one, and it; null unless it is queued, and when just queued."
+        description="Place in the queue, from 1; null unless the job is queued, and also just after it was queued."
     )
     result: Result | None
     error: ErrorOut | None
-    parent_id: str | None = Field(description="The job of which it is a clone, or which it retries.")
-    sweep_id: str | None = Field(description="The sweep that queued it.")
-    cell: int | None = Field(description="Which cell of its sweep's grid, from 0; the last field changes fastest.")
-    repeat: int | None = Field(description="Which repeat of that cell, from 0.")
+    parent_id: str | None = Field(description="The job that this job clones or retries.")
+    sweep_id: str | None = Field(description="The sweep that queued the job.")
+    cell: int | None = Field(
+        description="Number of the cell in the sweep's grid, from 0; the last field changes fastest."
+    )
+    repeat: int | None = Field(description="Number of the repeat in that cell, from 0.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -93,8 +95,8 @@ class EventOut(_Out):
 
     id: int
     at: datetime
-    by: str = Field(description="`client`, or who else: a worker's id, `supervisor`.")
-    from_status: JobStatus | None = Field(description="null: it was submitted.")
+    by: str = Field(description="Who caused the event: `client`, `supervisor` or a worker's id, for instance.")
+    from_status: JobStatus | None = Field(description="Null for the submission.")
     to_status: JobStatus
     why: str
 
@@ -119,8 +121,10 @@ class WorkerOut(_Out):
     engines: list[str]
     started_at: datetime
     heartbeat_at: datetime | None
-    lease_expires_at: datetime | None = Field(description="Past this moment its jobs are given to others.")
-    job_ids: list[str] = Field(description="What it has in hand.")
+    lease_expires_at: datetime | None = Field(
+        description="After this time the worker's jobs may be given to other workers."
+    )
+    job_ids: list[str] = Field(description="The running jobs that the worker holds.")
 
 
 class WorkerList(_Out):

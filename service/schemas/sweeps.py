@@ -21,7 +21,7 @@ class SweepOut(_Out):
     name: str | None
     preset: str | None
     spec: dict[str, Any] = Field(
-        description="What all cells share, as it was submitted; without fields that the grid overrides."
+        description="Fields that all cells share, as submitted, without those that the grid overrides."
     )
     grid: dict[str, list[Any]]
     repeats: int
@@ -30,12 +30,10 @@ class SweepOut(_Out):
     tags: dict[str, str]
     priority: int
     max_runtime_seconds: float | None
-    cells: int = Field(description="How many cells the grid has.")
-    total: int = Field(
-        description="How many jobs it has: of each cell and repeat the newest. Those that were deleted are not counted."
-    )
-    counts: dict[JobStatus, int] = Field(description="How many of them are in each state.")
-    is_terminal: bool = Field(description="Whether all of its jobs have ended.")
+    cells: int = Field(description="Number of cells in the grid.")
+    total: int = Field(description="Number of jobs: the newest of each cell and repeat. Deleted jobs are not counted.")
+    counts: dict[JobStatus, int] = Field(description="Number of these jobs in each state.")
+    is_terminal: bool = Field(description="True if all of these jobs have ended.")
     created_at: datetime
 
     @classmethod
@@ -61,7 +59,7 @@ class SpreadOut(_Out):
     n: int
     mean: float
     stdev: float | None = Field(
-        description="The sample standard deviation, divisor n − 1; null for one job, and where no float64 holds it."
+        description="Sample standard deviation (divisor n − 1); null for one job, or if no float64 can hold it."
     )
     min: float
     max: float
@@ -73,13 +71,11 @@ class MeanDifferenceOut(_Out):
     It is over the n seeds that both have.
     """
 
-    to_cell: int = Field(description="The leader.")
+    to_cell: int = Field(description="Number of the leading cell.")
     n: int
     mean: float
-    stdev: float | None = Field(
-        description="The sample standard deviation, divisor n − 1; null for fewer than two seeds."
-    )
-    standard_error: float | None = Field(description="Of the mean: stdev / √n.")
+    stdev: float | None = Field(description="Sample standard deviation (divisor n − 1); null for fewer than two seeds.")
+    standard_error: float | None = Field(description="Standard error of the mean: stdev / √n.")
 
 
 class CellJobOut(_Out):
@@ -89,20 +85,22 @@ class CellJobOut(_Out):
     repeat: int
     seed: int
     status: JobStatus
-    score: float | None = Field(description="The figure by which cells are ranked; null unless it has succeeded.")
+    score: float | None = Field(description="The figure by which cells are ranked; null unless the job has succeeded.")
 
 
 class CellOut(_Out):
     """One cell: its settings, its jobs and their results."""
 
-    cell: int = Field(description="Its number, from 0; the last field of the grid changes fastest.")
-    settings: dict[str, Any] = Field(description="For each swept field its value, as it was submitted.")
+    cell: int = Field(description="Number of the cell, from 0; the last field of the grid changes fastest.")
+    settings: dict[str, Any] = Field(description="Value of each swept field, as submitted.")
     rank: int | None = Field(
-        description="Its place among all cells, from 1; null while none of its jobs has succeeded."
+        description="Place among all cells, from 1; null while none of the cell's jobs has succeeded."
     )
-    counts: dict[JobStatus, int] = Field(description="How many of its jobs are in each state.")
-    figures: dict[str, SpreadOut] = Field(description="The figures of the results of those that have succeeded.")
-    difference: MeanDifferenceOut | None = Field(description="From the leader; null if they share no seed.")
+    counts: dict[JobStatus, int] = Field(description="Number of the cell's jobs in each state.")
+    figures: dict[str, SpreadOut] = Field(description="Figures of the results of the jobs that have succeeded.")
+    difference: MeanDifferenceOut | None = Field(
+        description="Difference from the leader; null if the two share no seed."
+    )
     jobs: list[CellJobOut]
 
 
@@ -110,7 +108,7 @@ class RankingOut(_Out):
     """The figure by whose mean cells are ranked."""
 
     figure: str = Field(
-        description="`best_accuracy`; of neurons `target_distance`, |final_output − target|, as costs of different "
+        description="`best_accuracy`; for neurons `target_distance`, |final_output − target|, as costs of different "
         "losses cannot be compared."
     )
     better: Literal["higher", "lower"]
@@ -132,7 +130,7 @@ class SweepWithLeaders(SweepOut):
     """A sweep and its best cells."""
 
     ranking: RankingOut
-    leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` has all of them.")
+    leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` lists all of them.")
 
     @classmethod
     def with_leaders(cls, best: CellPage) -> Self:

@@ -303,7 +303,7 @@ def test_a_service_that_asks_for_no_key_listens_openly_only_if_told_to(tmp_path)
     with Deployment(tmp_path) as deployment:
         assert start().wait(120) == 1
         log = deployment.home / "service.log"
-        assert "whoever reaches 0.0.0.0 could use this service" in log.read_text()
+        assert "every client that reaches 0.0.0.0 could use this service" in log.read_text()
         start(COSTCURVE_AUTH="off")
         until(log.read_text, lambda text: "Application startup complete" in text)
 

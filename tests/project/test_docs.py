@@ -62,7 +62,7 @@ def test_every_preset_is_documented():
     assert [name for name in PRESETS if f"`{name}`" not in text] == []
 
 
-def test_every_claim_of_the_article_is_documented_with_what_came_of_it():
+def test_every_claim_of_the_article_is_documented_with_its_verdict():
     text = (DOCS / "article.md").read_text()
 
     assert [claim.title for claim in CLAIMS if f"| {claim.title} | " not in text] == []

@@ -65,7 +65,7 @@ def test_a_sweep_is_plotted_with_a_legend_that_names_what_differs_and_what_a_ban
         "updates made",
         "output a",
     } <= set(shown)
-    assert "mean of those that go on where others have ended" not in shown
+    assert "mean of the remaining repeats where others have ended" not in shown
     assert http.get(f"{path}/curve.png?log=true").content.startswith(b"\x89PNG")
 
 
@@ -101,7 +101,7 @@ def test_where_some_repeats_have_ended_the_others_are_shown_as_what_they_are(htt
     path = trained({}, [3.0, 2.0, 1.0], [3.0, 2.0], repeats=3)
     shown = texts(http.get(f"{path}/curve.svg").text)
 
-    assert {"mean of 2 of 3 repeats", "mean of those that go on where others have ended"} <= set(shown)
+    assert {"mean of 2 of 3 repeats", "mean of the remaining repeats where others have ended"} <= set(shown)
 
 
 def test_a_sweep_that_has_not_begun_is_plotted_and_says_so(http, trained):
