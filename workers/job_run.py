@@ -100,7 +100,7 @@ class JobRun:
     ) -> None:
         self.claim = claim
         # Number of jobs trained at once, including this one.
-        self.company = 1
+        self.pack_size = 1
         # Set by `begin`: the state from which the job resumes; None for step 0.
         self.snapshot: Snapshot | None = None
         # Set once the job is over.
@@ -229,9 +229,9 @@ class JobRun:
         except UnusableSnapshot as error:
             return self._restart(f"training cannot resume from its checkpoint: {error}")
         except Exception as error:
-            if _is_out_of_memory(error) and self.company > 1:
-                most = self._room.exceeded(self.claim, self.company)
-                why = f"{self.company} jobs at once needed more memory than {self.claim.device} has"
+            if _is_out_of_memory(error) and self.pack_size > 1:
+                most = self._room.exceeded(self.claim, self.pack_size)
+                why = f"{self.pack_size} jobs at once needed more memory than {self.claim.device} has"
                 return self._write(outcome=HandBack(f"requeued, as {why}; the next try is {most} at once"))
             if _is_out_of_memory(error):
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")

@@ -68,8 +68,8 @@ def connect(options: FleetOptions) -> None:
     if not options.without_token and _is_open(options.address):
         raise Refused(
             f"the Ray cluster at {options.address} requires no token: any client that reaches it can run programs "
-            "there and read the database's password. Start all its nodes with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or, if "
-            "no other client can reach it, use --ray-without-token"
+            "there and read the database's password. Start all its nodes with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; "
+            "or, if no other client can reach it, use --ray-without-token"
         )
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]

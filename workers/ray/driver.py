@@ -132,8 +132,8 @@ class _Fleet:
                 worker.ended = worker.actor.wait.remote()  # unreachable at the moment, but perhaps alive
                 continue
             except ray.exceptions.RayError as error:  # usually ActorDiedError: its process or node is gone
-                said = [line.strip() for line in str(error).splitlines() if line.strip()]
-                how = " … ".join(dict.fromkeys([said[0], said[-1]]))
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                how = " … ".join(dict.fromkeys([lines[0], lines[-1]]))
             self._workers.remove(worker)
             if worker.is_leaving:
                 log.info("worker %s has stopped", worker.name)
