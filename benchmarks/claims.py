@@ -225,8 +225,8 @@ def audit(url: str, phases: list[Claimed], expected: int) -> str:
     refused = sum(phase.refused for phase in phases)
     return (
         f"{len({phase.claimer for phase in phases})} processes claimed {len(claimed):,} jobs, none twice; {running:,} "
-        f"jobs are running in the database, each in its only attempt; {refused} claims were refused because the database "
-        "was busy"
+        f"jobs are running in the database, each in its only attempt; {refused} claims were refused because the "
+        "database was busy"
     )
 
 

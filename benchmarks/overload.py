@@ -265,8 +265,8 @@ def main() -> None:
             f"{PLOTS} clients request plots and {COMPARISONS} request comparisons of {JOBS} jobs with "
             f"{arguments.epochs:,} epochs, each again after every response. {TRICKLING} clients send one byte per "
             f"second. {NOT_READING} request a curve as CSV and do not read the response. All do so for "
-            f"{arguments.seconds:g} s on the service's own machine, then close their connections. The last phase starts "
-            "10 s later. Times are in milliseconds; memory is resident.",
+            f"{arguments.seconds:g} s on the service's own machine, then close their connections. The last phase "
+            "starts 10 s later. Times are in milliseconds; memory is resident.",
             "",
             *record.table(header, rows),
             "",

@@ -52,8 +52,8 @@ def main() -> None:
     text = [
         f"A sweep of {MAX_SWEEP_JOBS:,} jobs over HTTP, {given.rounds} times on each database. Times include reading "
         "the request, validating every cell, one transaction on disk, and the response. All processes share one core. "
-        "The jobs are not trained: between the requests, the benchmark itself sets their rows to succeeded, each with its "
-        "own result, and later to failed.",
+        "The jobs are not trained: between the requests, the benchmark itself sets their rows to succeeded, each with "
+        "its own result, and later to failed.",
         "",
         *record.table(["database", "request", "median, ms", "longest, ms"], rows),
     ]

@@ -1,8 +1,8 @@
 """`python -m peers TASK.npz MODULE [OPTION…]`: one peer as a process that trains on request.
 
 It reads one number of epochs per line and writes one line of JSON per response. The first line is `{"ready": true}`, or
-`{"unavailable": "why"}`, after which it ends. Then each request gets `{"seconds": …, "accuracy": …}`: the seconds of its
-epochs together, and the share of the test images that the network then classifies correctly.
+`{"unavailable": "why"}`, after which it ends. Then each request gets `{"seconds": …, "accuracy": …}`: the seconds of
+its epochs together, and the share of the test images that the network then classifies correctly.
 """
 
 import json
