@@ -4,11 +4,11 @@
 #     docker build --target worker -t costcurve-worker .                          # on CPUs
 #     docker build --target worker -t costcurve-worker:cuda --build-arg TORCH=cuda .
 #
-# What a build reads beside the source are the base image, a package index and, for the workers, a Debian mirror.
+# Apart from the source, a build reads the base image, a package index and, for the workers, a Debian mirror.
 
 # A Debian image with Python 3.11 or later as `python`.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
-# build: MNIST becomes part of the worker's image. use: a worker fetches it when it first needs it.
+# build: MNIST becomes part of the worker's image. use: a worker downloads it at its first use.
 ARG MNIST=use
 
 
@@ -19,7 +19,7 @@ ENV PATH=/opt/costcurve/bin:$PATH \
     PYTHONUNBUFFERED=1
 
 
-# The requirements as files. Later stages copy these, so a layer of dependencies lasts until a dependency changes.
+# The requirements as files. Later stages copy these, so a layer of dependencies stays cached until one changes.
 FROM base AS requirements
 WORKDIR /requirements
 COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
@@ -33,12 +33,12 @@ RUN python requirements.py ray > ray.txt
 
 
 FROM base AS packages
-# The package index, where it is not pip's default. Neither becomes part of an image that runs.
+# The package indexes, if not pip's default. Neither argument becomes part of an image that runs.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
-# pip takes an index that is set to nothing for an address.
+# pip would take an empty index variable for an address.
 RUN printf '%s\n' '#!/bin/sh' \
       '[ -n "$PIP_INDEX_URL" ] || unset PIP_INDEX_URL' \
       '[ -n "$PIP_EXTRA_INDEX_URL" ] || unset PIP_EXTRA_INDEX_URL' \
@@ -56,8 +56,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 
 FROM packages AS worker-packages
-# cpu: the build of torch that brings no GPU libraries, which has an index of its own; empty where the package index
-# serves that one. cuda: what the package index serves to Linux on x86-64.
+# cpu: torch's build without GPU libraries, from TORCH_INDEX_URL; set that to an empty value if the package index has
+# this build. cuda: the build that the package index has for Linux on x86-64.
 ARG TORCH=cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY --from=requirements /requirements/constraints.txt /requirements/torch.txt ./
@@ -79,7 +79,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     index-pip install --quiet --constraint constraints.txt --requirement ray.txt
 
 
-# The project itself goes into a layer of its own: a new version moves a few megabytes, and no dependencies.
+# The project has a layer of its own, so a new version transfers a few megabytes and no dependencies.
 FROM packages AS service-project
 COPY . ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -87,9 +87,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && mkdir /project/programs && cp -r service /project/programs/
 
 
-# The engine is compiled for every processor of the architecture; it picks what it runs on when it is loaded.
+# The engine is compiled for every processor of the architecture, and selects its instruction set when it is loaded.
 FROM packages AS worker-project
-# An image whose Python is Debian's has no headers for it.
+# An image with Debian's own Python lacks its headers.
 RUN headers=$(test -e "$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || echo python3-dev) \
  && apt-get update -q \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends g++ $headers \
@@ -111,7 +111,7 @@ RUN mkdir -p /cache/costcurve/mnist
 FROM mnist-${MNIST} AS mnist
 
 
-# What all images have in common when they run. Only the two folders below /var need be writable, and /tmp.
+# The common part of all images. Only the two folders below /var and /tmp must be writable.
 FROM base AS running
 ENV COSTCURVE_HOME=/var/lib/costcurve \
     COSTCURVE_LOG_FORMAT=json \
@@ -135,7 +135,7 @@ COPY --from=mnist --chown=costcurve:costcurve /cache/costcurve /var/cache/costcu
 FROM worker-base AS ray
 COPY --from=ray-packages /opt/costcurve /opt/costcurve
 COPY --from=worker-project /project /opt/costcurve
-# Without its compiler the project is installed all the same; here that would be a fault.
+# The project installs even without the compiled engine; in this image that would be a fault.
 RUN python -c 'import sys; from workers.engines import fused_cpu; sys.exit(fused_cpu.why_missing())'
 USER costcurve
 CMD ["costcurve", "work", "--help"]
@@ -149,7 +149,7 @@ LABEL org.opencontainers.image.description="CostCurve's training workers as acto
 FROM worker-base AS worker
 COPY --from=worker-packages /opt/costcurve /opt/costcurve
 COPY --from=worker-project /project /opt/costcurve
-# Without its compiler the project is installed all the same; here that would be a fault.
+# The project installs even without the compiled engine; in this image that would be a fault.
 RUN python -c 'import sys; from workers.engines import fused_cpu; sys.exit(fused_cpu.why_missing())'
 USER costcurve
 CMD ["python", "-m", "workers"]

@@ -66,9 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--claimers", type=int, default=8)
-    parser.add_argument("--singly", type=int, default=10_000, help="how many are claimed one by one")
-    parser.add_argument("--pack", type=int, default=50, help="how many at once after that")
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], help="only this one")
+    parser.add_argument("--singly", type=int, default=10_000, help="jobs claimed one by one (default: %(default)s)")
+    parser.add_argument("--pack", type=int, default=50, help="jobs per claim after that (default: %(default)s)")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], help="measure only this database")
     given = parser.parse_args()
     rows, lines = [], []
     for name, opened in (("sqlite", sqlite), ("postgresql", postgresql)):
@@ -81,11 +81,13 @@ def main() -> None:
         with opened("behind") as url:
             rows += alone(name, url, given.jobs)
     text = [
-        f"{given.jobs:,} queued jobs, {given.claimers} processes that claim and do nothing else; {given.singly:,} jobs "
-        f"claimed one by one, the rest in packs of {given.pack}. A claim's time is what its claimer sees, waiting for "
-        "the others included.",
+        f"{given.jobs:,} queued jobs and {given.claimers} processes that only claim. They claim {given.singly:,} jobs "
+        f"one by one, the rest in packs of {given.pack}. The time of a claim is measured in its claimer. It includes "
+        "waiting for the other claimers.",
         "",
-        *record.table(["database", "what", "how many", "median, ms", "99th percentile, ms", "jobs a second"], rows),
+        *record.table(
+            ["database", "operation", "number", "median, ms", "99th percentile, ms", "jobs per second"], rows
+        ),
         "",
         "Every job was claimed exactly once:",
         "",
@@ -207,7 +209,7 @@ def audit(url: str, phases: list[Claimed], expected: int) -> str:
 
     The database and the claimers' own records must agree.
     """
-    told = Counter(job_id for phase in phases for job_id in phase.ids)
+    claimed = Counter(job_id for phase in phases for job_id in phase.ids)
     with database(url) as opened, opened.read() as tx:
         counts = select(func.count(attempts.c.pk).label("n")).select_from(jobs.outerjoin(attempts)).group_by(jobs.c.pk)
         per_job = counts.subquery()
@@ -215,12 +217,16 @@ def audit(url: str, phases: list[Claimed], expected: int) -> str:
         running = tx.scalar(select(func.count()).select_from(jobs).where(jobs.c.status == JobStatus.RUNNING))
         owned = select(jobs.c.id).join(attempts, attempts.c.pk == jobs.c.attempt_pk)
         owners = Counter(tx.scalars(owned))
-    if not (kept == {1: expected} and running == expected and told == owners and set(told.values()) == {1}):
-        raise SystemExit(f"not once each: attempts a job {kept}, running {running}, told {told.total()} {len(told)}")
+    if not (kept == {1: expected} and running == expected and claimed == owners and set(claimed.values()) == {1}):
+        raise SystemExit(
+            f"not every job was claimed exactly once: jobs by number of attempts {kept}, running {running}, "
+            f"claims {claimed.total()}, of {len(claimed)} different jobs; expected {expected} of each"
+        )
     refused = sum(phase.refused for phase in phases)
     return (
-        f"{len(told):,} ids told by {len({phase.claimer for phase in phases})} processes, none twice; {running:,} jobs "
-        f"run in the database, each in the one attempt it has; {refused} claims refused as the database was busy"
+        f"{len({phase.claimer for phase in phases})} processes claimed {len(claimed):,} jobs, none twice; {running:,} "
+        f"jobs are running in the database, each in its only attempt; {refused} claims were refused because the "
+        "database was busy"
     )
 
 
@@ -259,10 +265,10 @@ def alone(name: str, url: str, count: int) -> list[list[str]]:
         looks = timed(lambda: store.get(last))
         position = store.get(last).queue_position or 0
         claims = timed(claim)
-    behind = f"one claimer, claims of 1, behind {count:,} that wait for CUDA"
+    behind = f"one claimer, claims of 1, behind {count:,} jobs for CUDA"
     return [
         [name, behind, f"{len(claims):,}", *in_ms(claims), f"{len(claims) / sum(claims):,.0f}"],
-        [name, f"`get` of the job at place {position:,} of the queue", f"{len(looks):,}", *in_ms(looks), ""],
+        [name, f"`get` of the job at position {position:,} of the queue", f"{len(looks):,}", *in_ms(looks), ""],
     ]
 
 

@@ -29,9 +29,9 @@ from workers.training.network import ImageSets
 OURS, OUR_STEPS, REFERENCE = "engines fused_cpu", "engines fused_cpu steps", "engines autograd"
 NAMES = {
     OURS: "**fused_cpu**, evaluation included",
-    OUR_STEPS: "**fused_cpu**, steps alone",
+    OUR_STEPS: "**fused_cpu**, steps only",
     REFERENCE: "**autograd**, evaluation included",
-    "engines autograd steps": "**autograd**, steps alone",
+    "engines autograd steps": "**autograd**, steps only",
     "dataloader": "PyTorch with DataLoader",
     "no_dataloader": "PyTorch without DataLoader",
     "scikit_learn": "scikit-learn, `partial_fit`",
@@ -40,10 +40,10 @@ NAMES = {
     "numpy_by_hand": "NumPy",
     "jax_scan": "JAX, `jit` of `lax.scan`",
 }
-EVERYBODY = list(NAMES)
+ALL = list(NAMES)
 SOME = [OURS, OUR_STEPS, REFERENCE, "dataloader", "torch_by_hand", "numpy_by_hand", "jax_scan"]
 SHAPES = {
-    "[784, 30, 10], batch 10: the default spec": (mnist(), EVERYBODY),
+    "[784, 30, 10], batch 10: the default spec": (mnist(), ALL),
     "[784, 100, 10], batch 10": (mnist(layers=[784, 100, 10]), SOME),
     "[784, 30, 30, 10], batch 10": (mnist(layers=[784, 30, 30, 10]), SOME),
     "[784, 30, 10], batch 100": (mnist(batch_size=100), SOME),
@@ -74,9 +74,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     if (reason := fused_cpu.why_missing()) is not None:
-        raise SystemExit(f"nothing to compare: {reason}")
+        raise SystemExit(f"cannot compare: fused_cpu is not available: {reason}")
     if not PEERS_PYTHON.exists():
-        raise SystemExit(f"{PEERS_PYTHON} is missing: `make bench` makes it")
+        raise SystemExit(f"{PEERS_PYTHON} does not exist; `make bench` creates it")
     images = load_images()
     cores = physical_cores()
     text = introduction(images, rounds)
@@ -90,7 +90,7 @@ def main() -> None:
     others = subprocess.run([PEERS_PYTHON, "-m", "pip", "freeze"], capture_output=True, text=True, check=True)
     record.write(
         "peers",
-        "Our engines and their peers",
+        "Our engines and other libraries",
         text,
         facts={"versions in the environment of scikit-learn and JAX": ", ".join(others.stdout.split())},
     )
@@ -99,18 +99,18 @@ def main() -> None:
 def introduction(images: ImageSets, rounds: int) -> list[str]:
     """Return the text that explains the figures."""
     return [
-        f"Everybody trains the same network: first weights, images ({IMAGES:,}, in a new order for each pass), sigmoid "
-        "in every layer, float32, plain SGD with learning rate 3.0, and the cost, which is the mean of the sigmoid "
-        "cross-entropy over outputs and batch. (scikit-learn sums over the outputs, so its rate is 0.3; it knows no "
-        "other cost than cross-entropy.) Each runs in a process of its own, with one thread, all on one core; "
-        f"they take turns, an epoch of 5,000 steps each. The first epoch, in which programs are compiled, is not "
-        f"timed; of the other {rounds} the median is given.",
+        f"All contenders train the same network: the same first weights, {IMAGES:,} images in a new order for each "
+        "pass, sigmoid in every layer, float32, plain SGD with learning rate 3.0. The cost is the mean of the sigmoid "
+        "cross-entropy over outputs and batch. (scikit-learn has only cross-entropy and sums over the outputs, so its "
+        "rate is 0.3.) Each contender runs in a process of its own with one thread, all on one core. They take turns "
+        "of one epoch of 5,000 steps. The first epoch, in which programs are compiled, is not timed. The figures are "
+        f"medians of the other {rounds}.",
         "",
-        "*Evaluation included* is all that an engine does for a job: after each epoch it evaluates the network on the "
-        f"{len(images.test):,} test and {len(images.validation):,} validation images. *Steps alone*, and the peers, do "
-        "not. The ratios say how many times as long it takes as fused_cpu. The last column has the share of the test "
-        "images that is read correctly after the first and after the last epoch; somebody who differs from autograd by "
-        f"more than {BAND:g} percentage points after any epoch would have ended the program without a record.",
+        "*Evaluation included*: after each epoch the engine evaluates the network on the "
+        f"{len(images.test):,} test and {len(images.validation):,} validation images, as it does for a job. *Steps "
+        "only* and the other libraries do not evaluate. The ratios are the time divided by that of fused_cpu. The last "
+        "column has the accuracy on the test images after the first and after the last epoch. The program ends without "
+        f"a record if a contender differs from autograd by more than {BAND:g} percentage points after any epoch.",
         "",
         f"fused_cpu: {compiled()}.",
     ]
@@ -177,8 +177,8 @@ def ensure_alike(measured: Mapping[str, Measured]) -> None:
         for epoch, (found, expected) in enumerate(zip(its.accuracies, measured[REFERENCE].accuracies, strict=False)):
             if not abs(found - expected) <= BAND / 100:
                 raise SystemExit(
-                    f"{who} does not train this network: "
-                    f"after epoch {epoch} its accuracy is {found:.4f}, and that of autograd {expected:.4f}"
+                    f"{who} trains another network: after epoch {epoch} its accuracy is {found:.4f}, that of autograd "
+                    f"{expected:.4f}; the difference may be at most {BAND / 100:g}"
                 )
 
 
@@ -201,18 +201,18 @@ def shape(measured: Mapping[str, Measured], steps: int) -> list[str]:
                 f"{its.accuracies[0]:.2%} … {its.accuracies[-1]:.2%}",
             ]
         )
-    header = ["", "µs a step, median", "least … most", "to fused_cpu", "to its steps alone", "read correctly"]
+    header = ["", "µs per step, median", "min … max", "÷ fused_cpu", "÷ its steps only", "accuracy"]
     return [
         *record.table(header, rows),
         "",
-        f"Of fused_cpu's time, {1 - alone / whole:.1%} is evaluation.",
+        f"Evaluation takes {1 - alone / whole:.1%} of fused_cpu's time.",
     ]
 
 
 def two_at_once(task: Path, cores: Sequence[int], rounds: int) -> str:
     """Compare two trainings at once on two cores with one alone."""
     if len(cores) < 2:
-        return "Not measured: this program had one core."
+        return "Not measured: this program had only one core."
     alone, together = [], []
     with Contender(task, cores[0], *OURS.split()) as one, Contender(task, cores[1], *OURS.split()) as other:
         for turn in range(rounds + 1):
@@ -225,9 +225,9 @@ def two_at_once(task: Path, cores: Sequence[int], rounds: int) -> str:
                 together.append(max(both))
     gain = 2 * median(alone) / median(together)
     return (
-        f"The default spec with evaluation, {EPOCHS_AT_ONCE} epochs a turn, {rounds} rounds: one job alone takes "
-        f"{median(alone):.3f} s (median of the mean of both cores), two at once, each on its own core, "
-        f"{median(together):.3f} s (median of the slower). Two do {gain:.2f} times as much as one."
+        f"The default spec with evaluation, {EPOCHS_AT_ONCE} epochs per turn, {rounds} rounds. One job alone takes "
+        f"{median(alone):.3f} s (median of the mean of both cores). Two at once, each on its own core, take "
+        f"{median(together):.3f} s (median of the slower). The throughput of two is {gain:.2f} times that of one."
     )
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = load_images()
     text = [*cost(images, options.repeats), "", *figures(images, options.seeds)]
-    record.write("diagnosis", "The diagnosis of a network: what it costs, and what it sees", text)
+    record.write("diagnosis", "Diagnosis of a network: cost and figures", text)
 
 
 def cost(images: ImageSets, repeats: int) -> list[str]:
@@ -52,7 +52,7 @@ def cost(images: ImageSets, repeats: int) -> list[str]:
     return [
         f"The default job, 30 epochs with {fused_cpu.NAME} ({compiled()}), one thread, median of {repeats} runs, "
         f"interleaved: {median(whole):.3f} s with its 31 diagnoses, {median(without):.3f} s without. "
-        f"**{share:.1%}** of it is diagnosis, {1000 * (median(whole) - median(without)) / 31:.2f} ms each.",
+        f"Diagnosis takes **{share:.1%}** of the time, {1000 * (median(whole) - median(without)) / 31:.2f} ms each.",
     ]
 
 
@@ -69,7 +69,7 @@ def figures(images: ImageSets, seeds: int) -> list[str]:
         "zeros": mnist(epochs=10, init="zeros"),
     }
     rows = [[name, *row(course_of(spec, images))] for name, spec in specs.items()]
-    header = ["training", "best", "epochs stuck", *(f"{name}: start; least … most" for name in SHOWN), "findings"]
+    header = ["training", "best", "epochs stuck", *(f"{name}: start; min … max" for name in SHOWN), "findings"]
     return record.table(header, rows)
 
 

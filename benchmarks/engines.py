@@ -54,7 +54,7 @@ def main() -> None:
         f"One job in one process, one thread, evaluation included; {repeats} runs, interleaved; {fused_cpu.NAME} with "
         f"{compiled()}.",
         "",
-        *record.table(["job", "engine", "µs a step, median", "least … most", "steps"], rows),
+        *record.table(["job", "engine", "µs per step, median", "min … max", "steps"], rows),
     ]
     text += ["", share_of_evaluation(images, repeats)]
     record.write("engines", "Speed of the engines", text)
@@ -72,9 +72,9 @@ def share_of_evaluation(images: ImageSets, repeats: int) -> str:
                 pass
             seconds.append(perf_counter() - started)
     return (
-        f"The default job, {spec.epochs} epochs in one go, takes {fused_cpu.NAME} {median(whole):.3f} s; with one "
-        f"image each to evaluate, {median(without):.3f} s. So {1 - median(without) / median(whole):.1%} of it is "
-        "evaluation."
+        f"{fused_cpu.NAME} takes {median(whole):.3f} s for the default job of {spec.epochs} epochs, and "
+        f"{median(without):.3f} s with only one validation and one test image. So evaluation takes "
+        f"{1 - median(without) / median(whole):.1%} of the time."
     )
 
 

@@ -241,7 +241,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=1_000_000, help="points of each of the 16 curves (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=30, help="how long the overload lasts (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=30, help="duration of the overload in seconds (%(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         seen = measured(Path(home), epochs=arguments.epochs, seconds=arguments.seconds)
@@ -256,21 +256,21 @@ def main() -> None:
         ]
         for phase, each in seen.items()
     ]
-    header = ["phase", "healthz p50", "p99", "max", "poll p50", "p99", "max", "asked", "failed", "MiB"]
+    header = ["phase", "healthz p50", "p99", "max", "poll p50", "p99", "max", "requests", "failed", "MiB"]
     counted = sorted(seen["overloaded"].statuses.items())
     record.write(
         "overload",
         "A service under overload",
         [
-            f"{PLOTS} clients that ask for plots and {COMPARISONS} for comparisons of {JOBS} jobs with "
-            f"{arguments.epochs:,} epochs, again as soon as they are answered, {TRICKLING} that send a byte a second "
-            f"and {NOT_READING} that ask for a curve as CSV and do not read, all for {arguments.seconds:g} s on the "
-            "machine that serves; then all hang up, and 10 s later it is looked at again. Milliseconds; memory is "
-            "resident.",
+            f"{PLOTS} clients request plots and {COMPARISONS} request comparisons of {JOBS} jobs with "
+            f"{arguments.epochs:,} epochs, each again after every response. {TRICKLING} clients send one byte per "
+            f"second. {NOT_READING} request a curve as CSV and do not read the response. All do so for "
+            f"{arguments.seconds:g} s on the service's own machine, then close their connections. The last phase "
+            "starts 10 s later. Times are in milliseconds; memory is resident.",
             "",
             *record.table(header, rows),
             "",
-            f"Answers to plots and comparisons: {', '.join(f'{count} × {status}' for status, count in counted)}.",
+            f"Responses to plots and comparisons: {', '.join(f'{count} × {status}' for status, count in counted)}.",
             *(f"- {failure}" for each in seen.values() for failure in each.failures[:5]),
         ],
     )

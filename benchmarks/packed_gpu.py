@@ -52,14 +52,14 @@ def main() -> int:
         rows.append([packed_gpu.NAME, f"{lanes:,}", f"{seconds:.2f}", f"{rate:.2f}", f"{rate / core:.1f}"])
     worst = max(distances(max(options.lanes), on_cpu, on_device, device))
     text = [
-        f"Default MNIST jobs of {options.epochs} epochs, every second with the quadratic loss, each with a seed of its "
-        f"own, evaluation included, timed once. {packed_gpu.NAME} on {packed_gpu.profile(device)}; "
+        f"Default MNIST jobs of {options.epochs} epochs, each with its own seed, every second with the quadratic loss. "
+        f"Evaluation is included; each pack is timed once. {packed_gpu.NAME} on {packed_gpu.profile(device)}; "
         f"{fused_cpu.NAME} with {compiled()}.",
         "",
-        *record.table(["engine", "jobs at once", "seconds", "jobs a second", "times one core"], rows),
+        *record.table(["engine", "jobs at once", "seconds", "jobs per second", "speedup over one core"], rows),
         "",
-        f"After {AGREEMENT_STEPS} steps all weights of each of {max(options.lanes):,} lanes are within {worst:.1e} "
-        f"(relative) of {fused_cpu.NAME}'s.",
+        f"After {AGREEMENT_STEPS} steps, the weights of each of {max(options.lanes):,} lanes differ by at most "
+        f"{worst:.1e} (relative) from those of {fused_cpu.NAME}.",
     ]
     record.write("packed_gpu", "Packs of jobs on a GPU", text)
     return 0
@@ -96,7 +96,7 @@ def weights_after_one_epoch(reports: Iterator[Report]) -> torch.Tensor:
     """Return all weights and biases in float64."""
     report = next(report for report in reports if len(report.curve))
     if report.snapshot is None:
-        raise ValueError("the state after the first epoch is gone")
+        raise ValueError("the report of the first epoch has no snapshot")
     tensors = report.snapshot().tensors
     return torch.cat([tensors[name].flatten().double() for name in sorted(tensors) if "." in name])
 

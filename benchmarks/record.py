@@ -30,7 +30,7 @@ def write(
         "",
         f"- command: {command or f'`python {script}` in `benchmarks/`'}",
         f"- commit: {commit()}",
-        f"- seen: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"- measured: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- machine: {_cpu()}, {os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         f"- versions: Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
         *(f"- {fact}: {value}" for fact, value in (facts or {}).items()),

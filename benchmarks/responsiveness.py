@@ -40,9 +40,9 @@ def main() -> None:
             cancels = [cancel(client, spec) for _ in range(10)]
             rows.append([f"from cancel to cancelled, {name}", f"{median(cancels):.2f}", f"{max(cancels):.2f}", "10"])
     rows.append(["service and worker stopped while training", f"{median(stops):.2f}", f"{max(stops):.2f}", "5"])
-    text = ["Seconds. Reports: mean and longest; the others: median and longest.", ""]
+    text = ["Times in seconds. For reports, typical is the mean; for the others, the median.", ""]
     record.write(
-        "responsiveness", "Responsiveness", text + record.table(["what", "usual", "longest", "measured"], rows)
+        "responsiveness", "Responsiveness", text + record.table(["delay", "typical", "longest", "samples"], rows)
     )
 
 

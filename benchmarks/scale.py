@@ -47,39 +47,40 @@ _spawn = multiprocessing.get_context("spawn")
 def main() -> None:
     """Measure, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", type=float, default=1.0, help="of the jobs, for a short look (%(default)g)")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="share of the jobs to run, less than 1 for a short run (%(default)g)"
+    )
     share = parser.parse_args().share
     fleets = [row for count in FLEETS for row in throughput(count, share)]
     costs = [claiming(count, depth=depth, share=share) for depth in (2_000, 20_000) for count in CLAIMERS]
-    dearest = max(cost.cpu_seconds for cost in costs)
+    largest = max(cost.cpu_seconds for cost in costs)
     text = [
-        "PostgreSQL with its ordinary durability (fsync on), on the same machine as everything else.",
+        "PostgreSQL with its default durability (fsync on), on the same machine as the workers.",
         "",
-        "Jobs a second of a sweep, from its submission until the last has succeeded, by worker processes that are",
-        "warm:",
+        "Jobs per second of a sweep with warm worker processes, from its submission until the last job has succeeded:",
         "",
-        *record.table(["jobs", "workers", "number", "seconds", "jobs a second"], sorted(fleets)),
+        *record.table(["jobs", "workers", "number", "seconds", "jobs per second"], sorted(fleets)),
         "",
-        "The same queue without any training: processes that do nothing but claim one job, record 301 points with its",
-        "result, and claim the next. CPU time is that of all of PostgreSQL's processes.",
+        "The same queue without training: each process claims one job, records 301 points with its result, and claims",
+        "the next. The CPU time is that of all PostgreSQL processes.",
         "",
         *record.table(
             [
                 "queued",
                 "processes",
-                "jobs a second",
-                "PostgreSQL's CPU, ms a job",
+                "jobs per second",
+                "PostgreSQL's CPU, ms per job",
                 "its share of a core",
-                "WAL, KiB a job",
+                "WAL, KiB per job",
             ],
             [cost.row() for cost in costs],
         ),
         "",
-        "**Where PostgreSQL would be the limit.** A job that is claimed, recorded and ended by itself takes at most",
-        f"{1000 * dearest:.2f} ms of PostgreSQL's CPU time in the table above, so a core of its own takes it to about",
-        f"{math.floor(1 / dearest / 10) * 10:,} claims a second, as long as its disk takes the commits. (What claims",
-        "here takes most of this machine's two cores itself: the limit cannot be reached, and is computed from the CPU",
-        "time.) Packs claim and write many jobs in one transaction, and need a fraction of it.",
+        "**PostgreSQL's limit.** A job that is claimed, recorded and ended in its own transactions takes at most",
+        f"{1000 * largest:.2f} ms of PostgreSQL's CPU time in the table above. So one core for PostgreSQL allows about",
+        f"{math.floor(1 / largest / 10) * 10:,} claims per second, if its disk keeps up with the commits. (The",
+        "claiming processes take most of this machine's two cores, so the limit cannot be reached here. It is computed",
+        "from the CPU time.) Packs claim and write many jobs in one transaction, and need a fraction of it per job.",
     ]
     record.write("scale", "Scale", text)
 
@@ -127,7 +128,7 @@ def sweep(database: Database, body: dict, number: int) -> float:
     until(left, lambda count: count == 0, timeout=600, every=0.05)
     with database.read() as tx:
         failed = tx.scalar(select(func.count()).where(own, jobs.c.status != JobStatus.SUCCEEDED))
-        ensure(failed == 0, f"{failed} have not succeeded")
+        ensure(failed == 0, f"{failed} of {number} jobs did not succeed")
         tries = tx.scalar(select(func.count()).select_from(attempts.join(jobs)).where(own))
         ensure(tries == number, f"{tries} attempts at {number} jobs")
         first, last = tx.execute(select(func.min(jobs.c.created_at), func.max(jobs.c.finished_at)).where(own)).one()
@@ -180,8 +181,8 @@ def claiming(count: int, *, depth: int, share: float) -> Cost:
             claimer.join()
         with database.read() as tx:
             succeeded = tx.scalar(select(func.count()).where(jobs.c.status == JobStatus.SUCCEEDED))
-            ensure(succeeded == done, f"{succeeded} of {done} have succeeded")
-            ensure(tx.scalar(select(func.count()).select_from(workers)) == count, "workers")
+            ensure(succeeded == done, f"only {succeeded} of {done} jobs succeeded")
+            ensure(tx.scalar(select(func.count()).select_from(workers)) == count, f"the store has not {count} workers")
     return cost
 
 

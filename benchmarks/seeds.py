@@ -55,15 +55,15 @@ def main() -> None:
         "",
         "Best test accuracy of a run, in percent:",
         "",
-        *record.table(["loss", "engine", "mean", "standard deviation", "least … most"], accuracies),
+        *record.table(["loss", "engine", "mean", "standard deviation", "min … max"], accuracies),
         "",
-        f"Images of {TEST_IMAGES:,} that {fused_cpu.NAME} reads more than {autograd.NAME} at its best, seed by seed:",
+        f"Correct images of {TEST_IMAGES:,} at the best epoch, {fused_cpu.NAME} minus {autograd.NAME}, for each seed:",
         "",
-        *record.table(["loss", "mean", "standard error of the mean", "least … most"], differences),
+        *record.table(["loss", "mean", "standard error of the mean", "min … max"], differences),
         "",
         f"Distance of all weights and biases after {EPOCHS} epochs, relative to their norm:",
         "",
-        *record.table(["loss", "median", "least … most"], drifts),
+        *record.table(["loss", "median", "min … max"], drifts),
     ]
     record.write("seeds", "Ten seeds on each engine", text)
 
@@ -82,7 +82,7 @@ def after_all_epochs(train: Train, loss: str, seed: int, images: ImageSets) -> t
             tensors = report.snapshot().tensors
             parts = [tensors[name] for name in sorted(tensors) if name.startswith(("weights", "biases"))]
             return int(max(correct)), torch.cat([part.flatten().double() for part in parts])
-    raise RuntimeError(f"{spec.epochs} epochs did not end")
+    raise RuntimeError(f"the training ended before {EPOCHS} epochs with a snapshot")
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:

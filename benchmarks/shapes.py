@@ -53,9 +53,9 @@ def main() -> None:
             print(" ".join(rows[-1]), flush=True)
     text = [
         "One job in one process, one thread; an epoch of about half a second, without evaluation.",
-        f"How many times as fast as autograd fused_cpu is, by instruction set; the best of two. ({compiled()})",
+        f"Speedup of fused_cpu over autograd by instruction set, best of two runs. ({compiled()})",
         "",
-        *record.table(["layers", "weights behind the first layer", "batch size", "autograd, µs a step", *names], rows),
+        *record.table(["layers", "weights after the first layer", "batch size", "autograd, µs per step", *names], rows),
     ]
     record.write("shapes", "Shapes for fused_cpu", text)
 

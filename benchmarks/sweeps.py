@@ -50,14 +50,14 @@ def main() -> None:
             seconds = [each[what] for each in rounds]
             rows.append([name, what, f"{1000 * median(seconds):.0f}", f"{1000 * max(seconds):.0f}"])
     text = [
-        f"A sweep of {MAX_SWEEP_JOBS:,} jobs, {given.rounds} times on each database, by HTTP: reading the request, "
-        "validating every cell, one transaction on the disk, and the answer. All processes share one core. The jobs "
-        "are not trained: that they succeeded, each with a result of its own, and later that they failed, is written "
-        "to their rows between the requests.",
+        f"A sweep of {MAX_SWEEP_JOBS:,} jobs over HTTP, {given.rounds} times on each database. Times include reading "
+        "the request, validating every cell, one transaction on disk, and the response. All processes share one core. "
+        "The jobs are not trained: between the requests, the benchmark itself sets their rows to succeeded, each with "
+        "its own result, and later to failed.",
         "",
-        *record.table(["database", "what", "median, ms", "longest, ms"], rows),
+        *record.table(["database", "request", "median, ms", "longest, ms"], rows),
     ]
-    busy = f"{os.getloadavg()[1]:.1f} programs wanted a core, on average over the last five minutes, this one included"
+    busy = f"load average over the last five minutes {os.getloadavg()[1]:.1f}, this program included"
     record.write("sweeps", "Sweeps of 5,000 jobs", text, facts={"load": busy})
 
 
@@ -92,11 +92,11 @@ def one_round(http: httpx.Client, store: Database) -> dict[str, float]:
     path, sweep_id = made.headers["location"], made.json()["id"]
     timed("list 50 of its jobs", "GET", "/v1/jobs", params={"sweep_id": sweep_id})
     end_all(store, sweep_id, JobStatus.SUCCEEDED)
-    timed("look at the counts", "GET", path, params={"leaderboard": 0})
-    best = timed("look, with the 10 best cells", "GET", path).json()["leaderboard"]
-    timed("look at 200 cells", "GET", f"{path}/cells", params={"limit": 200})
+    timed("get the counts", "GET", path, params={"leaderboard": 0})
+    best = timed("get the 10 best cells", "GET", path).json()["leaderboard"]
+    timed("get 200 cells", "GET", f"{path}/cells", params={"limit": 200})
     end_all(store, sweep_id, JobStatus.FAILED)
-    retried = timed("retry of all", "POST", f"{path}/retry").json()
+    retried = timed("retry all", "POST", f"{path}/retry").json()
     cancelled = timed("cancel", "POST", f"{path}/cancel").json()
     # The measured requests had their effect.
     assert [cell["figures"]["best_accuracy"]["n"] for cell in best] == [2] * 10  # noqa: S101

@@ -53,15 +53,15 @@ def main() -> None:
             took = [sweep(client, store) for _ in range(repeats)]
             neurons.append([kind, f"{median(took):.2f}", f"{max(took):.2f}"])
     text = [
-        f"One worker on the CPU; {repeats} runs. Seconds.",
+        f"One worker on the CPU; {repeats} runs. Times in seconds.",
         "",
-        "A default MNIST job, 30 epochs with evaluation, from its submission over HTTP to `succeeded`, and the",
-        "engine's own time for the same training in a process of its own, in turns with it:",
+        "A default MNIST job, 30 epochs with evaluation, from its submission over HTTP to `succeeded`. For comparison,",
+        "the engine's own time for the same training in another process; the two take turns:",
         "",
         *record.table(["database", "engine", "whole, median", "longest", "engine × 1.2 + 0.2"], networks),
         "",
-        f"A sweep of {NEURONS:,} neurons of {POINTS - 1} epochs, from its submission over HTTP until the last has",
-        "succeeded; that all curves are stored, and end where the results say, is checked afterwards:",
+        f"A sweep of {NEURONS:,} neurons of {POINTS - 1} epochs, from its submission over HTTP until the last job has",
+        "succeeded. A check afterwards confirms that all curves are stored and end at the costs in the results:",
         "",
         *record.table(["database", "median", "longest"], neurons),
     ]
@@ -147,7 +147,7 @@ def ensure(holds: bool, what: object) -> None:
     A measurement must measure what is intended.
     """
     if not holds:
-        raise SystemExit(f"not as it should be: {what}")
+        raise SystemExit(f"the measurement is invalid: {what}")
 
 
 if __name__ == "__main__":

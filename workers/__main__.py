@@ -37,10 +37,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
     parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
     parser.add_argument(
-        "--pack", type=_count, default=1, help="jobs of the same shape that a process trains at once, taking turns"
+        "--pack", type=_count, default=1, help="jobs of the same shape that each process trains at once (default: 1)"
     )
-    parser.add_argument("--name", type=_name, help="with which the ids of these workers begin")
-    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    parser.add_argument("--name", type=_name, help="name in the ids of these workers, which are wrk_NAME_...")
+    parser.add_argument("--lifeline", action="store_true", help="stop when standard input is closed")
     add_options(parser)
     arguments = parser.parse_args()
     fleet = fleet_options(parser, arguments)
@@ -62,35 +62,36 @@ def main() -> int:
         return 1
     devices = available_devices()
     count = arguments.processes or len(devices)
-    seats = [devices[index % len(devices)] for index in range(count)]
+    slots = [devices[index % len(devices)] for index in range(count)]
     metrics = None
     if settings.metrics_port is not None:
         try:
             metrics = MetricsServer(settings.metrics_host, settings.metrics_port)
         except OSError as error:
             sys.stderr.write(
-                f"cannot start: metrics cannot be served at {settings.metrics_host}:{settings.metrics_port}: {error}\n"
+                f"cannot start: metrics cannot be served at {settings.metrics_host}:{settings.metrics_port} ({error}); "
+                "set COSTCURVE_METRICS_HOST and COSTCURVE_METRICS_PORT to a free address\n"
             )
             return 1
-    supervisor = Supervisor(store, settings, seats, pack=arguments.pack, name=arguments.name, metrics=metrics)
-    all_handed_back = supervisor.run()
+    supervisor = Supervisor(store, settings, slots, pack=arguments.pack, name=arguments.name, metrics=metrics)
+    all_requeued = supervisor.run()
     if metrics is not None:
         metrics.close()
     if supervisor.leaves_processes:
         logging.shutdown()
         os._exit(1)
-    return 0 if all_handed_back else 1
+    return 0 if all_requeued else 1
 
 
 def _name(text: str) -> str:
     if not re.fullmatch("[0-9a-z]{1,12}", text):
-        raise argparse.ArgumentTypeError("must be 1 to 12 digits and small letters")
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 to 12 lowercase letters and digits")
     return text
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 

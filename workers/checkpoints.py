@@ -99,18 +99,20 @@ class Checkpoints:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         except (OSError, SafetensorError) as error:
-            raise UnusableCheckpoint(f"its checkpoint cannot be read here ({error})") from error
+            raise UnusableCheckpoint(f"its checkpoint cannot be read on this host ({error})") from error
         for key, expected in (
             ("format", _FORMAT),
             ("spec_hash", claim.spec_hash),
             ("profile", _profile(claim)),
         ):
             if metadata.get(key) != expected:
-                raise UnusableCheckpoint(f"the {key} of its checkpoint is {metadata.get(key)}, and here {expected}")
+                raise UnusableCheckpoint(
+                    f"its checkpoint has {key} {metadata.get(key)}, but this attempt needs {expected}"
+                )
         try:
             step, epoch, seconds = int(metadata["step"]), int(metadata["epoch"]), float(metadata["seconds"])
         except (KeyError, ValueError) as error:
-            raise UnusableCheckpoint(f"its checkpoint does not say where it was made ({error})") from error
+            raise UnusableCheckpoint(f"its checkpoint does not state its step, epoch and seconds ({error})") from error
         return Snapshot(step=step, epoch=epoch, seconds=seconds, tensors=tensors)
 
     def remove(self, name: str) -> None:
@@ -135,7 +137,7 @@ def _ensure_undamaged(path: Path) -> None:
     with path.open("rb") as file:
         found = _checksum(hashlib.file_digest(file, "sha256"))
     if [found] != checksum:
-        raise UnusableCheckpoint(f"its checkpoint is damaged (checksum {found}, and not {checksum[0]})")
+        raise UnusableCheckpoint(f"its checkpoint is damaged (checksum {found}, expected {checksum[0]})")
 
 
 def _profile(claim: Claim) -> str:
@@ -155,5 +157,5 @@ def model_of(claim: Claim, result: MnistResult, final: FinalNetwork) -> TrainedM
     tensors: dict[str, Tensor] = {}
     for number, (weights, biases) in enumerate(final.network, start=1):
         tensors |= {f"weights.{number}": weights, f"biases.{number}": biases}
-    said = metadata(claim.job_id, claim.spec, claim.spec_hash, claim.profile, result)
-    return TrainedModel(in_order(save(tensors, said)), final.confusion, final.mistakes)
+    header = metadata(claim.job_id, claim.spec, claim.spec_hash, claim.profile, result)
+    return TrainedModel(in_order(save(tensors, header)), final.confusion, final.mistakes)

@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
 
 # Pause between two writes of a job's progress: at least RECORD_INTERVAL seconds, _RECORD_SHARE times the duration of
-# the last write if that is longer, but at most _SELDOM seconds, so that requests are seen in time.
+# the last write if that is longer, but at most _RECORD_INTERVAL_MAX seconds, so that requests are seen in time.
 RECORD_INTERVAL = 0.1
 _RECORD_SHARE = 20
-_SELDOM = 0.3
+_RECORD_INTERVAL_MAX = 0.3
 # Minimum seconds between two checkpoints of a job. After a checkpoint, the worker writes no other, of any job, for
 # _CHECKPOINT_SHARE times as long as it took.
 CHECKPOINT_INTERVAL = 1.0
@@ -62,7 +62,7 @@ class WriteBudget:
         Args:
             seconds: duration of the writes to the store in one round.
         """
-        self.record_interval = max(RECORD_INTERVAL, min(_RECORD_SHARE * seconds, _SELDOM))
+        self.record_interval = max(RECORD_INTERVAL, min(_RECORD_SHARE * seconds, _RECORD_INTERVAL_MAX))
 
     def allows(self) -> bool:
         """Return True if another checkpoint may be written now."""
@@ -100,7 +100,7 @@ class JobRun:
     ) -> None:
         self.claim = claim
         # Number of jobs trained at once, including this one.
-        self.company = 1
+        self.pack_size = 1
         # Set by `begin`: the state from which the job resumes; None for step 0.
         self.snapshot: Snapshot | None = None
         # Set once the job is over.
@@ -227,12 +227,12 @@ class JobRun:
         except JobFailure as error:
             failure: JobFailure = error
         except UnusableSnapshot as error:
-            return self._begin_anew(f"training cannot go on from its checkpoint: {error}")
+            return self._restart(f"training cannot resume from its checkpoint: {error}")
         except Exception as error:
-            if _is_out_of_memory(error) and self.company > 1:
-                most = self._room.exceeded(self.claim, self.company)
-                why = f"{self.company} jobs at once needed more memory than {self.claim.device} has"
-                return self._write(outcome=HandBack(f"handed back, as {why}; {most} are tried next"))
+            if _is_out_of_memory(error) and self.pack_size > 1:
+                most = self._room.exceeded(self.claim, self.pack_size)
+                why = f"{self.pack_size} jobs at once needed more memory than {self.claim.device} has"
+                return self._write(outcome=HandBack(f"requeued, as {why}; the next try is {most} at once"))
             if _is_out_of_memory(error):
                 failure = OutOfMemory(f"{self.claim.device} has too little memory: {error}")
             else:
@@ -257,22 +257,22 @@ class JobRun:
             extra={"engine": claim.engine, "device": claim.device, "step": step},
         )
         if problem is not None:
-            return self._begin_anew(problem)
+            return self._restart(problem)
         if self.snapshot is not None:
             self._recorder.resume(self.snapshot)
             self._written_to = step
         return None
 
-    def _begin_anew(self, problem: str) -> JobUpdate:
+    def _restart(self, problem: str) -> JobUpdate:
         """Restart training from step 0, as the checkpoint is unusable.
 
         An engine must be started again first.
         """
-        log.warning("begins anew: %s", problem)
+        log.warning("restarts from step 0: %s", problem)
         self.snapshot = self._checkpoint = self._reports = self._report = None
         self._recorder = _Recorder(self.claim)
         self._written_to = 0
-        return JobUpdate(self.claim, outcome=Restart(f"begins anew, as {problem}"))
+        return JobUpdate(self.claim, outcome=Restart(f"restarted from step 0: {problem}"))
 
     def _advance(self) -> JobUpdate | None:
         if self._cannot_start is not None:
@@ -283,11 +283,11 @@ class JobRun:
             if self._report.result is not None:
                 return self._write_result(self._report.result, self._report.final)
         if self._stop.is_set():
-            reason = "handed back by a worker that was told to stop"
+            reason = "requeued, as its worker was stopped"
             return self._write(checkpoint=self._write_budget.allows_last(), outcome=HandBack(reason))
         limit = self.claim.max_runtime_seconds
         if self._reports is not None and limit is not None and self._recorder.elapsed > limit:
-            raise TimedOut(f"still training after {limit:g} seconds")
+            raise TimedOut(f"training took longer than its max_runtime_seconds, {limit:g}")
         if self._recorder.waited >= self._write_budget.record_interval:
             return self._write(checkpoint=monotonic() >= self._checkpoint_due and self._write_budget.allows())
         return None

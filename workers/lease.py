@@ -55,8 +55,8 @@ class Lease:
         self._store = store
         self._worker_id = worker_id
         self._seconds = seconds
-        self._got_on = monotonic()
-        self._firm_until = self._got_on + _FIRM * seconds
+        self._progressed_at = monotonic()
+        self._firm_until = self._progressed_at + _FIRM * seconds
         self._retired = False
         self._beat_now = threading.Event()
         self._closed = threading.Event()
@@ -76,7 +76,7 @@ class Lease:
 
     def mark_progress(self) -> None:
         """Record that training has progressed, or that there is nothing to train."""
-        self._got_on = monotonic()
+        self._progressed_at = monotonic()
 
     def ensure(self, stop: threading.Event) -> None:
         """Return when the lease is firm, or when `stop` is set.
@@ -88,7 +88,7 @@ class Lease:
         """
         if not self._retired and monotonic() < self._firm_until:
             return
-        log.warning("worker %s waits for its lease", self._worker_id)
+        log.warning("worker %s pauses until its lease is renewed", self._worker_id)
         while not self._retired and monotonic() >= self._firm_until and not stop.is_set():
             self.mark_progress()
             self._beat_now.set()
@@ -110,14 +110,14 @@ class Lease:
 
     def _renew(self) -> bool:
         """Renew the lease; return True if the store answered."""
-        got_on = self._got_on
+        progressed_at = self._progressed_at
         try:
-            alive = self._store.renew_lease(self._worker_id, seconds=self._seconds - (monotonic() - got_on))
+            alive = self._store.renew_lease(self._worker_id, seconds=self._seconds - (monotonic() - progressed_at))
         except Exception as error:  # noqa: BLE001 - logged; without this thread, the worker would wait for ever
             metrics.heartbeat_failures.inc()
             self._outage.failed(self._not_renewed, error)
             return False
         self._outage.worked(self._not_renewed)
         self._retired = not alive
-        self._firm_until = got_on + _FIRM * self._seconds
+        self._firm_until = progressed_at + _FIRM * self._seconds
         return True

@@ -136,7 +136,7 @@ class Worker:
         writes = []
         for job_run in job_runs:
             self._lease.ensure(self._stop)
-            job_run.company = len(job_runs)
+            job_run.pack_size = len(job_runs)
             write = step(job_run)
             if write is not None:
                 writes.append((job_run, write))
@@ -169,12 +169,12 @@ class Worker:
                 if images is None:
                     return
             for engine in {job_run.claim.engine for job_run in job_runs}:
-                company = [job_run for job_run in job_runs if job_run.claim.engine == engine]
-                specs, resumes = [job_run.claim.spec for job_run in company], [job_run.snapshot for job_run in company]
+                group = [job_run for job_run in job_runs if job_run.claim.engine == engine]
+                specs, resumes = [job_run.claim.spec for job_run in group], [job_run.snapshot for job_run in group]
                 reports = registry.start(
                     engine, specs, resumes, device=device, images=images, report_interval=REPORT_INTERVAL
                 )
-                for job_run, each in zip(company, reports, strict=True):
+                for job_run, each in zip(group, reports, strict=True):
                     job_run.start(each)
         except Exception as error:  # noqa: BLE001 - each job run reports it
             for job_run in job_runs:

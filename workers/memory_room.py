@@ -46,6 +46,8 @@ class MemoryRoom:
         """
         most, key = max(count // 2, 1), (claim.engine, claim.device, pack_key(claim.spec))
         if self._most.get(key, (count, 0.0))[0] != most:
-            log.warning("%d jobs at once need more memory than %s has; %d are tried next", count, claim.device, most)
+            log.warning(
+                "%d jobs at once need more memory than %s has; the next try is %d at once", count, claim.device, most
+            )
         self._most[key] = most, monotonic() + REMEMBERED
         return most

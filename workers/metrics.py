@@ -22,19 +22,19 @@ registry = CollectorRegistry()
 _claims = prometheus.Counter("costcurve_claims", "Jobs that workers have claimed.", registry=registry)
 _jobs = prometheus.Counter(
     "costcurve_jobs",
-    "Jobs that workers have let go of, by what came of them.",
+    "Jobs that left a worker, by outcome.",
     ["experiment", "engine", "outcome"],
     registry=registry,
 )
 _steps = prometheus.Counter(
     "costcurve_steps",
-    "Updates of weights that were recorded.",
+    "Recorded weight updates.",
     ["experiment", "engine"],
     registry=registry,
 )
 _training = prometheus.Histogram(
     "costcurve_training_seconds",
-    "Training time of jobs that succeeded, all attempts together.",
+    "Training time of succeeded jobs, over all attempts.",
     ["experiment", "engine"],
     buckets=_TRAINING_BUCKETS,
     registry=registry,
@@ -47,12 +47,12 @@ _queue_wait = prometheus.Histogram(
 )
 store_write = prometheus.Histogram(
     "costcurve_store_write_seconds",
-    "Time of one transaction that records progress and results.",
+    "Duration of a transaction that records progress and results.",
     buckets=_WRITE_BUCKETS,
     registry=registry,
 )
 heartbeat_failures = prometheus.Counter(
-    "costcurve_heartbeat_failures", "Renewals of a lease that the store did not take.", registry=registry
+    "costcurve_heartbeat_failures", "Lease renewals that the store did not take.", registry=registry
 )
 
 

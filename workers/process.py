@@ -77,7 +77,7 @@ def main(
         with closing(Database(settings.resolved_database_url)) as database:
             _work(worker_id, device, settings, JobStore(database), pack, ready, stop)
     except WorkerRetired as retired:
-        log.warning("%s, since nothing was heard from it; it ends", retired)
+        log.warning("%s, since it sent no heartbeat in time; it ends", retired)
         code = RETIRED
     except StoreUnavailable as error:
         log.critical("the store is unavailable: %s", error.detail)
@@ -90,7 +90,7 @@ def _end_hung(worker_id: str) -> None:
     """End this process, whose main thread hangs, from another thread."""
 
     def say() -> None:
-        log.critical("worker %s hangs: it was given up and does not end; its process is ended", worker_id)
+        log.critical("worker %s hangs: it was given up and does not end; its process exits", worker_id)
 
     # In a thread of its own: the main thread may hang in the middle of a log line and hold a lock that logging needs.
     words = threading.Thread(target=say, name="last-words", daemon=True)
@@ -141,7 +141,7 @@ def _work(
 
     missing = fused_cpu.why_missing()
     if missing is not None:
-        log.warning("no engine %s here: %s", fused_cpu.NAME, missing)
+        log.warning("engine %s is not available: %s", fused_cpu.NAME, missing)
     seconds = settings.lease_seconds
     store.register_worker(
         worker_id,
@@ -154,10 +154,10 @@ def _work(
     outage = Outage(log)  # one for all threads: each reason is logged once
     lease = Lease(store, worker_id, seconds=seconds, outage=outage, if_hung=partial(_end_hung, worker_id))
     lease.start()
-    upkeep = Janitor(
+    janitor = Janitor(
         store, name=worker_id, lease_seconds=seconds, retention_days=settings.retention_days, outage=outage
     )
-    upkeep.start()
+    janitor.start()
     sweep = CheckpointSweep(settings.resolved_checkpoint_dir, store, outage)
     sweep.start()
     log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
@@ -173,7 +173,7 @@ def _work(
         pack=pack,
         outage=outage,
     ).run()
-    upkeep.stop()
+    janitor.stop()
     sweep.stop()
     lease.stop()
-    store.retire_worker(worker_id, reason="its worker was told to stop", crashed=False, by=worker_id)
+    store.retire_worker(worker_id, reason="its worker was stopped", crashed=False, by=worker_id)

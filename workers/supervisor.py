@@ -145,11 +145,11 @@ class Supervisor:
                     self._look()
                 except Exception:
                     # A defect, or a machine without memory or descriptors: keep supervising the other workers.
-                    log.exception("the supervisor could not look after its workers; it tries again in %.1f s", LOOK)
+                    log.exception("the supervisor could not check its workers; next try in %.1f s", LOOK)
                     wait([self._stop_request.descriptor], timeout=LOOK)
         finally:
-            all_handed_back = self._stop()
-        return all_handed_back
+            all_requeued = self._stop()
+        return all_requeued
 
     def _look(self) -> None:
         """Check every slot once, then wait for the next event."""
@@ -221,7 +221,7 @@ class Supervisor:
         if slot.silence is None:
             slot.silence = Silence(slot.pulse, self._pulse)
         if slot.silence.seconds > limit:
-            self._kill(slot, worker, f"it had no pulse for {limit:g} s, as it was stopped or hung")
+            self._kill(slot, worker, f"it had no pulse for {limit:g} s: it is suspended or hangs")
 
     def _kill(self, slot: _WorkerSlot, worker: SpawnProcess, why: str) -> None:
         log.error("worker %s (pid %s) is killed: %s", slot.worker_id, worker.pid, why)
@@ -254,13 +254,13 @@ class Supervisor:
         for worker_id, worker in alive:
             worker.join(max(started + GRACE - monotonic(), 0.0))
             if worker.is_alive():
-                log.warning("worker %s does not stop in time and is killed", worker_id)
+                log.warning("worker %s did not stop within %.1f s and is killed", worker_id, GRACE)
                 worker.kill()
                 worker.join(LAST_KILL)
             if worker.is_alive():
                 log.critical("worker %s (pid %s) was killed and does not end", worker_id, worker.pid)
                 self._undead.append(worker)
-            self._unretired.append(_Ended(worker_id, "its worker was told to stop", crashed=False))
+            self._unretired.append(_Ended(worker_id, "its worker was stopped", crashed=False))
         self._retire_ended()
         while self._unretired and monotonic() < started + DEADLINE:
             sleep(0.1)
@@ -271,7 +271,7 @@ class Supervisor:
         """Requeue the jobs of ended workers; keep the failures for a retry."""
         left = []
         for ended in self._unretired:
-            what = f"the jobs of worker {ended.worker_id} are not handed back yet"
+            what = f"the jobs of worker {ended.worker_id} are not requeued yet"
             try:
                 self._store.retire_worker(ended.worker_id, reason=ended.reason, crashed=ended.crashed)
             except Exception as error:  # noqa: BLE001 - what is not an outage is logged with its traceback

@@ -1,5 +1,6 @@
-"""The same network, trained by other means, each as an ordinary user of its library would write it.
+"""Peers: the same network trained with other libraries.
 
-One module a peer, and `engines` for our own. Each has `start(task) -> Training`. `python -m peers NAME TASK` serves one
-to benchmarks/compare.py (see `peers.__main__`).
+Each is written as an ordinary user of its library would write it. There is one module per peer, and `engines` for our
+own engines. Each has `start(task) -> Training`. `python -m peers TASK.npz MODULE` serves one of them to
+benchmarks/compare.py (see `peers.__main__`).
 """

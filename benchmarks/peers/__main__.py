@@ -1,8 +1,8 @@
-"""`python -m peers TASK.npz MODULE [OPTION…]`: one peer as a process that trains an epoch each time it is asked to.
+"""`python -m peers TASK.npz MODULE [OPTION…]`: one peer as a process that trains on request.
 
-It answers with JSON, a line each: first `{"ready": true}`, or `{"unavailable": "why"}` and no more; then, for each
-number of epochs that it reads, `{"seconds": …, "accuracy": …}`: how long they took together, and the share of the test
-images that the network then reads correctly.
+It reads one number of epochs per line and writes one line of JSON per response. The first line is `{"ready": true}`, or
+`{"unavailable": "why"}`, after which it ends. Then each request gets `{"seconds": …, "accuracy": …}`: the seconds of
+its epochs together, and the share of the test images that the network then classifies correctly.
 """
 
 import json
@@ -16,25 +16,25 @@ from .task import Task, Training, Unavailable, accuracy
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Serve requests until standard input ends."""
     path, module, *options = sys.argv[1:]
-    # What libraries print must not get between the answers.
-    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
+    # Output of the libraries must not mix with the responses.
+    with os.fdopen(os.dup(1), "w", buffering=1) as responses:
         os.dup2(2, 1)
         task = Task.load(Path(path))
         try:
             training: Training = import_module(f".{module}", __package__).start(task, *options)
         except Unavailable as reason:
-            print(json.dumps({"unavailable": str(reason)}), file=answers)
+            print(json.dumps({"unavailable": str(reason)}), file=responses)
             return
-        print(json.dumps({"ready": True}), file=answers)
+        print(json.dumps({"ready": True}), file=responses)
         for line in sys.stdin:
             started = perf_counter()
             for _ in range(int(line)):
                 training.train_epoch()
             seconds = perf_counter() - started
             reached = accuracy(training.layers(), task.test_pixels, task.test_labels)
-            print(json.dumps({"seconds": seconds, "accuracy": reached}), file=answers)
+            print(json.dumps({"seconds": seconds, "accuracy": reached}), file=responses)
 
 
 if __name__ == "__main__":

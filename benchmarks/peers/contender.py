@@ -1,4 +1,4 @@
-"""One peer in a process of its own, that trains whenever it is asked to."""
+"""One peer in a process of its own, which trains on request."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from typing import Any, Self
 from .task import Unavailable
 
 BENCHMARKS = Path(__file__).parent.parent
-# The environment with the libraries that the product does without; `make bench` builds it.
+# The environment with the libraries that only the benchmarks need; `make bench` builds it.
 PEERS_PYTHON = BENCHMARKS.parent / ".venv-bench" / "bin" / "python"
-ELSEWHERE = ("scikit_learn", "jax_scan")
+IN_PEERS_VENV = ("scikit_learn", "jax_scan")
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -26,16 +26,25 @@ ONE_THREAD = {
 
 
 class Contender:
-    """`python -m peers TASK MODULE [OPTION…]` on one core with one thread, until the end of a `with`."""
+    """A process `python -m peers TASK MODULE [OPTION…]` with one thread on one core.
+
+    It is a context manager; the process ends with the `with` block.
+    """
 
     def __init__(self, task: Path, core: int | None, module: str, *options: str) -> None:
-        """Start it; `task` is a saved `Task`; None leaves the choice of the core to the system.
+        """Start the process.
+
+        Args:
+            task: file of a saved `Task`.
+            core: number of the core; None lets the system choose.
+            module: module of the peer.
+            options: options of the peer.
 
         Raises:
-            Unavailable: it cannot be had on this machine.
+            Unavailable: the peer is not available on this machine.
         """
-        python = PEERS_PYTHON if module in ELSEWHERE else sys.executable
-        # What torch.compile compiles goes away with the task.
+        python = PEERS_PYTHON if module in IN_PEERS_VENV else sys.executable
+        # The output of torch.compile is deleted with the task.
         environment = {**os.environ, **ONE_THREAD, "TORCHINDUCTOR_CACHE_DIR": str(task.parent / "inductor")}
         with _pinned(core):
             self._process = subprocess.Popen(
@@ -58,28 +67,28 @@ class Contender:
         self._end()
 
     def train(self, epochs: int = 1) -> tuple[float, float]:
-        """Train; returns the seconds that it took, and the accuracy on the test images after that."""
+        """Train these epochs; return the seconds and the test accuracy afterwards."""
         self.begin(epochs)
         return self.end()
 
     def begin(self, epochs: int) -> None:
-        """What `train` does, without waiting for it."""
+        """Start to train these epochs, without waiting for the end."""
         assert self._process.stdin is not None  # noqa: S101
         self._process.stdin.write(f"{epochs}\n")
         self._process.stdin.flush()
 
     def end(self) -> tuple[float, float]:
-        """Wait for what was begun; returns what `train` returns."""
-        answer = self._read()
-        return answer["seconds"], answer["accuracy"]
+        """Wait for the epochs started by `begin`; return what `train` returns."""
+        response = self._read()
+        return response["seconds"], response["accuracy"]
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._process.args!r} ended with exit status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        response: dict[str, Any] = json.loads(line)
+        return response
 
     def _end(self) -> None:
         self._process.communicate()
@@ -87,7 +96,7 @@ class Contender:
 
 @contextmanager
 def _pinned(core: int | None) -> Iterator[None]:
-    """A process that is started in here stays on this core."""
+    """Pin processes that are started in this context to one core."""
     if core is None:
         yield
         return

@@ -1,7 +1,10 @@
-"""The plain PyTorch loop, as every tutorial has it: Dataset, DataLoader, nn.Module, autograd, torch.optim."""
+"""The plain PyTorch loop of the tutorials, with a DataLoader.
+
+It uses Dataset, DataLoader, nn.Module, autograd and torch.optim.
+"""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own custom
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -9,7 +12,7 @@ from .task import Layers, Task
 
 
 class Network(nn.Module):
-    """Fully connected, sigmoid; gives the logits of the outputs."""
+    """A fully connected sigmoid network that returns the logits of its outputs."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -27,14 +30,14 @@ class Network(nn.Module):
         return self.linears[-1](x)
 
     def layers(self) -> Layers:
-        """The weights and biases as they now are."""
+        """Return copies of the current weights and biases."""
         return [
             (linear.weight.detach().numpy().T.copy(), linear.bias.detach().numpy().copy()) for linear in self.linears
         ]
 
 
 class WithDataLoader:
-    """Batches from a DataLoader."""
+    """A training with batches from a DataLoader."""
 
     def __init__(self, task: Task) -> None:
         torch.manual_seed(task.seed)

@@ -1,8 +1,11 @@
-"""Our own engines, called as a worker calls them: epochs with the evaluation that ends each, or without."""
+"""Our own engines, called as a worker calls them.
+
+Each epoch ends with an evaluation, or is trained without it.
+"""
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own custom
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from numpy.typing import NDArray
 
 from costcurve.core.spec import DIGITS, MnistSpec
@@ -11,12 +14,15 @@ from workers.training.network import Images, ImageSets
 
 from .task import Array, Layers, Task, Unavailable
 
-# A job that nobody lets end.
+# More epochs than any benchmark trains: the job never ends.
 EPOCHS = 10_000
 
 
 class Job:
-    """A job of the spec that is the task; without evaluation, one image is all that is evaluated after an epoch."""
+    """A job with the task's spec.
+
+    Without evaluation, only one image of each kind is evaluated after an epoch.
+    """
 
     def __init__(self, task: Task, engine: str, *, evaluate: bool) -> None:
         spec = MnistSpec(
@@ -50,7 +56,12 @@ class Job:
 
 
 def start(task: Task, engine: str, what: str = "epochs") -> Job:
-    """A job on the engine; `what` is "epochs", or "steps" for epochs without evaluation.
+    """Return a job on this engine.
+
+    Args:
+        task: the task to train.
+        engine: name of the engine.
+        what: "epochs", or "steps" for epochs without evaluation.
 
     Raises:
         Unavailable: the engine was not compiled.

@@ -1,4 +1,4 @@
-"""JAX: the steps of a whole pass in one compiled `lax.scan`."""
+"""JAX, with all steps of a pass in one compiled `lax.scan`."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ Network = list[tuple[Array, Array]]
 
 
 def cost(network: Network, x: Array, y: Array) -> Array:
-    """Sigmoid cross-entropy from logits, its mean over the batch and the outputs."""
+    """Return the sigmoid cross-entropy from logits, as the mean over batch and outputs."""
     for weights, biases in network[:-1]:
         x = jax.nn.sigmoid(x @ weights + biases)
     weights, biases = network[-1]
@@ -23,7 +23,7 @@ def cost(network: Network, x: Array, y: Array) -> Array:
 
 @partial(jax.jit, donate_argnums=0)
 def train(network: Network, pixels: Array, targets: Array, batches: Array, learning_rate: float) -> Network:
-    """One step for each row of image numbers, (steps, batch_size)."""
+    """Train one step for each row of image numbers, (steps, batch_size)."""
 
     def step(network: Network, batch: Array) -> tuple[Network, None]:
         gradients = jax.grad(cost)(network, pixels[batch], targets[batch])
@@ -33,7 +33,7 @@ def train(network: Network, pixels: Array, targets: Array, batches: Array, learn
 
 
 class Scan:
-    """Float32 on the CPU."""
+    """A training with JAX, in float32 on the CPU."""
 
     def __init__(self, task: Task) -> None:
         self.random = np.random.default_rng(task.seed)

@@ -1,14 +1,17 @@
-"""The plain PyTorch loop without a DataLoader: batches are rows of one tensor, in a random order."""
+"""The plain PyTorch loop without a DataLoader.
+
+Batches are rows of one tensor in random order.
+"""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own custom
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from .dataloader import Network
 from .task import Layers, Task
 
 
 class WithoutDataLoader:
-    """Batches from a permutation."""
+    """A training with batches from a permutation."""
 
     def __init__(self, task: Task) -> None:
         torch.manual_seed(task.seed)

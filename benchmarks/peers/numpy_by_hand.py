@@ -1,4 +1,4 @@
-"""NumPy in float32: the backward pass written out, updates in place."""
+"""NumPy in float32 with a handwritten backward pass and updates in place."""
 
 import numpy as np
 
@@ -6,13 +6,16 @@ from .task import Layers, Task
 
 
 class ByHand:
-    """Backpropagation by hand; Nielsen, Neural Networks and Deep Learning, ch. 2, eqs. BP1-BP4."""
+    """Handwritten backpropagation.
+
+    Source: Nielsen, Neural Networks and Deep Learning, ch. 2, eqs. BP1-BP4.
+    """
 
     def __init__(self, task: Task) -> None:
         self.random = np.random.default_rng(task.seed)
         self.pixels, self.targets = task.pixels, task.targets
         self.passes, self.batch_size = task.passes, task.batch_size
-        # The mean over the batch and the outputs is taken once, in the step's length.
+        # The step length contains the division of the mean over batch and outputs.
         self.step_length = np.float32(task.learning_rate / (task.batch_size * task.sizes[-1]))
         self.weights = [weights.copy() for weights in task.weights]
         self.biases = [biases.copy() for biases in task.biases]

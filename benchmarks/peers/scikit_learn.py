@@ -1,6 +1,6 @@
-"""scikit-learn's MLPClassifier, which knows cross-entropy only.
+"""scikit-learn's MLPClassifier, which has only cross-entropy.
 
-Where an image may have several labels its outputs are sigmoids, as ours, and no softmax: so it is given one-hot rows.
+It gets one-hot rows. With such multi-label targets its outputs are sigmoids, like ours; otherwise they are a softmax.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from .task import Layers, Task
 
 
 class Classifier:
-    """One `partial_fit` is one pass."""
+    """A training in which one `partial_fit` is one pass."""
 
     def __init__(self, task: Task) -> None:
         self.pixels, self.targets = task.pixels, task.targets.astype(np.int64)
@@ -23,11 +23,11 @@ class Classifier:
             momentum=0,
             alpha=0,
             batch_size=task.batch_size,
-            # Its cost is a sum over the outputs.
+            # Its cost is the sum over the outputs, not the mean.
             learning_rate_init=task.learning_rate / outputs,
             random_state=task.seed,
         )
-        # It makes its weights with the first data it sees; only then can they be ours.
+        # It creates its weights at the first data. Only then can they be replaced with the task's.
         self.model.partial_fit(self.pixels[: task.batch_size], self.targets[: task.batch_size], classes=range(outputs))
         for layer, (weights, biases) in enumerate(zip(task.weights, task.biases, strict=True)):
             self.model.coefs_[layer][:] = weights

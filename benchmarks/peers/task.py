@@ -1,4 +1,7 @@
-"""What every peer is given: the same images, the same first weights, the same figures. Needs nothing but NumPy."""
+"""The task that every peer trains: images, first weights and hyperparameters.
+
+This module needs only NumPy.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +17,28 @@ Layers = Sequence[tuple[Array, Array]]
 
 
 class Unavailable(Exception):
-    """A peer cannot be had on this machine, for the reason given."""
+    """A peer is not available on this machine; the message says why."""
 
 
 class Training(Protocol):
     """A network in training."""
 
     def train_epoch(self) -> None:
-        """Go on for `passes` passes over the training images, each in a new order, with one step for each batch."""
+        """Train `passes` more passes over the training images.
+
+        Each pass has a new order of the images, and one step per batch.
+        """
 
     def layers(self) -> Layers:
-        """The weights and biases as they now are."""
+        """Return the current weights and biases."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A sigmoid network, the images it learns from, and how: plain SGD on minibatches, cross-entropy of each output.
+    """A sigmoid network, its images and its hyperparameters.
 
-    The cost is the mean over the images of a batch and over the outputs, each a sigmoid of its own.
+    It is trained with plain SGD on minibatches. The cost is the sigmoid cross-entropy, as the mean over the images of a
+    batch and over the outputs.
     """
 
     pixels: Array  # (n, 784), 0 … 1; n is a multiple of batch_size
@@ -49,21 +56,21 @@ class Task:
 
     @property
     def sizes(self) -> list[int]:
-        """Units of every layer, the input's first."""
+        """Number of units of each layer, with the input layer first."""
         return [len(self.weights[0]), *(len(biases) for biases in self.biases)]
 
     @property
     def targets(self) -> Array:
-        """The labels one-hot, (n, outputs)."""
+        """One-hot labels, (n, outputs)."""
         return np.eye(len(self.biases[-1]), dtype=np.float32)[self.labels]
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps of an epoch."""
         return self.passes * len(self.labels) // self.batch_size
 
     def save(self, path: Path) -> None:
-        """Write it for another process, whose Python may be another."""
+        """Write the task to a file, for a process that may run another Python."""
         fields = dict(vars(self))
         weights, biases = fields.pop("weights"), fields.pop("biases")
         layers = {f"weights.{n}": part for n, part in enumerate(weights)}
@@ -72,7 +79,7 @@ class Task:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read a task from a file written by `save`."""
         with np.load(path) as fields:
             count = sum(name.startswith("weights.") for name in fields.files)
             images = ("pixels", "labels", "validation_pixels", "validation_labels", "test_pixels", "test_labels")
@@ -88,7 +95,7 @@ class Task:
 
 
 def accuracy(layers: Layers, pixels: Array, labels: NDArray[np.int64]) -> float:
-    """The share of these images that the network reads correctly."""
+    """Return the share of these images that the network classifies correctly."""
     activations = pixels
     for weights, biases in layers[:-1]:
         with np.errstate(over="ignore"):  # σ of a very negative z is 0

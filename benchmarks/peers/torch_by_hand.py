@@ -1,4 +1,4 @@
-"""PyTorch without autograd: the backward pass written out, updates in place."""
+"""PyTorch without autograd: a handwritten backward pass and updates in place."""
 
 import torch
 
@@ -6,13 +6,16 @@ from .task import Layers, Task
 
 
 class ByHand:
-    """Backpropagation by hand; Nielsen, Neural Networks and Deep Learning, ch. 2, eqs. BP1-BP4."""
+    """Handwritten backpropagation.
+
+    Source: Nielsen, Neural Networks and Deep Learning, ch. 2, eqs. BP1-BP4.
+    """
 
     def __init__(self, task: Task) -> None:
         torch.manual_seed(task.seed)
         self.pixels, self.targets = torch.from_numpy(task.pixels), torch.from_numpy(task.targets)
         self.passes, self.batch_size = task.passes, task.batch_size
-        # The mean over the batch and the outputs is taken once, in the step's length.
+        # The step length contains the division of the mean over batch and outputs.
         self.step_length = task.learning_rate / (task.batch_size * task.sizes[-1])
         self.weights = [torch.tensor(weights) for weights in task.weights]
         self.biases = [torch.tensor(biases) for biases in task.biases]

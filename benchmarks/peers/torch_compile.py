@@ -1,7 +1,10 @@
-"""PyTorch with torch.compile: a whole step, its gradient and its update included, compiled as one function."""
+"""PyTorch with torch.compile: one compiled function per step.
+
+The function includes the gradient and the update.
+"""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own custom
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
@@ -9,7 +12,7 @@ from .task import Layers, Task, Unavailable
 
 
 class Compiled:
-    """Compiled by inductor for exactly this network and batch size."""
+    """A training compiled by inductor for exactly this network and batch size."""
 
     def __init__(self, task: Task) -> None:
         torch.manual_seed(task.seed)

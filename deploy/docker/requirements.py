@@ -1,6 +1,7 @@
-"""What pip must install for one of the project's extras, read from pyproject.toml.
+"""The pip requirements of one of the project's extras.
 
-A layer of dependencies that is made of this, and not of pyproject.toml, stays cached until a dependency changes.
+They are read from pyproject.toml. A Docker layer made from them, not from pyproject.toml, stays cached until a
+dependency changes.
 """
 
 import argparse
@@ -12,7 +13,9 @@ from pathlib import Path
 
 
 def requirements(project: dict, extra: str) -> Iterator[str]:
-    """The requirements of an extra and of the extras that it is made of; of the project itself, with extra "".
+    """Yield the requirements of an extra and of the extras that it contains.
+
+    With extra "", yield those of the project itself.
 
     Raises:
         KeyError: there is no such extra.
@@ -27,10 +30,10 @@ def requirements(project: dict, extra: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the requirements, one on a line."""
-    parser = argparse.ArgumentParser(description="The requirements of the project with one of its extras.")
+    """Print the requirements, one per line."""
+    parser = argparse.ArgumentParser(description="Print the requirements of the project with one of its extras.")
     parser.add_argument("extra")
-    parser.add_argument("--only", help="of these, only the one for this package")
+    parser.add_argument("--only", help="print only the requirement of this package")
     parser.add_argument("--pyproject", type=Path, default=Path("pyproject.toml"))
     arguments = parser.parse_args()
     project = tomllib.loads(arguments.pyproject.read_text())["project"]

@@ -212,7 +212,7 @@ def _work(life: Life, trap: "_Trap", images: "ImageSets", stop: threading.Event)
         pack=life.pack,
     ).run()
     held.stop()
-    store.retire_worker(life.worker_id, reason="its worker was told to stop", crashed=False, by=life.worker_id)
+    store.retire_worker(life.worker_id, reason="its worker was stopped", crashed=False, by=life.worker_id)
 
 
 def _listen(store: JobStore, ask: Ask, client: JobStore, stop: threading.Event) -> None:

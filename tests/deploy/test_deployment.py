@@ -74,7 +74,7 @@ def test_a_worker_that_is_stopped_hands_its_job_back_and_ends_in_order(compose, 
     assert {inspect(each, "{{.State.ExitCode}}") for each in compose.containers("worker")} == {"0"}
     handed_back = client.get(job.id)
     assert (handed_back.status, handed_back.attempt) == ("queued", 1)
-    assert "told to stop" in handed_back.status_reason
+    assert "its worker was stopped" in handed_back.status_reason
 
     compose("start", "worker")
     # It goes on from its checkpoint, which every worker reads from the volume that they share.

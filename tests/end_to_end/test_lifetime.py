@@ -109,7 +109,7 @@ def test_sigterm_stops_the_workers_within_seconds_and_hands_the_job_back(deploym
     for job_id in (first, second):
         job = deployment.job(job_id)
         assert (job["status"], job["attempt"]) == ("queued", 1)
-        assert "told to stop" in job["status_reason"]
+        assert "its worker was stopped" in job["status_reason"]
     assert worker_pids(deployment) == []
 
     deployment.start_workers()
@@ -163,7 +163,7 @@ def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
 
     assert deployment.ended(job_id)["status"] == "succeeded"
     assert deployment.curve(job_id)["x"] == [0, 1, 2]
-    assert any(event["why"].startswith("begins anew, as its checkpoint") for event in events(deployment, job_id))
+    assert any(event["why"].startswith("restarted from step 0: its checkpoint") for event in events(deployment, job_id))
 
 
 def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
@@ -182,7 +182,7 @@ def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
     ]
     assert [event["by"] for event in seen] == ["client", seen[1]["by"], seen[1]["by"], "client"]
     assert seen[1]["by"].startswith("wrk_")
-    assert "told to stop" in seen[2]["why"]
+    assert "its worker was stopped" in seen[2]["why"]
 
 
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
@@ -235,7 +235,7 @@ def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment
     with locked(deployment):
         os.kill(pid, signal.SIGKILL)
         log = deployment.home / "workers.log"
-        until(log.read_text, lambda text: "are not handed back yet" in text)
+        until(log.read_text, lambda text: "are not requeued yet" in text)
 
     assert deployment.ended(job_id)["status"] == "succeeded"
     assert workers.poll() is None

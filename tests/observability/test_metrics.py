@@ -191,7 +191,7 @@ def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_the_alerts(w
     until(lambda: _asked(prometheus, claims), lambda found: float(found[0]["value"][1]) == claimed)
     alerts = {"QueueOld", "NoLiveWorker", "HeartbeatOld", "JobsFailing", "WorkersDying", "StoreDown", "ServiceDown"}
     alerts |= {"HttpErrors", "HttpSlow"}
-    busy = {"Store", "Workers alive", "Steps a second", "Requests a second"}
+    busy = {"Store", "Workers alive", "Steps per second", "Requests per second"}
 
     def lacking() -> list[tuple[str, str]]:
         """The queries that lack an answer, or one that is not 0. A rate has none before it was scraped twice."""

@@ -71,7 +71,7 @@ def test_workers_come_with_the_queue_and_go_when_idle_and_sigterm_hands_back(clu
     assert fleet.wait(120) == 0
     job = queue.get(second)
     assert (job.status, job.attempt) == (JobStatus.QUEUED, 1)
-    assert "handed back by a worker that was told to stop" in job.status_reason
+    assert "requeued, as its worker was stopped" in job.status_reason
     assert queue.workers() == []
 
 
@@ -93,7 +93,7 @@ def test_a_worker_outlives_neither_its_actor_nor_its_fleet_and_hands_back(cluste
 
 def test_a_fleet_with_a_wrong_token_or_none_is_refused(cluster, postgresql_url, tmp_path):
     wrong = cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=OTHER)
-    assert "does not take this token" in refusal(cluster, wrong)
+    assert "rejects this token" in refusal(cluster, wrong)
 
     missing = cluster.start_fleet(postgresql_url, RAY_AUTH_TOKEN=None, HOME=str(tmp_path))
     assert "RAY_AUTH_TOKEN is not set" in refusal(cluster, missing)
@@ -104,11 +104,11 @@ def test_a_cluster_without_tokens_is_refused_unless_told_so_and_serves_sqlite_as
     with closing(Database(file)) as database, Cluster(tmp_path, token=None) as cluster:
         queue = JobStore(database)
         cluster.start_head(cpus=1)
-        assert "asks nobody for a token" in refusal(cluster, cluster.start_fleet(file, RAY_AUTH_TOKEN=OTHER))
+        assert "requires no token" in refusal(cluster, cluster.start_fleet(file, RAY_AUTH_TOKEN=OTHER))
 
         fleet = cluster.start_fleet(file, "--ray-without-token")
         job_id = submit(queue, {"spec": {"experiment": "neuron"}})
         until(lambda: status(queue, job_id), lambda seen: seen is JobStatus.SUCCEEDED)
 
         cluster.start_node("second", cpus=0)
-        assert "SQLite is a file of one machine" in refusal(cluster, fleet)
+        assert "the database is an SQLite file on this machine" in refusal(cluster, fleet)

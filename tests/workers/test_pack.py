@@ -190,7 +190,7 @@ def test_a_pack_that_needs_too_much_memory_is_halved_until_it_fits(crew, submit,
     assert {(job.status, job.attempt) for job in ended} == {(JobStatus.SUCCEEDED, 1)}
     assert device.packs == [20, 10, 5, 5, 5, 5]
     [why] = {event.why for event in crew.store.events(jobs[0].id) if "memory" in event.why and "20" in event.why}
-    assert why == "handed back, as 20 jobs at once needed more memory than cpu has; 10 are tried next"
+    assert why == "requeued, as 20 jobs at once needed more memory than cpu has; the next try is 10 at once"
     assert curve(crew.store, jobs[-1]) == expected(jobs[-1].spec)
 
 
@@ -225,9 +225,9 @@ def test_a_lane_whose_checkpoint_has_other_tensors_begins_anew_and_its_neighbour
     for job in jobs:
         assert crew.ended(job).status is JobStatus.SUCCEEDED
         assert curve(crew.store, job) == expected(job.spec)
-        anew = [event.why for event in crew.store.events(job.id) if "begins anew" in event.why]
-        assert anew == (
-            ["begins anew, as training cannot go on from its checkpoint: it has no tensor weight"]
+        restarts = [event.why for event in crew.store.events(job.id) if "restarted" in event.why]
+        assert restarts == (
+            ["restarted from step 0: training cannot resume from its checkpoint: it has no tensor weight"]
             if job.id == spoilt
             else []
         )

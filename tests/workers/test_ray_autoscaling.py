@@ -73,10 +73,10 @@ def test_the_settings_that_travel_are_costcurves_own():
     [
         (["--ray", "head"], "is not HOST:PORT"),
         (["--ray", "head:0"], "is not HOST:PORT"),
-        (["--max-workers", "3"], "needs --ray"),
-        (["--ray", "head:6379", "--processes", "2"], "--processes is of this machine"),
+        (["--max-workers", "3"], "--max-workers: needs --ray"),
+        (["--ray", "head:6379", "--processes", "2"], "--processes is for workers on this machine"),
         (["--ray", "head:6379", "--min-workers", "3", "--max-workers", "2"], "is more than --max-workers 2"),
-        (["--ray", "head:6379", "--idle-seconds", "nan"], "must be a number of seconds"),
+        (["--ray", "head:6379", "--idle-seconds", "nan"], "'nan' is not a number of seconds"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(arguments, message, monkeypatch, capsys):

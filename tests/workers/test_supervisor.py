@@ -80,4 +80,4 @@ def test_a_store_that_does_not_take_back_a_dead_workers_jobs_is_asked_again(watc
     until(lambda: watch._retire_ended() or watch._unretired, lambda left: not left, timeout=10)
 
     assert len(asked) == 5
-    assert caplog.text.count("are not handed back yet") == 1
+    assert caplog.text.count("are not requeued yet") == 1

@@ -64,12 +64,12 @@ def connect(options: FleetOptions) -> None:
     try:
         socket.create_connection(options.host_and_port, timeout=CONNECT).close()  # Ray itself would try for 40 s
     except OSError as error:
-        raise Unreachable(f"no Ray at {options.address}: {error}") from error
+        raise Unreachable(f"no Ray cluster answers at {options.address}: {error}") from error
     if not options.without_token and _is_open(options.address):
         raise Refused(
-            f"the Ray cluster at {options.address} asks nobody for a token: who reaches it can run any program there, "
-            "with the database's password in reach. Start all its nodes with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; "
-            "or, if nobody else can reach it, say --ray-without-token"
+            f"the Ray cluster at {options.address} requires no token: any client that reaches it can run programs "
+            "there and read the database's password. Start all its nodes with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; "
+            "or, if no other client can reach it, use --ray-without-token"
         )
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def connect(options: FleetOptions) -> None:
         GcsClient(address=options.address)  # unlike `init`, it reports a wrong token, and at once
         ray.init(address=options.address, namespace="costcurve", logging_level=logging.WARNING)
     except ray.exceptions.AuthenticationError as error:
-        raise Refused(f"the Ray cluster at {options.address} does not take this token: {error}") from error
+        raise Refused(f"the Ray cluster at {options.address} rejects this token: {error}") from error
     except (ConnectionError, ray.exceptions.RayError, RuntimeError) as error:
         raise Unreachable(f"cannot join the Ray cluster at {options.address}: {error}") from error
 
@@ -110,7 +110,7 @@ def ensure_shared(settings: Settings) -> None:
     hosts = {node["NodeManagerHostname"] for node in _nodes()}
     if hosts != {socket.gethostname()} or len(_nodes()) > 1:
         raise Refused(
-            "SQLite is a file of one machine, and workers on this cluster's other nodes would each have their own. "
+            "the database is an SQLite file on this machine, and this cluster's other nodes cannot open it. "
             "Set COSTCURVE_DATABASE_URL to a postgresql:// URL that every node reaches"
         )
 
@@ -158,8 +158,8 @@ def _require_token() -> None:
     except (OSError, UnicodeDecodeError) as error:
         why = f"{path} cannot be read ({error})"
     raise Refused(
-        f"no token for the Ray cluster: RAY_AUTH_TOKEN is not set, and {why}. Set one of RAY_AUTH_TOKEN and "
-        "RAY_AUTH_TOKEN_PATH to what the cluster's nodes were started with"
+        f"no token for the Ray cluster: RAY_AUTH_TOKEN is not set, and {why}. Set RAY_AUTH_TOKEN to "
+        "the token with which the cluster's nodes were started, or RAY_AUTH_TOKEN_PATH to its file"
     )
 
 
@@ -175,7 +175,7 @@ def _is_open(address: str) -> bool:
         asking.kill()
         asking.join()
     if asking.exitcode not in {0, _IS_OPEN}:
-        raise Unreachable(f"the Ray cluster at {address} does not say whether it asks for a token")
+        raise Unreachable(f"the Ray cluster at {address} did not answer a request without a token")
     return asking.exitcode == _IS_OPEN
 
 

@@ -41,7 +41,7 @@ BACKOFF = 0.5
 BACKOFF_MAX = 30.0
 # A worker that lived for this many seconds did not die young.
 YOUNG = 60.0
-_NO_QUEUE = "nothing is known of the queue"
+_NO_QUEUE = "the queue cannot be read"
 
 
 @dataclass
@@ -80,7 +80,7 @@ def main(settings: Settings, options: FleetOptions) -> None:
         log.critical("%s", refusal)
         code = REFUSED
     except (Unreachable, StoreUnavailable) as error:
-        log.error("%s", error)  # noqa: TRY400 - it happens, and says it all
+        log.error("%s", error)  # noqa: TRY400 - an expected error, no defect: the message is enough
         code = LOST
     os._exit(code)
 
@@ -132,11 +132,11 @@ class _Fleet:
                 worker.ended = worker.actor.wait.remote()  # unreachable at the moment, but perhaps alive
                 continue
             except ray.exceptions.RayError as error:  # usually ActorDiedError: its process or node is gone
-                said = [line.strip() for line in str(error).splitlines() if line.strip()]
-                how = " … ".join(dict.fromkeys([said[0], said[-1]]))
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                how = " … ".join(dict.fromkeys([lines[0], lines[-1]]))
             self._workers.remove(worker)
             if worker.is_leaving:
-                log.info("worker %s has been let go", worker.name)
+                log.info("worker %s has stopped", worker.name)
                 continue
             log.error("worker %s ended: %s", worker.name, how)
             died_young |= monotonic() - worker.started < YOUNG
@@ -211,5 +211,5 @@ class _Fleet:
         while self._workers and monotonic() < deadline:
             self._handle_exit(self._ended(LOOK))
         for worker in self._workers:
-            log.warning("worker %s does not end in time", worker.name)
+            log.warning("worker %s did not end within %g s", worker.name, GRACE)
         return not self._workers

@@ -58,7 +58,9 @@ class DriverSupervisor:
                 process.terminate()
                 process.join(GRACE)
                 if process.is_alive():
-                    log.warning("the fleet does not end in time and is killed; its workers hand back by themselves")
+                    log.warning(
+                        "the driver did not end within %g s and is killed; its workers requeue their jobs", GRACE
+                    )
                     process.kill()
                     process.join()
                 return process.exitcode == 0

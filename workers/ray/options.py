@@ -43,26 +43,30 @@ class FleetOptions:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the fleet's options to the parser of `python -m workers`."""
     fleet = parser.add_argument_group("fleet", "workers on a Ray cluster instead of this machine")
-    fleet.add_argument("--ray", metavar="HOST:PORT", type=_address, help="the cluster's head")
-    fleet.add_argument("--min-workers", metavar="N", type=_natural, help="kept even if nothing waits (default: 1)")
-    fleet.add_argument("--max-workers", metavar="N", type=_positive, help="at most (default: what the cluster has)")
+    fleet.add_argument("--ray", metavar="HOST:PORT", type=_address, help="address of the cluster's head")
+    fleet.add_argument(
+        "--min-workers", metavar="N", type=_natural, help="workers to keep even if no job waits (default: 1)"
+    )
+    fleet.add_argument(
+        "--max-workers", metavar="N", type=_positive, help="maximum number of workers (default: as many as fit)"
+    )
     fleet.add_argument(
         "--cpus-per-worker",
         metavar="N",
         type=_positive,
-        help="CPUs of each worker, and no GPU (default: a GPU each where the cluster has any, else one CPU)",
+        help="CPUs of each worker, which then gets no GPU (default: one GPU each if the cluster has any, else one CPU)",
     )
     fleet.add_argument(
         "--idle-seconds",
         metavar="S",
         type=_seconds,
-        help=f"how long a worker has nothing to do before it is let go (default: {IDLE_SECONDS:g})",
+        help=f"seconds for which a worker is idle before it is stopped (default: {IDLE_SECONDS:g})",
     )
     fleet.add_argument(
         "--ray-without-token",
         action="store_true",
         default=None,
-        help="use a cluster on which everybody who reaches it may run programs",
+        help="use a cluster that requires no token: any client that reaches it may run programs",
     )
 
 
@@ -81,10 +85,12 @@ def fleet_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace
     given = {name: value for name, value in given.items() if value is not None}
     if arguments.ray is None:
         if given:
-            parser.error("what is said of a fleet needs --ray HOST:PORT")
+            names = ("ray_without_token" if name == "without_token" else name for name in given)
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+            parser.error(f"{flags}: needs --ray HOST:PORT")
         return None
     if arguments.processes is not None:
-        parser.error("--processes is of this machine; with --ray say --max-workers")
+        parser.error("--processes is for workers on this machine; with --ray, use --max-workers")
     options = FleetOptions(arguments.ray, pack=arguments.pack, **given)
     if options.max_workers is not None and options.min_workers > options.max_workers:
         parser.error(f"--min-workers {options.min_workers} is more than --max-workers {options.max_workers}")
@@ -100,13 +106,13 @@ def _address(text: str) -> str:
 
 def _natural(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError("must be a whole number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
@@ -116,5 +122,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds of at least 0")
     return seconds
