@@ -123,7 +123,7 @@ NEAR_ZERO = Claim(
             "MNIST: correlation of test cost and accuracy along the training",
             lambda e: [_cost_with_accuracy(run) for run in e.both(Start.ORDINARY)],
             at_most=-0.71,
-            why="r² of a half: the cost explains half of the variance of the accuracy",
+            why="r² of a half: the cost explains at least half of the variance of the accuracy",
         ),
     ),
     key="cost_right",

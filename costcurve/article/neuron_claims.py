@@ -172,7 +172,8 @@ CURE = Claim(
     key="half_way",
     holds="The error has halved after {half_way} updates, {sooner} of the time that the good start needs with the "
     "quadratic loss. The first gradient is {gradient} times as large. The output ends at {output_end}.",
-    fails="The slowdown is still there. Updates until the error has halved: {half_way}. The output ends at {output_end}.",
+    fails="The slowdown is still there. Updates until the error has halved: {half_way}. The output ends at "
+    "{output_end}.",
     plots=(
         _plot(
             "cure",

@@ -120,7 +120,7 @@ class KeyOptions:
     idempotency_key: Annotated[
         str | None,
         _where(
-            "Key of this submission. Repeated with the same key, it queues nothing. Default: a new key.", metavar="KEY"
+            "Key of this submission; repeated with the same key, it is queued once. Default: a new key.", metavar="KEY"
         ),
     ] = None
 

@@ -32,8 +32,8 @@ class CostCurveError(Exception):
         if self.idempotency_key is None:
             return f"{super().__str__()}; the request may have taken effect: check before you repeat it"
         return (
-            f"{super().__str__()}; the service may have accepted the job: the same submission with the "
-            f"idempotency key {self.idempotency_key} returns that job, and queues nothing twice"
+            f"{super().__str__()}; the service may have accepted the job: repeat the submission with the "
+            f"idempotency key {self.idempotency_key}, and the job is queued only once"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

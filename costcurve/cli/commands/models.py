@@ -40,8 +40,8 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE",
-            help="An image file of a digit (PNG, JPEG, …), or images as JSON, each a list of 784 numbers or 28 lists of "
-            "28. Numbers are from 0 (paper) to 1 (ink), or whole from 0 to 255. - means standard input.",
+            help="An image file of a digit (PNG, JPEG, …), or images as JSON, each a list of 784 numbers or 28 lists "
+            "of 28. Numbers are from 0 (paper) to 1 (ink), or whole from 0 to 255. - means standard input.",
         ),
     ],
     service: ServiceOptions,

@@ -159,8 +159,8 @@ def leaving(watched: str, commands: str) -> Iterator[None]:
 def submitting(key: str) -> AbstractContextManager[None]:
     """Return a context in which Ctrl-C explains how to repeat the submission."""
     return in_doubt(
-        f"the job may have been queued: the same command with --idempotency-key {key} returns that job, "
-        "and queues nothing twice"
+        f"the job may have been queued: repeat the command with --idempotency-key {key}, "
+        "and the job is queued only once"
     )
 
 
