@@ -104,8 +104,8 @@ CROSS_ENTROPY = Claim(
     key="best",
     holds="At its best it reads {best} of 10,000 test images. The difference from the quadratic loss is, by seed, "
     "{gain}.",
-    fails="It falls short: at its best it reads {best} of 10,000 test images; the difference from the quadratic loss is "
-    "{gain}.",
+    fails="It falls short: at its best it reads {best} of 10,000 test images, and the difference from the quadratic "
+    "loss is {gain}.",
     plots=(Plot("mnist", "MNIST from its ordinary start", both_losses(Start.ORDINARY), "accuracy"),),
 )
 
