@@ -95,7 +95,7 @@ def work(
         ),
     ] = None,
     ray_without_token: Annotated[
-        bool, typer.Option("--ray-without-token", help="Use a cluster on which anyone may run programs.")
+        bool, typer.Option("--ray-without-token", help="Use a cluster that runs programs without a token.")
     ] = False,
 ) -> None:
     """Run only workers, on this machine or on a Ray cluster.
