@@ -223,7 +223,7 @@ class Judgement:
                 return self.claim.holds.format_map(texts)
             case Verdict.FAILS:
                 return self.claim.fails.format_map(texts)
-        return f"Not as it was to be: {'; '.join(map(_shortfall, self._missed()))}. All else is as the article says."
+        return f"Missed criteria: {'; '.join(map(_shortfall, self._missed()))}. All other criteria are met."
 
     def _missed(self) -> list[Measured]:
         return [each for each in self.criteria if each.met < len(each.values)]
@@ -251,7 +251,7 @@ class Judgement:
 def _shortfall(missed: Measured) -> str:
     figure, count = missed.figure, len(missed.values)
     runs = f" in {count - missed.met} of {count} runs" if count > 1 else ""
-    return f"{figure.label}: {missed.text}, where it was to be {figure.bound} (missed{runs})"
+    return f"{figure.label}: {missed.text}, required {figure.bound} (missed{runs})"
 
 
 def _signed(value: float, form: str) -> str:

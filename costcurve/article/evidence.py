@@ -47,7 +47,7 @@ def start_of(spec: Mapping[str, Any]) -> Start:
             return Start.WRONG_OUTPUTS
         case {"experiment": "mnist", "init": {"scheme": "normal", "output_bias": 0.0, "std": 1.0}}:
             return Start.ORDINARY
-    raise ValueError(f"no start of the article's: {spec}")
+    raise ValueError(f"the spec has none of the article's starts: {spec}")
 
 
 @dataclass(frozen=True, slots=True)

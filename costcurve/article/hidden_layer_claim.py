@@ -40,11 +40,11 @@ def _lost_at_equal_rate(evidence: Evidence) -> list[float]:
 HIDDEN_LAYERS = Claim(
     "remark-hidden-layers",
     "Remark 1: it does not cure slow hidden layers",
-    says="Cross-entropy removes σ′(z) from the output layer's gradient only. Every hidden layer keeps its own, and "
-    "stays slow if it is saturated.",
-    measured="MNIST with a saturated hidden layer (its weights drawn with a standard deviation of 10), both losses; "
-    "the same with cross-entropy at the effective learning rate of the quadratic loss, of which it has a tenth in the "
-    "article's code; and the cure that the service's diagnosis proposes, weights scaled by 1/√n_in.",
+    says="Cross-entropy removes σ′(z) from the output layer's gradient only. Every hidden layer keeps its own "
+    "factor, and stays slow if it is saturated.",
+    measured="MNIST with a saturated hidden layer (weights drawn with a standard deviation of 10), with both losses. "
+    "The same with cross-entropy at the effective learning rate of the quadratic loss, ten times that of the article's "
+    "code. The cure that the service's diagnosis proposes: weights scaled by 1/√n_in.",
     figures=(
         *(
             Figure(
@@ -53,13 +53,13 @@ HIDDEN_LAYERS = Claim(
                 _names_the_layer(loss),
                 "yes",
                 at_least=1,
-                why="the service looks for it by itself",
+                why="the service itself looks for it",
             )
             for loss in LOSSES
         ),
         Figure(
             "gain",
-            "what cross-entropy gains over the quadratic loss",
+            "gain of cross-entropy over the quadratic loss",
             lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best)],
             "points",
             at_most=ACCURACY_DIFFERENCE,
@@ -67,7 +67,7 @@ HIDDEN_LAYERS = Claim(
         ),
         Figure(
             "gain_equal",
-            "the same where both have the same effective learning rate, 3.0",
+            "the same gain where both have the same effective learning rate, 3.0",
             lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best, at_equal_rate=True)],
             "points",
         ),
@@ -80,40 +80,40 @@ HIDDEN_LAYERS = Claim(
             ],
             "yes",
             at_least=1,
-            why="ten times larger steps for every layer leave this one as far behind",
+            why="ten times larger steps in every layer leave this layer as far behind",
         ),
         Figure(
             "lost_equal",
-            "what cross-entropy loses at that rate against the ordinary start",
+            "accuracy below that of the ordinary start, cross-entropy at that rate",
             _lost_at_equal_rate,
             "points",
             at_least=ACCURACY_DIFFERENCE,
-            why="who is cured loses no more than three standard errors of a difference",
+            why="with a cure, it would lose at most three standard errors of a difference",
         ),
         Figure(
             "lost",
-            "what is lost against the ordinary start, either loss",
+            "accuracy below that of the ordinary start, each loss",
             lambda e: _ahead(e, Start.ORDINARY, Start.SATURATED_HIDDEN),
             "points",
             at_least=_CLEARLY,
-            why="five times what chance does between two accuracies",
+            why="five times the difference by chance between two accuracies",
         ),
         Figure(
             "cured",
-            "what scaled weights win back, either loss",
+            "accuracy that scaled weights win back, each loss",
             lambda e: _ahead(e, Start.SCALED, Start.SATURATED_HIDDEN),
             "points",
             at_least=_CLEARLY,
-            why="five times what chance does between two accuracies",
+            why="five times the difference by chance between two accuracies",
         ),
     ),
     key="lost",
-    holds="With a saturated hidden layer cross-entropy gains {gain} over the quadratic loss. At the same effective "
-    "learning rate it gains {gain_equal}, but the layer is as far behind the output as before, and {lost_equal} stay "
-    "lost. Either loss stays {lost} below what it reaches from the ordinary start; weights that start smaller win "
-    "back {cured}.",
-    fails="Cross-entropy does cure it: it gains {gain} over the quadratic loss ({gain_equal} at the same effective "
-    "learning rate), and {lost} is lost against the ordinary start.",
+    holds="With a saturated hidden layer, cross-entropy gains {gain} over the quadratic loss. At the same effective "
+    "learning rate it gains {gain_equal}, but the hidden layer is as far behind the output layer as before, and "
+    "{lost_equal} stay lost. Each loss stays {lost} below its accuracy from the ordinary start. Smaller initial "
+    "weights win back {cured}.",
+    fails="Cross-entropy cures it: it gains {gain} over the quadratic loss ({gain_equal} at the same effective "
+    "learning rate), and stays {lost} below the ordinary start.",
     plots=(
         Plot(
             "remark-hidden-layers",

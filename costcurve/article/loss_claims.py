@@ -58,19 +58,19 @@ def _cost_with_accuracy(run: Run) -> float:
 NEVER_NEGATIVE = Claim(
     "never-negative",
     "A loss is never negative",
-    says="Both losses are at least 0, whatever the outputs are: the quadratic one as a sum of squares, cross-entropy "
-    "since a logarithm of what lies between 0 and 1 is never above 0.",
-    measured="Every cost that was recorded of every run here, with both losses: at each update of the neuron, and on "
-    "MNIST of each epoch (training and test) and of each hundred steps (mean, lowest and highest minibatch).",
+    says="Both losses are at least 0 for all outputs. The quadratic loss is a sum of squares. In cross-entropy, the "
+    "logarithm of a number between 0 and 1 is never above 0.",
+    measured="Every recorded cost of every run here, with both losses. For the neuron: each update. For MNIST: each "
+    "epoch (training and test) and each 100 steps (mean, lowest and highest minibatch).",
     figures=(
         Figure(
             "negative",
             "costs below 0, of each loss",
             lambda e: [float(sum(cost < 0 for cost in _of(e, loss))) for loss in LOSSES],
             at_most=0,
-            why="never is never",
+            why="never has no exception",
         ),
-        Figure("costs", "costs looked at", lambda e: [float(sum(len(_of(e, loss)) for loss in LOSSES))]),
+        Figure("costs", "recorded costs", lambda e: [float(sum(len(_of(e, loss)) for loss in LOSSES))]),
         Figure("least_quadratic", "the smallest, quadratic", lambda e: [min(_of(e, "quadratic"))]),
         Figure("least_cross_entropy", "the smallest, cross-entropy", lambda e: [min(_of(e, "cross_entropy"))]),
     ),
@@ -84,14 +84,14 @@ NEVER_NEGATIVE = Claim(
 NEAR_ZERO = Claim(
     "near-zero",
     "A loss is near 0 where the output is right",
-    says="As the output comes near what is wanted, the loss comes near 0, and it is large where the output is badly "
-    "wrong. So it can be taken as a measure of how wrong a network is.",
+    says="When the output comes near the target, the loss comes near 0. The loss is large where the output is badly "
+    "wrong. So it measures how wrong a network is.",
     measured="The neuron's four curves (both starts, both losses): cost against |a − y|. MNIST from its ordinary "
     "start with both losses: the cost on the test images against the accuracy on them.",
     figures=(
         Figure(
             "reversals",
-            "updates at which the output comes nearer and the cost does not fall",
+            "updates at which the error falls and the cost does not",
             lambda e: [_reversals(run) for run in _neurons(e)],
             at_most=0,
             why="a measure of error falls whenever the error does",
@@ -101,14 +101,14 @@ NEAR_ZERO = Claim(
             "highest cost where the output is within 0.1 of the target",
             lambda e: [max(costs) for costs in _extremes(e, 0, _RIGHT)],
             at_most=0.11,
-            why="−ln 0.9 = 0.105: what cross-entropy may be at 0.1 from the target; the quadratic loss is less",
+            why="−ln 0.9 = 0.105: cross-entropy at 0.1 from the target; the quadratic loss is lower",
         ),
         Figure(
             "cost_wrong",
             "lowest cost where the output is 0.9 or more from the target",
             lambda e: [min(costs) for costs in _extremes(e, _WRONG, 1)],
             at_least=0.4,
-            why="½ · 0.9² = 0.405: what the quadratic loss is there; cross-entropy is more",
+            why="½ · 0.9² = 0.405: the quadratic loss at 0.9 from the target; cross-entropy is higher",
         ),
         Figure(
             "share",
@@ -116,20 +116,21 @@ NEAR_ZERO = Claim(
             lambda e: [_share_where_best(run) for run in e.both(Start.ORDINARY)],
             "%",
             at_most=0.1,
-            why="a tenth of the cost of knowing nothing",
+            why="a tenth of the cost of a network that knows nothing",
         ),
         Figure(
             "correlation",
             "MNIST: correlation of test cost and accuracy along the training",
             lambda e: [_cost_with_accuracy(run) for run in e.both(Start.ORDINARY)],
             at_most=-0.71,
-            why="r² of a half: the cost tells most of what the accuracy does",
+            why="r² of a half: the cost explains at least half of the variance of the accuracy",
         ),
     ),
     key="cost_right",
-    holds="Whenever the neuron's output comes nearer, its cost falls: from {cost_wrong} and above where it is 0.9 off "
-    "to {cost_right} and below within 0.1. On MNIST the cost at the best epoch is {share} of that of knowing nothing.",
-    fails="The cost says nothing of how wrong the output is: within 0.1 of the target it is still {cost_right}.",
+    holds="Whenever the neuron's error falls, its cost falls: from {cost_wrong} or more, at least 0.9 from the target, "
+    "to {cost_right} or less within 0.1. On MNIST, the cost at the best epoch is {share} of the cost of outputs that "
+    "are all ½.",
+    fails="The cost does not show how wrong the output is: within 0.1 of the target it is still {cost_right}.",
     plots=(
         Plot("near-zero", "One neuron, all four: output and cost", _neurons, "output,cost", log=True),
         Plot(

@@ -8,7 +8,7 @@ from costcurve.article.spread import MeanDifference, mean_difference
 
 # 95 % minus three standard errors of an accuracy of 95 % on 10,000 images, 3 √(0.95 · 0.05 / 10,000) = 0.0065.
 ABOUT_95 = 9_435
-_ABOUT_95_WHY = "95 % less three standard errors of such an accuracy on 10,000 images (0.65 %)"
+_ABOUT_95_WHY = "95 % minus three standard errors of such an accuracy on 10,000 images (0.65 %)"
 # Three standard errors of the difference of two such accuracies.
 ACCURACY_DIFFERENCE = 0.01
 TEST_IMAGES = 10_000
@@ -52,7 +52,9 @@ def _first_accuracy(run: Run) -> float:
 
 
 def _about_95(name: str, loss: Loss) -> Figure:
-    return Figure(name, "most test images read rightly", _best_of(loss), "images", at_least=ABOUT_95, why=_ABOUT_95_WHY)
+    return Figure(
+        name, "most test images read correctly", _best_of(loss), "images", at_least=ABOUT_95, why=_ABOUT_95_WHY
+    )
 
 
 QUADRATIC = Claim(
@@ -60,13 +62,13 @@ QUADRATIC = Claim(
     "MNIST with the quadratic loss reaches about 95 %",
     says="The 784-30-10 network with the quadratic loss, learning rate 3.0 and batches of 10 reads about 95 % of the "
     "test images after 30 epochs.",
-    measured="That network, once for each seed; the best of its 30 epochs, as in the last line of the article's "
+    measured="That network, once for each seed: the best of its 30 epochs, as in the last line of the article's "
     "transcript.",
     figures=(
         _about_95("best", "quadratic"),
         Figure(
             "first",
-            "test images read rightly after the first epoch",
+            "test images read correctly after the first epoch",
             lambda e: [run.series("correct")[0] for run in e.of(Start.ORDINARY, "quadratic")],
             "images",
         ),
@@ -80,41 +82,41 @@ CROSS_ENTROPY = Claim(
     "mnist-cross-entropy",
     "MNIST with cross-entropy does as well",
     says="The same network with cross-entropy reaches about 95 % as well.",
-    measured="The same seeds, and so the same weights at the start and the same batches, with cross-entropy as the "
-    "article's code computes it: as the mean over the outputs, so that the learning rate 3.0 acts like 0.3 would in "
-    "the quadratic loss's terms.",
+    measured="The same seeds, and so the same initial weights and the same batches. As in the article's code, "
+    "cross-entropy is the mean over the outputs: its learning rate 3.0 has the effect of 0.3 with the quadratic loss.",
     figures=(
         _about_95("best", "cross_entropy"),
         Figure(
             "gain",
-            "difference to the quadratic loss with the same seed",
+            "difference from the quadratic loss with the same seed",
             lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.ORDINARY, Run.best)],
             "points",
             at_least=-ACCURACY_DIFFERENCE,
-            why="no more below it than three standard errors of the difference of two such accuracies",
+            why="below it by at most three standard errors of the difference of two such accuracies",
         ),
         Figure(
             "first",
-            "test images read rightly after the first epoch",
+            "test images read correctly after the first epoch",
             lambda e: [run.series("correct")[0] for run in e.of(Start.ORDINARY, "cross_entropy")],
             "images",
         ),
     ),
     key="best",
-    holds="At its best it reads {best} of 10,000 test images. Seed by seed the difference to the quadratic loss is "
+    holds="At its best it reads {best} of 10,000 test images. The difference from the quadratic loss is, by seed, "
     "{gain}.",
-    fails="It falls short: at its best it reads {best} of 10,000 test images; the difference to the quadratic loss is "
-    "{gain}.",
+    fails="It falls short: at its best it reads {best} of 10,000 test images, and the difference from the quadratic "
+    "loss is {gain}.",
     plots=(Plot("mnist", "MNIST from its ordinary start", both_losses(Start.ORDINARY), "accuracy"),),
 )
 
 BETTER = Claim(
     "mnist-better",
     "MNIST is learned better, or sooner, with cross-entropy",
-    says="Cross-entropy is the better choice of the two, as a network learns faster with it.",
-    measured="The same runs, in pairs of the same seed: the difference of the best accuracy and of that after the "
-    "first epoch. It counts as more than chance if the whole 95 % interval of its mean (Student's t) is above 0; one "
-    "seed alone has no interval. Both have the article's learning rate, of which cross-entropy's acts like a tenth.",
+    says="Cross-entropy is the better choice of the two, because a network learns faster with it.",
+    measured="The same runs, in pairs of the same seed: the differences of the best accuracy and of the accuracy after "
+    "the first epoch. A gain is more than chance if the whole 95 % interval of its mean (Student's t) is above 0; one "
+    "seed has no interval. Both losses have the article's learning rate, which has a tenth of its effect with "
+    "cross-entropy.",
     figures=(
         Figure("better", "mean gain in the best accuracy", lambda e: [_better(e).mean], "points"),
         Figure("better_error", "its standard error", lambda e: [_better(e).standard_error], "points"),
@@ -124,7 +126,7 @@ BETTER = Claim(
             lambda e: [_better(e).low],
             "points",
             at_least=0,
-            why="more than chance would give",
+            why="more than chance",
         ),
         Figure("better_high", "upper end of it", lambda e: [_better(e).high], "points"),
         Figure("sooner", "mean gain in the accuracy after the first epoch", lambda e: [_sooner(e).mean], "points"),
@@ -135,7 +137,7 @@ BETTER = Claim(
             lambda e: [_sooner(e).low],
             "points",
             at_least=0,
-            why="more than chance would give",
+            why="more than chance",
         ),
         Figure(
             "better_equal",
@@ -155,7 +157,7 @@ BETTER = Claim(
         *(
             Figure(
                 f"epochs_{loss}",
-                f"epoch after which 9,000 are read rightly, {loss.replace('_', '-')}",
+                f"epoch after which 9,000 are read correctly, {loss.replace('_', '-')}",
                 _epochs_to_mark(loss),
                 "epochs",
             )
@@ -163,9 +165,9 @@ BETTER = Claim(
         ),
     ),
     key="better",
-    holds="It is better by {better} (standard error {better_error}) at the best, and by {sooner} ({sooner_error}) "
-    "after the first epoch.",
-    fails="From the article's own start it is neither, beyond chance: the mean gain is {better} (standard error "
-    "{better_error}) in the best accuracy and {sooner} ({sooner_error}) after the first epoch. With the worst seed "
+    holds="The mean gain is {better} (standard error {better_error}) in the best accuracy, and {sooner} "
+    "({sooner_error}) after the first epoch.",
+    fails="From the article's own start, neither gain is more than chance: the mean gain is {better} (standard error "
+    "{better_error}) in the best accuracy and {sooner} ({sooner_error}) after the first epoch. With the worst seed, "
     "the quadratic loss reads {worst_quadratic} at its best, and cross-entropy {worst_cross_entropy}.",
 )

@@ -35,8 +35,8 @@ def _plot(name: str, title: str, *runs: tuple[Start, Loss]) -> Plot:
 GOOD_START = Claim(
     "good-start",
     "From a good start a neuron learns at once",
-    says="With the quadratic loss, a neuron that starts at weight 0.6 and bias 0.9 goes from the output 0.82 to 0.09, "
-    "where 0 is wanted, in 300 updates, and fast from the first one on.",
+    says="With the quadratic loss, a neuron that starts at weight 0.6 and bias 0.9 moves its output from 0.82 to 0.09 "
+    "in 300 updates; the target is 0. It learns fast from the first update.",
     measured="One neuron, input 1, target 0, quadratic loss, learning rate 0.15, 300 updates, from (0.6, 0.9).",
     figures=(
         Figure("output_start", "output before the first update", lambda e: [_good(e).series("output")[0]]),
@@ -45,39 +45,38 @@ GOOD_START = Claim(
             "output after the last update",
             lambda e: [_good(e).series("output")[-1]],
             at_most=0.1,
-            why="a tenth from the target: read as 0 by whoever asks for one digit",
+            why="within a tenth of the target: rounded to one digit, it is 0",
         ),
         Figure(
             "half_way",
-            "update after which half of the way is made",
+            "updates until the error has halved",
             lambda e: [_good(e).half_way()],
             "updates",
             at_most=100,
-            why="in the first third of its training; a neuron that crawls has hardly begun by then",
+            why="in the first third of its training; a neuron that crawls has hardly moved by then",
         ),
         Figure(
             "crawling",
-            "findings of the diagnosis that speak of crawling",
+            "findings of the diagnosis that report crawling",
             lambda e: [_crawling(_good(e))],
             at_most=0,
-            why="the service looks for a plateau and for a saturated output by itself",
+            why="the service itself looks for a plateau and for a saturated output",
         ),
     ),
     key="output_end",
-    holds="It goes from {output_start} to {output_end}, has made half of the way after {half_way} updates, and the "
-    "diagnosis finds nothing that holds it up.",
-    fails="It only goes from {output_start} to {output_end}, and has made half of the way after {half_way} updates.",
+    holds="The output goes from {output_start} to {output_end}. The error has halved after {half_way} updates. The "
+    "diagnosis finds nothing that slows the neuron down.",
+    fails="The output only goes from {output_start} to {output_end}. Updates until the error has halved: {half_way}.",
     plots=(_plot("good-start", "One neuron from (0.6, 0.9), quadratic loss", (Start.GOOD, "quadratic")),),
 )
 
 SLOW_START = Claim(
     "slow-start",
     "From a bad start it crawls, though it is more wrong",
-    says="The same neuron with the same loss, started at (2, 2) and so at the output 0.98, hardly learns anything for "
-    "its first updates, since the gradient has the factor σ′(z), which is next to nothing there; only then it catches "
-    "up.",
-    measured="The same from (2, 2); beside the curve the slowdown factor 1/σ′(z), and what the service's diagnosis "
-    "finds.",
+    says="The same neuron with the same loss starts at (2, 2), with the output 0.98. It hardly learns during its first "
+    "updates, because the gradient has the factor σ′(z), which is almost 0 there. It catches up only later.",
+    measured="The same neuron from (2, 2): its curve, the slowdown factor 1/σ′(z), and the findings of the service's "
+    "diagnosis.",
     figures=(
         Figure("output_start", "output before the first update", lambda e: [_slow(e).series("output")[0]]),
         Figure(
@@ -98,11 +97,11 @@ SLOW_START = Claim(
         ),
         Figure(
             "later",
-            "how many times as long as from the good start half of the way takes",
+            "updates until the error has halved, as a multiple of those from the good start",
             lambda e: [_slow(e).half_way() / _good(e).half_way()],
             "times",
             at_least=2,
-            why="slower than the good start by more than its longer way (0.98 instead of 0.82) explains",
+            why="slower than the good start by more than the longer way (0.98 instead of 0.82) explains",
         ),
         Figure(
             "plateau",
@@ -110,15 +109,15 @@ SLOW_START = Claim(
             lambda e: [_slow(e).has("plateau")],
             "yes",
             at_least=1,
-            why="the service looks for one by itself",
+            why="the service itself looks for one",
         ),
         Figure("steepest", "update at which the cost falls most", lambda e: [_slow(e).steepest()], "updates"),
     ),
     key="output_200",
-    holds="It starts at {output_start} and is still at {output_200} after 200 updates: at first the gradient is "
-    "{slowdown} times smaller than its error. Half of the way takes {later} times as long as from the good start, and "
-    "the cost falls fastest only at update {steepest}.",
-    fails="It does not crawl: after 200 updates it is at {output_200}, and the slowdown factor at the start is "
+    holds="The output starts at {output_start} and is still {output_200} after 200 updates: at first the gradient is "
+    "{slowdown} times smaller than the error. Until the error has halved, it takes {later} times as long as from the "
+    "good start. The cost falls fastest only at update {steepest}.",
+    fails="It does not crawl: the output is {output_200} after 200 updates, and the slowdown factor at the start is "
     "{slowdown}.",
     plots=(_plot("slow-start", "One neuron from (2, 2), quadratic loss", (Start.BAD, "quadratic")),),
 )
@@ -126,8 +125,8 @@ SLOW_START = Claim(
 CURE = Claim(
     "cure",
     "Cross-entropy takes the slowdown away",
-    says="From the same bad start cross-entropy learns at once, since its gradient is the error itself, without the "
-    "factor σ′(z): the more wrong, the faster.",
+    says="From the same bad start, a neuron with cross-entropy learns at once. Its gradient is the error itself, "
+    "without the factor σ′(z): the larger the error, the faster it learns.",
     measured="One neuron from (2, 2) with cross-entropy, everything else as before.",
     figures=(
         Figure(
@@ -135,9 +134,9 @@ CURE = Claim(
             "output after the last update",
             lambda e: [_cured(e).series("output")[-1]],
             at_most=0.1,
-            why="what the good start came to",
+            why="the same bound as for the good start",
         ),
-        Figure("half_way", "update after which half of the way is made", lambda e: [_cured(e).half_way()], "updates"),
+        Figure("half_way", "updates until the error has halved", lambda e: [_cured(e).half_way()], "updates"),
         Figure(
             "sooner",
             "the same, as a share of the time that the good start needs",
@@ -151,7 +150,7 @@ CURE = Claim(
             lambda e: [abs(_cured(e).series("gradient")[0] / _slow(e).series("gradient")[0])],
             "times",
             at_least=_SLOWDOWN,
-            why="the factor by which the quadratic loss crawls has to be what is won",
+            why="the gain must be the factor by which the quadratic loss is slowed down",
         ),
         Figure(
             "steepest",
@@ -159,7 +158,7 @@ CURE = Claim(
             lambda e: [_cured(e).steepest()],
             "updates",
             at_most=5,
-            why="the more wrong, the faster: it has to be steepest at its start",
+            why="the larger the error, the faster: the cost must fall most at the start",
         ),
         Figure(
             "plateau",
@@ -167,13 +166,14 @@ CURE = Claim(
             lambda e: [_cured(e).has("plateau")],
             "yes",
             at_most=0,
-            why="the service looks for one by itself",
+            why="the service itself looks for one",
         ),
     ),
     key="half_way",
-    holds="Half of the way is made after {half_way} updates, {sooner} of the time that the good start needs with the "
-    "quadratic loss. The first gradient is {gradient} times as large, and the neuron ends at {output_end}.",
-    fails="The slowdown is still there: half of the way takes {half_way} updates, and it ends at {output_end}.",
+    holds="The error has halved after {half_way} updates, {sooner} of the time that the good start needs with the "
+    "quadratic loss. The first gradient is {gradient} times as large. The output ends at {output_end}.",
+    fails="The slowdown is still there. Updates until the error has halved: {half_way}. The output ends at "
+    "{output_end}.",
     plots=(
         _plot(
             "cure",

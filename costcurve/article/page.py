@@ -73,10 +73,8 @@ def _counts(judgements: Sequence[Judgement]) -> str:
 def _training(jobs: Sequence[Job]) -> str:
     seeds = sorted({job.spec["seed"] for job in jobs if job.spec["experiment"] == "mnist"})
     engines = sorted({f"{job.engine} on {job.device}" for job in jobs})
-    times = "seed" if len(seeds) == 1 else "seeds"
-    return (
-        f"{len(jobs)} trainings; MNIST with the {times} {', '.join(map(str, seeds))}; trained by {', '.join(engines)}"
-    )
+    word = "seed" if len(seeds) == 1 else "seeds"
+    return f"{len(jobs)} trainings; MNIST with the {word} {', '.join(map(str, seeds))}; trained by {', '.join(engines)}"
 
 
 def _summary_row(judgement: Judgement) -> str:
@@ -98,7 +96,7 @@ def _claim(number: int, judgement: Judgement, pictures: Mapping[str, Picture]) -
         f'<section id="{claim.name}">\n<h2>{number}. {escape(claim.title)} {_badge(judgement.verdict)}</h2>\n'
         f'<p class="sentence">{escape(judgement.sentence)}</p>\n'
         f"<dl><dt>The article says</dt><dd>{escape(claim.says)}</dd>"
-        f"<dt>Looked at</dt><dd>{escape(claim.measured)}</dd></dl>\n"
+        f"<dt>Measured</dt><dd>{escape(claim.measured)}</dd></dl>\n"
         f"{_criteria(judgement.criteria)}{_figures(others)}"
         f"{''.join(_figure(pictures[plot.name]) for plot in claim.plots)}</section>\n"
     )
@@ -110,12 +108,12 @@ def _criteria(criteria: Sequence[Measured]) -> str:
         f"<td>{escape(each.figure.bound)}</td><td>{_values(each)}</td><td>{_met(each)}</td></tr>\n"
         for each in criteria
     )
-    return _table("criteria", ("It holds if", "has to be", "is", "met"), rows)
+    return _table("criteria", ("Criterion", "required", "measured", "met"), rows)
 
 
 def _figures(figures: Sequence[Measured]) -> str:
     rows = "".join(f"<tr><td>{escape(each.figure.label)}</td><td>{_values(each)}</td></tr>\n" for each in figures)
-    return _table("figures", ("Also seen", "is"), rows) if rows else ""
+    return _table("figures", ("Other figure", "measured"), rows) if rows else ""
 
 
 def _table(kind: str, headings: Sequence[str], rows: str) -> str:

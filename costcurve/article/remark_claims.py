@@ -35,10 +35,10 @@ def _gained_while_saturated(run: Run) -> float:
 BADLY_WRONG = Claim(
     "remark-badly-wrong",
     "Remark 2: it matters only where the output is badly wrong",
-    says="A saturated output is held up by the quadratic loss where it is wrong. Where a network does not start so, "
-    "the loss makes no difference.",
-    measured="MNIST from its ordinary start, and from one at which every output is near 1 (10 added to its biases): "
-    "the slowdown factor before the first update, and how many epochs sooner cross-entropy reads 9,000 test images.",
+    says="The quadratic loss slows down a saturated output that is wrong. If a network does not start with such "
+    "outputs, the loss makes no difference.",
+    measured="MNIST from its ordinary start, and from a start with every output near 1 (10 added to its biases): the "
+    "slowdown factor before the first update, and how many epochs sooner cross-entropy reads 9,000 test images.",
     figures=(
         Figure(
             "slowdown_ordinary",
@@ -46,7 +46,7 @@ BADLY_WRONG = Claim(
             lambda e: [run.at_start("slowdown_factor") for run in e.of(Start.ORDINARY, "quadratic")],
             "times",
             at_most=_SLOWDOWN,
-            why="that of a unit 0.95 from its target; networks that learn well show 4 to 15",
+            why="the factor of a unit 0.95 from its target; networks that learn well show 4 to 15",
         ),
         Figure(
             "slowdown_wrong",
@@ -54,7 +54,7 @@ BADLY_WRONG = Claim(
             lambda e: [run.at_start("slowdown_factor") for run in e.of(Start.WRONG_OUTPUTS, "quadratic")],
             "times",
             at_least=_SLOWDOWN,
-            why="the same mark, from above",
+            why="the same bound, from above",
         ),
         Figure(
             "sooner_ordinary",
@@ -63,7 +63,7 @@ BADLY_WRONG = Claim(
             "ahead",
             at_least=-_CHANCE_EPOCHS,
             at_most=_CHANCE_EPOCHS,
-            why="no difference but for the luck of an epoch",
+            why="no difference, except one epoch by chance",
         ),
         Figure(
             "sooner_wrong",
@@ -71,7 +71,7 @@ BADLY_WRONG = Claim(
             lambda e: [_head_start(*pair) for pair in e.pairs(Start.WRONG_OUTPUTS)],
             "ahead",
             at_least=_LOST_EPOCHS,
-            why="more than luck",
+            why="more than chance",
         ),
         Figure(
             "no_difference",
@@ -79,7 +79,7 @@ BADLY_WRONG = Claim(
             lambda e: e.compared(Start.ORDINARY, "loss_makes_no_difference"),
             "yes",
             at_least=1,
-            why="what the service makes of the two by itself",
+            why="the service's own comparison",
         ),
         Figure(
             "difference",
@@ -87,7 +87,7 @@ BADLY_WRONG = Claim(
             lambda e: e.compared(Start.WRONG_OUTPUTS, "loss_makes_the_difference"),
             "yes",
             at_least=1,
-            why="what the service makes of the two by itself",
+            why="the service's own comparison",
         ),
         Figure(
             "epochs_quadratic",
@@ -109,10 +109,10 @@ BADLY_WRONG = Claim(
         ),
     ),
     key="epochs_quadratic",
-    holds="At the ordinary start the slowdown factor is {slowdown_ordinary} and the two losses read 9,000 images "
-    "equally soon. Where outputs are badly wrong it is {slowdown_wrong}: cross-entropy gets there after epoch "
-    "{epochs_cross_entropy}, the quadratic loss after epoch {epochs_quadratic}.",
-    fails="The start makes no difference to it: cross-entropy is ahead by {sooner_ordinary} epochs at the ordinary "
+    holds="At the ordinary start the slowdown factor is {slowdown_ordinary}, and the two losses read 9,000 images "
+    "equally soon. Where outputs are badly wrong the factor is {slowdown_wrong}: cross-entropy reads 9,000 images "
+    "after epoch {epochs_cross_entropy}, the quadratic loss after epoch {epochs_quadratic}.",
+    fails="The start makes no difference: cross-entropy is ahead by {sooner_ordinary} epochs at the ordinary "
     "start and by {sooner_wrong} where outputs are badly wrong.",
     plots=(
         Plot(
@@ -123,7 +123,7 @@ BADLY_WRONG = Claim(
         ),
         Plot(
             "remark-badly-wrong-slowdown",
-            "The same: how much more cross-entropy would have to learn from",
+            "The same: slowdown factor 1/σ′(z) of the outputs",
             both_losses(Start.WRONG_OUTPUTS),
             "slowdown_factor",
             log=True,
@@ -134,10 +134,10 @@ BADLY_WRONG = Claim(
 SATURATION = Claim(
     "remark-saturation",
     "Remark 3: it does not prevent saturation, it keeps a saturated output learning",
-    says="With cross-entropy, too, outputs go to where σ is flat. They only do not stop learning there while they are "
+    says="With cross-entropy, outputs also go to where σ is flat. But they continue to learn there while they are "
     "wrong.",
     measured="MNIST with cross-entropy from the ordinary start and from badly wrong outputs: the share of saturated "
-    "outputs (σ′(z) < 0.01), and the accuracy that is still won while most are.",
+    "outputs (σ′(z) < 0.01), and the accuracy gained while most are.",
     figures=(
         Figure(
             "saturated",
@@ -145,7 +145,7 @@ SATURATION = Claim(
             lambda e: [run.series("saturated_fraction.2")[-1] for run in e.of(Start.ORDINARY, "cross_entropy")],
             "%",
             at_least=_MOST_UNITS,
-            why="most of them",
+            why="most of the outputs",
         ),
         Figure(
             "saturated_quadratic",
@@ -155,11 +155,11 @@ SATURATION = Claim(
         ),
         Figure(
             "gained",
-            "accuracy won while most outputs are saturated, cross-entropy",
+            "accuracy gained while most outputs are saturated, cross-entropy",
             lambda e: [_gained_while_saturated(run) for run in e.of(Start.ORDINARY, "cross_entropy")],
             "points",
             at_least=ACCURACY_DIFFERENCE,
-            why="three standard errors of a difference: it goes on learning",
+            why="three standard errors of a difference: it continues to learn",
         ),
         Figure(
             "start",
@@ -167,7 +167,7 @@ SATURATION = Claim(
             lambda e: [run.at_start("saturated_fraction.2") for run in e.of(Start.WRONG_OUTPUTS, "cross_entropy")],
             "%",
             at_least=_MOST_UNITS,
-            why="most of them, and nearly all wrongly",
+            why="most of the outputs, and nearly all of these wrongly",
         ),
         Figure(
             "first",
@@ -175,7 +175,7 @@ SATURATION = Claim(
             lambda e: [run.series("accuracy")[0] for run in e.of(Start.WRONG_OUTPUTS, "cross_entropy")],
             "%",
             at_least=_LINEAR_CLASSIFIER,
-            why="a linear classifier reads 88 %: saturation did not hold it up",
+            why="a linear classifier reads 88 %: saturation did not slow it down",
         ),
         Figure(
             "first_quadratic",
@@ -185,19 +185,19 @@ SATURATION = Claim(
         ),
         Figure(
             "finding",
-            "the diagnosis says that it is saturated, and learning",
+            "the diagnosis says that it is saturated and learning",
             lambda e: [run.has("saturated_but_learning") for run in e.of(Start.ORDINARY, "cross_entropy")],
             "yes",
             at_least=1,
-            why="what the service makes of it by itself",
+            why="the service's own finding",
         ),
     ),
     key="saturated",
-    holds="With cross-entropy {saturated} of the outputs end saturated, and {gained} of accuracy is won after most of "
-    "them are. From a start with {start} of them saturated it reads {first} after one epoch (quadratic: "
+    holds="With cross-entropy, {saturated} of the outputs end saturated, and {gained} of accuracy are gained after "
+    "most of them are. From a start with {start} of them saturated, it reads {first} after one epoch (quadratic: "
     "{first_quadratic}).",
-    fails="Outputs do not saturate with cross-entropy, or stop learning when they do: {saturated} at the end, "
-    "{gained} won while most are.",
+    fails="With cross-entropy, outputs do not saturate, or they stop learning when they do: {saturated} at the end, "
+    "{gained} gained while most are.",
     plots=(
         Plot(
             "remark-saturation",

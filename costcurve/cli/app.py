@@ -65,12 +65,14 @@ for panel, commands in _COMMANDS.items():
     for name, function in commands.items():
         app.command(name, cls=OneValue, rich_help_panel=panel, epilog=_EPILOG)(command(function))
 
-_sweep = typer.Typer(help="Many jobs as one: each cell of a grid, several times.", no_args_is_help=True, epilog=_EPILOG)
+_sweep = typer.Typer(
+    help="Sweeps: many jobs, one for each cell and repeat of a grid.", no_args_is_help=True, epilog=_EPILOG
+)
 for name, function in sweeps.COMMANDS.items():
     _sweep.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_sweep, name="sweep", rich_help_panel="Jobs")
 
-_database = typer.Typer(help="The database itself, on its machine.", no_args_is_help=True, epilog=_EPILOG)
+_database = typer.Typer(help="Maintenance of the database, on its own machine.", no_args_is_help=True, epilog=_EPILOG)
 for name, function in database.COMMANDS.items():
     _database.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_database, name="db", rich_help_panel="Service")

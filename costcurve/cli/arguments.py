@@ -17,14 +17,14 @@ def _several(job_ids: list[str]) -> list[str]:
 
 def _at_least_two(job_ids: list[str]) -> list[str]:
     if len(job_ids) < 2:
-        raise typer.BadParameter("takes two jobs or more")
+        raise typer.BadParameter("at least two jobs are needed")
     return _several(job_ids)
 
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", callback=_one)]
 SweepArgument = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's id.", callback=_one)]
 JobsArgument = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="The job's id; with --plot, several.", callback=_several)
+    list[str], typer.Argument(metavar="JOB...", help="Ids of one or several jobs.", callback=_several)
 ]
 ComparedJobsArgument = Annotated[
     list[str], typer.Argument(metavar="JOB JOB...", help="The jobs' ids.", callback=_at_least_two)

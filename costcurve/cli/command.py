@@ -16,7 +16,7 @@ from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError
 from costcurve.core.text import printable
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def refuse_repeats(command: TyperCommand | TyperGroup, ctx: Any, args: list[str]
         if not isinstance(parameter, TyperOption) or parameter.multiple:
             continue
         if parameter in given and (not parameter.is_flag or parameter.secondary_opts):
-            raise typer.BadParameter("is given twice, and takes one value", ctx=ctx, param=parameter)
+            raise typer.BadParameter("is given twice, but takes one value", ctx=ctx, param=parameter)
         given.add(parameter)
 
 

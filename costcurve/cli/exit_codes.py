@@ -18,13 +18,14 @@ class ExitCode(IntEnum):
 
 
 MEANINGS = {
-    ExitCode.OK: "all is well",
-    ExitCode.FAILED: "the job (or one of a sweep's) failed or was cancelled, the service refused, or output failed",
-    ExitCode.USAGE: "wrong usage, or the service found the request not valid",
+    ExitCode.OK: "success",
+    ExitCode.FAILED: "the job (or a job of the sweep) failed or was cancelled, the service refused the request, or the "
+    "output could not be written",
+    ExitCode.USAGE: "usage error, or the service rejected the request as not valid",
     ExitCode.NOT_FOUND: "there is no such job or sweep, or the job has no model",
     ExitCode.UNREACHABLE: "no service answers",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
-    ExitCode.BROKEN_PIPE: "whoever read the output has stopped reading",
+    ExitCode.BROKEN_PIPE: "the reader of the output has stopped reading",
 }
 
 _NOT_VALID = frozenset({400, 413, 415, 422})

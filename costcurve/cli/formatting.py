@@ -146,7 +146,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     if job.sweep_id is not None:
         yield "sweep", f"{job.sweep_id}, cell {job.cell}, repeat {job.repeat}"
     if job.pinned:
-        yield "pinned", "kept, however old it becomes"
+        yield "pinned", "kept after its retention time"
     for key, value in job.spec.items():
         if value is not None:
             yield key, value_text(key, value)
@@ -155,7 +155,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     progress = job.progress
     yield "progress", f"epoch {progress.epoch} of {progress.epochs}, step {progress.step:,} of {progress.steps:,}"
     if progress.eta_seconds is not None and not job.is_terminal:
-        yield "still to go", duration(progress.eta_seconds)
+        yield "time left", duration(progress.eta_seconds)
     yield "runs on", f"{job.device}, engine {job.engine}, attempt {job.attempt}, priority {job.priority}"
     if job.exec_profile is not None:
         yield "computed by", computed_by(job.exec_profile)

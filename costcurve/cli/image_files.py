@@ -54,12 +54,12 @@ def _opened(content: bytes, name: str) -> "Image":
         with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
             width, height = opened.size
             if width * height > _MOST_PIXELS:
-                raise CostCurveError(f"{name} has {width} × {height} pixels; at most {_MOST_PIXELS:,} are read")
+                raise CostCurveError(f"{name} has {width} × {height} pixels; at most {_MOST_PIXELS:,} are allowed")
             canvas = Image.new("RGBA", opened.size, "white")
             canvas.alpha_composite(opened.convert("RGBA"))
             return canvas.convert("L")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise CostCurveError(f"{name} is not an image that can be read: {error}") from error
+        raise CostCurveError(f"{name} cannot be read as an image: {error}") from error
 
 
 def _ink(grey: "Image", name: str) -> "Image":
@@ -74,7 +74,7 @@ def _ink(grey: "Image", name: str) -> "Image":
     border: Sequence[int] = [value for edge in edges for value in grey.crop(edge).tobytes()]
     if median(border) < _BRIGHT:
         return grey
-    tell(f"{name} has a bright border, so its dark pixels are taken as ink")
+    tell(f"{name} has a bright border, so its dark pixels count as ink")
     return ImageOps.invert(grey)
 
 

@@ -47,7 +47,7 @@ def parsed(content: str | bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_finite_number, object_pairs_hook=_distinct)
     except RecursionError as error:
-        raise ValueError("not JSON that can be read: nested too deep") from error
+        raise ValueError("not JSON that can be read: it is nested too deep") from error
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
 
@@ -57,7 +57,7 @@ def _named(file: str) -> str:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number")
+    raise ValueError(f"{text} is not a finite number")
 
 
 def _finite_number(text: str) -> float:

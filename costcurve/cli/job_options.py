@@ -30,10 +30,10 @@ def _where(text: str, **options: Any) -> Any:
 class SourceOptions:
     """Options that name the source of a submission: preset, file or experiment."""
 
-    preset: Annotated[str | None, _what("A ready spec by name (`costcurve presets`), as a start.")] = None
+    preset: Annotated[str | None, _what("Name of a preset to start from; `costcurve presets` lists them.")] = None
     spec: Annotated[
         str | None,
-        _what("A JSON file with a spec, or with a whole request body; - for standard input.", metavar="FILE"),
+        _what("JSON file with a spec or a whole request body; - means standard input.", metavar="FILE"),
     ] = None
     experiment: Annotated[str | None, _what("neuron or mnist.")] = None
 
@@ -50,22 +50,23 @@ class JobOptions:
     init: Annotated[
         str | None,
         _what(
-            "normal, scaled_normal, xavier, constant or zeros; or JSON with a scheme and its figures.", metavar="INIT"
+            "normal, scaled_normal, xavier, constant or zeros; or JSON with a scheme and its parameters.",
+            metavar="INIT",
         ),
     ] = None
-    epochs: Annotated[int | None, _what("How long to train.")] = None
+    epochs: Annotated[int | None, _what("Number of epochs to train.")] = None
     learning_rate: Annotated[float | None, _what("Step per update.")] = None
-    layers: Annotated[str | None, _what("mnist: units of every layer, such as 784,30,10.", metavar="A,B,…")] = None
+    layers: Annotated[str | None, _what("mnist: units of each layer, such as 784,30,10.", metavar="A,B,…")] = None
     batch_size: Annotated[int | None, _what("mnist: images per update.")] = None
     steps_per_epoch: Annotated[int | None, _what("mnist: updates per epoch.")] = None
-    patience: Annotated[int | None, _what("mnist: stop early, after so many epochs without improvement.")] = None
-    input: Annotated[float | None, _what("neuron: its input x.")] = None
+    patience: Annotated[int | None, _what("mnist: stop after this number of epochs without improvement.")] = None
+    input: Annotated[float | None, _what("neuron: the input x.")] = None
     target: Annotated[float | None, _what("neuron: the output it should learn.")] = None
-    seed: Annotated[int | None, _what("Seed of everything random.")] = None
+    seed: Annotated[int | None, _what("Seed of all random numbers.")] = None
     device: Annotated[str | None, _where("auto, cpu or cuda.")] = None
-    engine: Annotated[str | None, _where("auto, or the engine that must train it.")] = None
-    name: Annotated[str | None, _where("A name for people.")] = None
-    tag: Annotated[list[str], _where("KEY=VALUE to find the job by; repeatable.", metavar="KEY=VALUE")] = field(
+    engine: Annotated[str | None, _where("auto, or the engine that must train the job.")] = None
+    name: Annotated[str | None, _where("Display name of the job.")] = None
+    tag: Annotated[list[str], _where("Tag to find the job by; repeatable.", metavar="KEY=VALUE")] = field(
         default_factory=list
     )
     priority: Annotated[int | None, _where("0 to 100, higher first.")] = None
@@ -119,7 +120,7 @@ class KeyOptions:
     idempotency_key: Annotated[
         str | None,
         _where(
-            "Name of this submission: sent again with it, the job is queued once. Default: a fresh one.", metavar="KEY"
+            "Key of this submission; repeated with the same key, it is queued once. Default: a new key.", metavar="KEY"
         ),
     ] = None
 
@@ -143,7 +144,9 @@ def submission(source: SourceOptions, job: JobOptions) -> dict[str, Any]:
     tags = {**(arguments.pop("tags", None) or {}), **place.pop("tags", {})}
     arguments |= place | _given(spec=spec or None, preset=source.preset, tags=tags or None)
     if "experiment" not in spec and arguments.get("preset") is None:
-        raise typer.BadParameter("say what to train: --preset NAME, --experiment neuron|mnist or --spec FILE")
+        raise typer.BadParameter(
+            "nothing to train is given; use --preset NAME, --experiment neuron|mnist or --spec FILE"
+        )
     return arguments
 
 
@@ -167,7 +170,7 @@ def _read(file: str) -> dict[str, Any]:
         text = str(error) if isinstance(error, CostCurveError) else f"{file} is {error}"
         raise typer.BadParameter(text, param_hint="--spec") from error
     if not isinstance(document, dict):
-        raise typer.BadParameter(f"{file} does not hold a JSON object", param_hint="--spec")
+        raise typer.BadParameter(f"{file} does not contain a JSON object", param_hint="--spec")
     body = document if document.keys() & {"spec", "preset"} else {"spec": document}
     for member in ("spec", "tags", "grid"):
         if not isinstance(body.get(member), dict | None):
@@ -196,13 +199,13 @@ def _layers(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(
-            "must be whole numbers with commas between them, such as 784,30,10", param_hint="--layers"
+            f"{text!r} is not a list of whole numbers, such as 784,30,10", param_hint="--layers"
         ) from error
 
 
 def _finite(value: float | None, option: str) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter("must be a finite number", param_hint=option)
+        raise typer.BadParameter(f"{value} is not a finite number", param_hint=option)
     return value
 
 

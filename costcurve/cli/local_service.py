@@ -59,7 +59,7 @@ def require_program(name: str, extras: str, *modules: str) -> None:
     """
     if PathFinder.find_spec(name, sys.path if sys.flags.safe_path else sys.path[1:]) is None:
         raise CannotStart(
-            f"the program `{name}` is not here: pip installs the client alone. "
+            f"the program `{name}` is not installed: pip installs only the client. "
             "Run it from a clone of the repository (make setup), or with docker compose (docs/deploy.md)"
         )
     require(extras, *modules)
@@ -144,7 +144,7 @@ class LocalService:
                     return True
                 self.check()
                 if time.monotonic() > deadline:
-                    raise ChildEnded(f"the service did not get ready in {_STARTUP_SECONDS:g} seconds{self._see_log()}")
+                    raise ChildEnded(f"the service was not ready within {_STARTUP_SECONDS:g} seconds{self._see_log()}")
                 interruption.pause(_LOOK_SECONDS)
         return False
 
@@ -206,7 +206,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == EADDRINUSE:
             raise CannotStart(
-                f"port {port} on {host} is already taken; choose another with --port (0: any free one)"
+                f"port {port} on {host} is already in use; choose another with --port (0: any free port)"
             ) from error
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     # Accepted connections inherit TCP_NODELAY. A server that gets a descriptor does not always set it; then each
@@ -251,7 +251,7 @@ def make_folder(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CostCurveError(f"cannot make the folder {output}: {error.strerror}") from error
+        raise CostCurveError(f"cannot create the folder {output}: {error.strerror}") from error
 
 
 def home_in(output: Path) -> Path:
@@ -268,8 +268,8 @@ def own_service(output: Path, log: Path, workers: int) -> LocalService:
     return LocalService(home=home_in(output), port=0, workers=workers, log=log, own_database=True)
 
 
-def how_to_look_further(output: Path) -> str:
+def how_to_see_the_jobs(output: Path) -> str:
     """Return the commands with which the user sees the jobs again."""
     home = home_in(output)
     shown = output / "home" if home == (output / "home").absolute() else home
-    return f"to look further: COSTCURVE_HOME={shown} costcurve up, then costcurve list"
+    return f"to see the jobs again: COSTCURVE_HOME={shown} costcurve up, then costcurve list"

@@ -20,7 +20,7 @@ def checked_key(key: str | None) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError(
             f"idempotency_key is {key[:300]!r}; it must be 1 to 255 printable ASCII characters, "
-            "the first and the last of them no space"
+            "and must not begin or end with a space"
         )
     return key
 
@@ -39,7 +39,7 @@ def checked_id(kind: str, own_id: object) -> str:
 def checked_ids(job_ids: object) -> list[str]:
     """Return the ids of several jobs as a list. Raises TypeError, ValueError."""
     if isinstance(job_ids, str) or not isinstance(job_ids, Iterable):
-        raise TypeError(f"job_ids must be several ids, such as ['job_1', 'job_2'], not {_kind(job_ids)}")
+        raise TypeError(f"job_ids must be a list of ids, such as ['job_1', 'job_2'], not {_kind(job_ids)}")
     return [checked_id("job", job_id) for job_id in job_ids]
 
 
@@ -83,11 +83,11 @@ def metric_names(metrics: object) -> str | None:
     if metrics is None or isinstance(metrics, str):
         return metrics
     if not isinstance(metrics, Iterable):
-        raise TypeError(f"metrics must be names, or text with commas between them, not {_kind(metrics)}")
+        raise TypeError(f"metrics must be a list of names, or text with commas between names, not {_kind(metrics)}")
     names = list(metrics)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"metrics must be names, and {name!r} is none")
+            raise TypeError(f"metrics contains {name!r}; each metric must be a name")
     return ",".join(names)
 
 

@@ -217,7 +217,7 @@ class Client(_Operations):
         return response
 
     def _connections(self) -> httpx.Client:
-        with _environment_told():
+        with _checked_environment():
             return httpx.Client(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
 
     def close(self) -> None:
@@ -284,10 +284,10 @@ class AsyncClient(_Operations):
             async with asyncio.timeout(request.extensions["timeout"]["read"]):
                 return await self._http.send(request)
         except TimeoutError as error:
-            raise httpx.ReadTimeout("the answer took too long", request=request) from error
+            raise httpx.ReadTimeout("the response took too long", request=request) from error
 
     def _connections(self) -> httpx.AsyncClient:
-        with _environment_told():
+        with _checked_environment():
             return httpx.AsyncClient(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
 
     async def aclose(self) -> None:
@@ -315,7 +315,7 @@ class Timely(httpx.SyncByteStream):
         """Yield the parts of the body. Raises httpx.ReadTimeout after the deadline."""
         for piece in cast(httpx.SyncByteStream, self._stream):
             if time.monotonic() > self._deadline:
-                raise httpx.ReadTimeout("the answer took too long", request=self._request)
+                raise httpx.ReadTimeout("the response took too long", request=self._request)
             yield piece
 
     def close(self) -> None:
@@ -324,13 +324,13 @@ class Timely(httpx.SyncByteStream):
 
 
 @contextmanager
-def _environment_told() -> Iterator[None]:
+def _checked_environment() -> Iterator[None]:
     """Raise CostCurveError for unusable proxy or certificate settings in the environment."""
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
         where = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
-        raise CostCurveError(f"cannot use what the environment says in {where}: {error}") from error
+        raise CostCurveError(f"cannot use a setting in {where}: {error}") from error
 
 
 def _may_need_a_proxy(url: str) -> bool:

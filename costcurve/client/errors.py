@@ -30,10 +30,10 @@ class CostCurveError(Exception):
         if not self.uncertain:
             return super().__str__()
         if self.idempotency_key is None:
-            return f"{super().__str__()}; it may have been done or not: look before you do it again"
+            return f"{super().__str__()}; the request may have taken effect: check before you repeat it"
         return (
-            f"{super().__str__()}; the service may have accepted the job or not: the same submission with the "
-            f"idempotency key {self.idempotency_key} gives its answer, and queues nothing twice"
+            f"{super().__str__()}; the service may have accepted the job: repeat the submission with the "
+            f"idempotency key {self.idempotency_key}, and the job is queued only once"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ class ApiError(CostCurveError):
     ) -> None:
         text = f"{title}: {detail}" if detail else title
         if retry_after is not None:
-            text = f"{text}; it asks to be tried again in {retry_after:,.0f} s"
+            text = f"{text}; retry after {retry_after:,.0f} s"
         super().__init__(text)
         self.code = code
         self.status = status
@@ -97,7 +97,7 @@ class UnexpectedAnswer(CostCurveError):
     """Response from the address that does not look like CostCurve's."""
 
     def __init__(self, url: str, what: str) -> None:
-        super().__init__(f"what answers at {url} does not look like a CostCurve service: {what}")
+        super().__init__(f"the server at {url} does not look like a CostCurve service: {what}")
         self.url = url
 
 
@@ -106,7 +106,7 @@ class Moved(UnexpectedAnswer):
 
     def __init__(self, url: str, status: int, location: str, base: str | None) -> None:
         if not location:
-            advice = "without saying where to"
+            advice = "without a location"
         elif base is None:
             advice = f"to {location}"
         else:
@@ -133,7 +133,9 @@ class SweepWaitTimeout(CostCurveError, TimeoutError):
     """
 
     def __init__(self, sweep: Sweep, seconds: float) -> None:
-        super().__init__(f"{sweep.id} has {sweep.total - sweep.ended:,} jobs that go on after {seconds:g} seconds")
+        super().__init__(
+            f"{sweep.id} has {sweep.total - sweep.ended:,} jobs that have not ended after {seconds:g} seconds"
+        )
         self.sweep = sweep
 
 

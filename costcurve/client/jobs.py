@@ -185,7 +185,9 @@ def wait(
             job, etag = news
             return job
         if seen is None:
-            raise UnexpectedAnswer(remote.url, "it says that a job has not changed, but never told its state")
+            raise UnexpectedAnswer(
+                remote.url, "status 304 says that a job is unchanged, but no state of the job came before"
+            )
         return seen
 
     return until_ended(remote, look, timeout=timeout, poll=poll, on_update=on_update, too_late=WaitTimeout)

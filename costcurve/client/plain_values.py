@@ -52,7 +52,9 @@ def plain(value: object, name: str, *, depth: int = 0) -> Any:
             if are_numbers(values):  # fast path: 1,000 images have 784,000 numbers
                 return values
             return [plain(each, f"{name}[{index}]", depth=depth + 1) for index, each in enumerate(values)]
-    raise TypeError(f"{name} is of type {type(value).__name__}; it must be numbers, text, lists and mappings of them")
+    raise TypeError(
+        f"{name} is of type {type(value).__name__}; it must be a number, text, or a list or mapping of them"
+    )
 
 
 def are_numbers(values: list[Any]) -> bool:

@@ -210,6 +210,6 @@ def _described(response: httpx.Response) -> str:
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False)[0]
     if fault["type"] == "json_invalid":
-        return f"it is not whole JSON ({fault['msg']})"
+        return f"it is not complete JSON ({fault['msg']})"
     place = ".".join(map(str, fault["loc"]))
-    return f"its JSON has another shape ({place + ': ' if place else ''}{fault['msg']})"
+    return f"its JSON has an unexpected shape ({place + ': ' if place else ''}{fault['msg']})"

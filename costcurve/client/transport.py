@@ -33,7 +33,7 @@ _CONNECT_TIMEOUT = 5.0
 # Seconds: a near deadline does not shorten the timeout of an attempt below this.
 _SHORTEST_TIMEOUT = 5.0
 # Seconds until a warning is logged: shorter outages are over before a person notices them.
-_TELL_AFTER_SECONDS = 2.0
+_LOG_AFTER_SECONDS = 2.0
 _USER_AGENT = f"costcurve/{version('costcurve')}"
 
 _log = logging.getLogger("costcurve")
@@ -89,7 +89,7 @@ class Remote:
         seconds = RETRY_SECONDS if self._has_answered else CONNECT_RETRY_SECONDS
         left = RetryBudget(start, seconds if retry_seconds is None else retry_seconds, deadline=deadline)
         content = call.content
-        may_be_done = is_told = False
+        may_be_done = is_logged = False
         while True:
             outcome = yield self._request(call, content, deadline)
             begun, asked, trouble = True, None, ""
@@ -111,9 +111,9 @@ class Remote:
             pause = left.pause(self.clock(), asked) if call.repeatable or not begun else None
             if pause is None:
                 raise self._given_up(call, outcome, may_be_done=may_be_done)
-            if not is_told and self.clock() + pause - start > _TELL_AFTER_SECONDS:
-                is_told = True
-                _log.warning("%s %s; trying again", self.url, trouble)
+            if not is_logged and self.clock() + pause - start > _LOG_AFTER_SECONDS:
+                is_logged = True
+                _log.warning("%s %s; retrying", self.url, trouble)
             yield Pause(pause)
 
     def _read(self, call: Call[T], response: httpx.Response, *, may_be_done: bool) -> T:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    # The validator of each class is built when it is first used: a command needs few of them.
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
 class Progress(_Answer):

@@ -266,7 +266,7 @@ def test_a_start_is_known_by_its_spec(start):
 def test_a_start_that_is_not_the_articles_is_refused():
     other = spec_of(Start.ORDINARY, "quadratic") | {"init": {**INITS[Start.ORDINARY], "std": 2.0}}
 
-    with pytest.raises(ValueError, match="no start of the article's"):
+    with pytest.raises(ValueError, match="none of the article's starts"):
         start_of(other)
 
 

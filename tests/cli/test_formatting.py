@@ -105,11 +105,11 @@ def test_a_dash_reads_the_file_from_standard_input(monkeypatch):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ({}, {}, "say what to train"),
-        ({}, {"epochs": 3}, "say what to train"),
+        ({}, {}, "nothing to train is given"),
+        ({}, {"epochs": 3}, "nothing to train is given"),
         ({"experiment": "neuron"}, {"init": "{scheme"}, "not JSON"),
-        ({"experiment": "neuron"}, {"init": '{"weight": NaN}'}, "NaN is not a number"),
-        ({"experiment": "neuron"}, {"init": '{"weight": 1e999}'}, "1e999 is not a number"),
+        ({"experiment": "neuron"}, {"init": '{"weight": NaN}'}, "NaN is not a finite number"),
+        ({"experiment": "neuron"}, {"init": '{"weight": 1e999}'}, "1e999 is not a finite number"),
         ({"experiment": "mnist"}, {"layers": "784;10"}, "whole numbers"),
         ({"experiment": "mnist"}, {"tag": ["novalue"]}, "KEY=VALUE"),
         ({"experiment": "neuron"}, {"learning_rate": float("nan")}, "finite"),
@@ -259,7 +259,7 @@ def test_a_grid_is_given_by_field(given, grid):
         (["=1,2"], "FIELD=A,B"),
         (["epochs=1", "epochs=2"], "epochs is given twice"),
         (["layers=[[784,10]"], "not JSON"),
-        (["learning_rate=[1e999]"], "1e999 is not a number"),
+        (["learning_rate=[1e999]"], "1e999 is not a finite number"),
     ],
 )
 def test_a_grid_that_cannot_be_meant_is_a_usage_error(given, message):

@@ -27,9 +27,9 @@ def words(text: str) -> str:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("[[NaN]]", "NaN is not a number"),
-        ("[[Infinity]]", "Infinity is not a number"),
-        ("[[1e400]]", "1e400 is not a number"),
+        ("[[NaN]]", "NaN is not a finite number"),
+        ("[[Infinity]]", "Infinity is not a finite number"),
+        ("[[1e400]]", "1e400 is not a finite number"),
         ("[" * 100_000, "nested too deep"),
         ('[["x"]]', "images[0][0] is 'x'"),
         ("[null]", "images[0] is None"),

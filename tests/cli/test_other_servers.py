@@ -136,8 +136,8 @@ def test_a_job_of_a_newer_service_is_shown(run, command, job):
 
 
 def test_a_service_that_is_waited_for_is_told(run, monkeypatch):
-    monkeypatch.setattr(transport, "_TELL_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(transport, "_LOG_AFTER_SECONDS", 0.0)
     restarting = answers(b"<html>", 502, "text/html")
     with a_server(restarting, answers({"items": []})) as (url, _):
         ran = run(["list"], url)
-    assert (ran.code, ran.err) == (0, f"costcurve: {url} answers 502 Bad Gateway; trying again\nno jobs\n")
+    assert (ran.code, ran.err) == (0, f"costcurve: {url} answers 502 Bad Gateway; retrying\nno jobs\n")

@@ -194,7 +194,7 @@ def test_ctrl_c_during_a_submission_tells_how_to_learn_what_became_of_it(tmp_pat
         held.let_go.set()
         (key,) = held.keys
         assert line.startswith("interrupted; the job may have been queued")
-        assert f"the same command with --idempotency-key {key} gives its answer" in line
+        assert f"repeat the command with --idempotency-key {key}, " in line
         with started(*arguments, "--idempotency-key", key, home=tmp_path, url=url) as process:
             assert process.stdout.read() == f"{answer['id']}\n"
         assert held.keys == [key, key]
@@ -205,13 +205,13 @@ def test_ctrl_c_during_a_submission_tells_how_to_learn_what_became_of_it(tmp_pat
     [
         (
             ["cancel", "job_1"],
-            "interrupted; it may have been done all the same: `costcurve show job_1` says how it stands\n",
+            "interrupted; the change may have been made: `costcurve show job_1` shows the current state\n",
         ),
         (
             ["delete", "job_1"],
-            "interrupted; it may have been done all the same: `costcurve show job_1` says how it stands\n",
+            "interrupted; the change may have been made: `costcurve show job_1` shows the current state\n",
         ),
-        (["sweep", "retry", "swp_1"], "interrupted; it may have been done all the same: `costcurve sweep show swp_1`"),
+        (["sweep", "retry", "swp_1"], "interrupted; the change may have been made: `costcurve sweep show swp_1`"),
         (["list"], "interrupted\n"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_service_is_not_asked_again_before_it_wants_to_be(status):
 def test_who_asks_for_more_time_than_there_is_gets_no_second_request():
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
-    with pytest.raises(ApiError, match="asks to be tried again in 3,600 s") as caught:
+    with pytest.raises(ApiError, match="retry after 3,600 s") as caught:
         run(clock, ops.get(remote, "job_1"), httpx.Response(429, headers={"Retry-After": "3600"}, content=HTML))
     assert (clock.now, caught.value.retry_after) == (0, 3600)
 
@@ -128,7 +128,7 @@ def test_a_long_trouble_is_told_once_and_a_short_one_not(caplog):
     assert caplog.messages == []
     with pytest.raises(ApiError):
         run(clock, ops.get(remote, "job_1"), httpx.Response(502))
-    assert caplog.messages == ["http://127.0.0.1:1 answers 502 Bad Gateway; trying again"]
+    assert caplog.messages == ["http://127.0.0.1:1 answers 502 Bad Gateway; retrying"]
 
 
 SAFE = {
@@ -201,7 +201,7 @@ def test_what_is_safe_is_sent_again_unchanged(name, trouble):
 @pytest.mark.parametrize("trouble", [hangs_up, gateway(502), gateway(503), gateway(504)])
 def test_what_may_have_been_done_and_is_not_safe_is_not_sent_again(kind, trouble):
     with a_server(trouble) as (url, asked), a_client(kind, url) as client:
-        with pytest.raises(CostCurveError, match="may have been done or not") as caught:
+        with pytest.raises(CostCurveError, match="may have taken effect") as caught:
             client.retry_sweep("swp_1")
         assert (len(asked), caught.value.uncertain, caught.value.idempotency_key) == (1, True, None)
 
@@ -219,7 +219,9 @@ def test_what_is_not_safe_is_sent_again_while_it_was_certainly_not_begun(kind):
 def test_a_submission_that_may_have_arrived_tells_the_key_that_makes_it_safe(script):
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
-    with pytest.raises(CostCurveError, match="with the idempotency key mine gives its answer") as caught:
+    with pytest.raises(
+        CostCurveError, match="with the idempotency key mine, and the job is queued only once"
+    ) as caught:
         run(clock, ops.submit(remote, preset="x", idempotency_key="mine"), *script)
     assert (caught.value.uncertain, caught.value.idempotency_key) == (True, "mine")
 
@@ -258,7 +260,7 @@ def test_a_redirect_is_told_with_where_it_points_and_not_followed(kind, status):
         ("/login?next=secret", r"redirects to http://127.0.0.1:\d+/login$"),
         ("https://ada:hidden@auth.example/in", r"redirects to https://\*\*\*@auth.example/in$"),
         ("http://[", "redirects to http://%5b$"),
-        ("", "without saying where to"),
+        ("", "without a location"),
     ],
 )
 def test_a_redirect_to_something_else_is_told_without_what_may_be_secret(location, told):
@@ -276,12 +278,12 @@ def test_a_redirect_to_something_else_is_told_without_what_may_be_secret(locatio
             answers(HTML, content_type="text/html; charset=utf-8"),
             "status 200 with text/html that begins '<!doctype html>",
         ),
-        (answers(HTML), "it is not whole JSON"),
-        (answers(b'{"id": "job_1", "sta'), r"it is not whole JSON \(Invalid JSON: EOF"),
-        (answers({"hello": "world"}), r"its JSON has another shape \(id: Field required\)"),
-        (answers([]), "its JSON has another shape"),
+        (answers(HTML), "it is not complete JSON"),
+        (answers(b'{"id": "job_1", "sta'), r"it is not complete JSON \(Invalid JSON: EOF"),
+        (answers({"hello": "world"}), r"its JSON has an unexpected shape \(id: Field required\)"),
+        (answers([]), "its JSON has an unexpected shape"),
         (answers({**JOB, "progress": {**JOB["progress"], "steps": None}}), "progress.steps"),
-        (answers(b"[" * 100_000), "not whole JSON"),
+        (answers(b"[" * 100_000), "not complete JSON"),
         (answers(b"", 204, ""), "status 204"),
         (answers(b"", 200, ""), "status 200 with no content type"),
     ],

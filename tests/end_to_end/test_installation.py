@@ -111,7 +111,7 @@ def test_a_script_with_modules_of_our_programs_names_beside_it_uses_the_client(i
     for command in ([installed / "bin" / "costcurve"], [python, "-m", "costcurve"]):
         refused = run(*command, "up", cwd=tmp_path)
         assert refused.returncode == 1
-        assert "the program `service` is not here" in refused.stderr
+        assert "the program `service` is not installed" in refused.stderr
 
 
 def test_a_type_checker_knows_the_clients_methods_and_what_they_return(installed, tmp_path):

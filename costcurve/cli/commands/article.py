@@ -21,7 +21,7 @@ from costcurve.cli.commands.curves import save
 from costcurve.cli.exit_codes import ExitCode
 from costcurve.cli.formatting import outcome
 from costcurve.cli.interrupt import Interruption
-from costcurve.cli.local_service import LocalService, how_to_look_further, make_folder, own_service
+from costcurve.cli.local_service import LocalService, how_to_see_the_jobs, make_folder, own_service
 from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.cli.progress import display_on
 from costcurve.client.client import Client
@@ -40,7 +40,8 @@ def article(
     service: ServiceOptions,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the page and the jobs.")] = Path("article"),
     seeds: Annotated[
-        int, typer.Option(min=1, max=MAX_PAIRS, help="Seeds of each MNIST training; one says nothing about chance.")
+        int,
+        typer.Option(min=1, max=MAX_PAIRS, help="Seeds of each MNIST training; one seed says nothing about chance."),
     ] = 3,
     workers: Annotated[
         int | None, typer.Option(min=1, help=f"Worker processes. Default: {_WORKERS}.", show_default=False)
@@ -52,7 +53,7 @@ def article(
     hold is a result, not an error.
     """
     if service.url and workers is not None:
-        raise typer.BadParameter("goes without --url: that service has its own workers", param_hint="--workers")
+        raise typer.BadParameter("cannot be used with --url: that service has its own workers", param_hint="--workers")
     make_folder(output)
     with Interruption() as interruption, ExitStack() as stack:
         local = None if service.url else stack.enter_context(_own(output, workers or _WORKERS))
@@ -65,14 +66,14 @@ def article(
             jobs = _trained(client, proceed, interruption.pause, seeds)
             _tell_verdicts(client, jobs, proceed, output, as_json=service.as_json)
         except _Interrupted:
-            tell("interrupted; everything is ended")
+            tell("interrupted; jobs that had not ended are cancelled")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except ServiceUnreachable:
             if local is not None:
                 local.check()  # explains the cause better
             raise
     if local is not None and not service.as_json:
-        write_line(how_to_look_further(output))
+        write_line(how_to_see_the_jobs(output))
 
 
 def _own(output: Path, workers: int) -> LocalService:
@@ -140,7 +141,7 @@ def _tell_verdicts(client: Client, jobs: Sequence[Job], proceed: Proceed, output
         write_json({**found, "files": [str(html), str(data)]})
     else:
         write_rich(_table(judgements))
-        write_line(f"\nthe page: {html}\nthe same for a machine: {data}")
+        write_line(f"\nthe page: {html}\nthe same as JSON: {data}")
 
 
 def _table(judgements: Sequence[Judgement]) -> Table:

@@ -20,13 +20,15 @@ def compare(
     service: ServiceOptions,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="A,B,…", help="Which metrics, in JSON, CSV or a plot. Default: all; in a plot the cost."),
+        typer.Option(metavar="A,B,…", help="Metrics for JSON, CSV or a plot. Default: all; in a plot, the cost."),
     ] = None,
     granularity: GranularityOption = "epoch",
     max_points: MaxPointsOption = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Their curves as CSV, a column for each job and metric.")] = False,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a plot to this .svg or .png, too.")] = None,
-    log: Annotated[bool, typer.Option("--log", help="Logarithmic scale, in a plot.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print the curves as CSV, a column for each job and metric.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a plot to this .svg or .png.")] = None,
+    log: Annotated[bool, typer.Option("--log", help="Logarithmic scale in the plot.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
 ) -> None:
     """Compare the specs and results of 2 to 16 jobs.
@@ -34,9 +36,9 @@ def compare(
     The specs are shown where they differ. With --json, the curves are printed, too.
     """
     if plot is None and title is not None:
-        raise typer.BadParameter("goes with --plot", param_hint="--title")
+        raise typer.BadParameter("can only be used with --plot", param_hint="--title")
     if csv and (service.as_json or plot is not None):
-        raise typer.BadParameter("goes neither with --json nor with --plot", param_hint="--csv")
+        raise typer.BadParameter("cannot be used with --json or --plot", param_hint="--csv")
     with service.client() as client:
         if csv:
             write(client.compare_csv(job_ids, metrics, granularity=granularity, max_points=max_points))

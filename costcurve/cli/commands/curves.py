@@ -21,11 +21,13 @@ from costcurve.core.metrics import metric_named
 from costcurve.core.text import printable
 
 GranularityOption = Annotated[
-    Granularity, typer.Option(help="A point for each epoch, or the cost of each hundred steps.")
+    Granularity, typer.Option(help="epoch: a point for each epoch; step: the cost of each 100 steps.")
 ]
 MaxPointsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Of more points, only ends and extremes. Default: every point.", show_default=False),
+    typer.Option(
+        min=1, help="Most points to return; ends and extremes are kept. Default: every point.", show_default=False
+    ),
 ]
 
 
@@ -45,11 +47,12 @@ def curve(
     job_ids: JobsArgument,
     service: ServiceOptions,
     metrics: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Which metrics. Default: all; in a plot the cost.")
+        str | None, typer.Option(metavar="A,B,…", help="Metrics to show. Default: all; in a plot, the cost.")
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Every point, as CSV.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the points as CSV.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a plot to this .svg or .png; of several jobs, one plot.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a plot to this .svg or .png; several jobs share one plot."),
     ] = None,
     granularity: GranularityOption = "epoch",
     max_points: MaxPointsOption = None,
@@ -61,13 +64,13 @@ def curve(
     The text has a line drawn for each metric; CSV and JSON have every point.
     """
     if plot is None and title is not None:
-        raise typer.BadParameter("goes with --plot", param_hint="--title")
+        raise typer.BadParameter("can only be used with --plot", param_hint="--title")
     if plot is None and len(job_ids) > 1:
-        raise typer.BadParameter("several jobs go with --plot FILE", param_hint="JOB")
+        raise typer.BadParameter("several jobs can only be given with --plot FILE", param_hint="JOB")
     if plot is not None and max_points is not None:
-        raise typer.BadParameter("does not go with --plot, which shows every extreme anyway", param_hint="--max-points")
+        raise typer.BadParameter("cannot be used with --plot, which shows every extreme", param_hint="--max-points")
     if csv and (service.as_json or plot is not None):
-        raise typer.BadParameter("goes neither with --json nor with --plot", param_hint="--csv")
+        raise typer.BadParameter("cannot be used with --json or --plot", param_hint="--csv")
     if plot is not None:
         with service.client() as client:
             save_plot(client, job_ids, plot, metrics=metrics, granularity=granularity, log=log, title=title)

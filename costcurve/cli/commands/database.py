@@ -9,8 +9,8 @@ import typer
 
 from costcurve.cli.local_service import STORE, require
 
-WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for a database that is not there yet.")]
-FileArgument = Annotated[Path, typer.Argument(help="An SQLite file, which CostCurve itself can open.")]
+WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for a database that cannot be reached yet.")]
+FileArgument = Annotated[Path, typer.Argument(help="SQLite file of the backup; CostCurve can open it as a database.")]
 
 
 def migrate(wait: WaitOption = 30.0) -> None:

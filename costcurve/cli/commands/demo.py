@@ -16,7 +16,7 @@ from costcurve.cli.commands.curves import save
 from costcurve.cli.exit_codes import ExitCode
 from costcurve.cli.formatting import duration, figure, init_text, outcome, padded
 from costcurve.cli.interrupt import Interruption
-from costcurve.cli.local_service import LocalService, how_to_look_further, make_folder, own_service
+from costcurve.cli.local_service import LocalService, how_to_see_the_jobs, make_folder, own_service
 from costcurve.cli.output import tell, write, write_json, write_line, write_rich
 from costcurve.cli.progress import Display, display_on, latest_figures
 from costcurve.client.client import Client
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.3
 
 def demo(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the scaled init and the slow hidden layer: all presets.")
+        bool, typer.Option("--all", help="Train all presets: also the scaled init and the slow hidden layer.")
     ] = False,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for pictures and jobs.")] = Path("demo"),
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
@@ -51,7 +51,7 @@ def demo(
         if local.wait_until_ready(interruption):
             jobs = _train(client, local, interruption, everything=everything)
         if interruption.happened:
-            tell("interrupted; everything is ended")
+            tell("interrupted; jobs that had not ended are cancelled")
             raise typer.Exit(ExitCode.INTERRUPTED)
         files = _draw(client, jobs, output)
         if as_json:
@@ -126,7 +126,7 @@ def _point_to(files: list[str], output: Path) -> None:
         write_line("cost curves and results:")
         for file in files:
             write_line(f"  {file}")
-    write_line(f"\n{how_to_look_further(output)}")
+    write_line(f"\n{how_to_see_the_jobs(output)}")
 
 
 def _end(jobs: Mapping[str, Job]) -> None:

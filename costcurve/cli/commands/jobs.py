@@ -34,13 +34,14 @@ def list_jobs(
     loss: Annotated[str | None, typer.Option(help="quadratic or cross_entropy.")] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only jobs with this tag; repeatable: with all of them."),
+        typer.Option(metavar="KEY=VALUE", help="Only jobs with this tag; repeatable: jobs with all of the tags."),
     ] = None,
     sweep: Annotated[str | None, typer.Option(metavar="SWEEP", help="Only jobs of this sweep.")] = None,
     order: Annotated[
-        Literal["created_at", "-created_at", "-best_accuracy"], typer.Option(help="What to sort by; - is descending.")
+        Literal["created_at", "-created_at", "-best_accuracy"],
+        typer.Option(help="Field to sort by; - means descending."),
     ] = "-created_at",
-    limit: Annotated[int, typer.Option(min=1, help="How many jobs at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 50,
 ) -> None:
     """List jobs, the newest first unless --order says otherwise."""
     tags = tags_of(tag or [])
@@ -62,7 +63,7 @@ def list_jobs(
     elif jobs:
         write_rich(table_of(jobs, width=output_width()))
     if more:
-        tell(f"there are more than {limit}; --limit shows more")
+        tell(f"there are more than {limit} jobs; a larger --limit shows more")
     elif not jobs:
         tell("no jobs")
 
@@ -87,7 +88,7 @@ def workers(service: ServiceOptions) -> None:
     if service.as_json:
         write_json({"items": [worker.model_dump(mode="json") for worker in found]})
     elif found:
-        table = Table("ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARD FROM", "JOBS", box=None, pad_edge=False)
+        table = Table("ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARTBEAT", "JOBS", box=None, pad_edge=False)
         for worker in found:
             heard = worker.heartbeat_at or worker.started_at
             described = (worker.id, worker.host, str(worker.pid), worker.device, ", ".join(worker.engines))
@@ -137,14 +138,16 @@ def cancel(job_id: JobArgument, service: ServiceOptions) -> None:
 def update(
     job_id: JobArgument,
     service: ServiceOptions,
-    name: Annotated[str | None, typer.Option(help="A name for people; empty for none.")] = None,
+    name: Annotated[str | None, typer.Option(help="Display name of the job; empty removes it.")] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="The job's tags instead of those it has; repeatable; empty for none."),
+        typer.Option(
+            metavar="KEY=VALUE", help="New tag; all old tags are removed; repeatable; empty removes all tags."
+        ),
     ] = None,
     priority: Annotated[int | None, typer.Option(help="0 to 100, higher first.")] = None,
     pin: Annotated[
-        bool | None, typer.Option("--pin/--unpin", help="Whether it is kept, however old it becomes.")
+        bool | None, typer.Option("--pin/--unpin", help="Whether the job is kept after its retention time.")
     ] = None,
 ) -> None:
     """Change a job's name, tags, priority or pin (pinned jobs are kept)."""
@@ -158,7 +161,7 @@ def update(
     if pin is not None:
         changes["pinned"] = pin
     if not changes:
-        raise typer.BadParameter("say what to change: --name, --tag, --priority, --pin or --unpin")
+        raise typer.BadParameter("no change is given; use --name, --tag, --priority, --pin or --unpin")
     with service.client() as client, changing(f"costcurve show {job_id}"):
         _tell_state(client.update(job_id, **changes), service)
 

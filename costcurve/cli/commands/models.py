@@ -16,12 +16,12 @@ from costcurve.client.images import as_images
 
 _FORMATS: dict[str, Literal["safetensors", "onnx"]] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
-PlotOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a picture to this .svg or .png.")]
+PlotOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a plot to this .svg or .png.")]
 
 
 def model(
     job_id: JobArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it: a .safetensors or an .onnx.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .safetensors or .onnx file to write.")],
     service: ServiceOptions,
 ) -> None:
     """Write the trained model of a succeeded job to a file."""
@@ -40,8 +40,8 @@ def predict(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A picture of a digit (PNG, JPEG, …), or images as JSON: lists of 784 numbers or of 28 rows of 28, "
-            "from 0 (paper) to 1 (ink) or whole from 0 to 255. - is standard input.",
+            help="An image file of a digit (PNG, JPEG, …), or images as JSON, each a list of 784 numbers or 28 lists "
+            "of 28. Numbers are from 0 (paper) to 1 (ink), or whole from 0 to 255. - means standard input.",
         ),
     ],
     service: ServiceOptions,

@@ -34,7 +34,7 @@ def up(
         LocalService(home=home_folder(), host=host, port=port, workers=workers) as local,
     ):
         if not host.startswith(_LOOPBACK):
-            tell(f"note: {host} is open to other machines, and nobody is asked for a key")
+            tell(f"note: {host} is open to other machines, and the service asks for no key")
         if not local.wait_until_ready(interruption):
             return
         if as_json:
@@ -51,7 +51,9 @@ def up(
 def serve(
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
-    fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.", show_default=False)] = None,
+    fd: Annotated[
+        int | None, typer.Option(help="Descriptor of an inherited socket to listen on instead.", show_default=False)
+    ] = None,
 ) -> None:
     """Run only the service, without workers, in this process."""
     require_program("service", "service", "fastapi")
@@ -64,19 +66,23 @@ def work(
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Run them on the Ray cluster with this head.", show_default=False),
+        typer.Option(
+            metavar="HOST:PORT", help="Run the workers on the Ray cluster with this head node.", show_default=False
+        ),
     ] = None,
     min_workers: Annotated[
-        int | None, typer.Option(min=0, help="With --ray: kept even if nothing waits. Default: 1.", show_default=False)
+        int | None,
+        typer.Option(min=0, help="With --ray: fewest workers, even without jobs. Default: 1.", show_default=False),
     ] = None,
     max_workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: at most. Default: what the cluster has.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="With --ray: most workers. Default: what the cluster has.", show_default=False),
     ] = None,
     cpus_per_worker: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="With --ray: CPUs of each worker, and no GPU. Default: a GPU each where there are any, else one CPU.",
+            help="With --ray: CPUs of each worker, and no GPU. Default: one GPU each if there are any, else one CPU.",
             show_default=False,
         ),
     ] = None,
@@ -84,12 +90,12 @@ def work(
         float | None,
         typer.Option(
             min=0,
-            help="With --ray: how long a worker has nothing to do before it is let go. Default: 60.",
+            help="With --ray: seconds without a job until a worker is stopped. Default: 60.",
             show_default=False,
         ),
     ] = None,
     ray_without_token: Annotated[
-        bool, typer.Option("--ray-without-token", help="Use a cluster on which anybody may run programs.")
+        bool, typer.Option("--ray-without-token", help="Use a cluster that runs programs without a token.")
     ] = False,
 ) -> None:
     """Run only workers, on this machine or on a Ray cluster.

@@ -17,7 +17,7 @@ from costcurve.cli.progress import display_on, latest_figures
 from costcurve.client.client import Client
 from costcurve.client.types import Job, Validation
 
-WatchOption = Annotated[bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")]
 
 
 def submit(
@@ -67,7 +67,7 @@ def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch
     if not watch:
         if service.as_json:
             write_json(submitted)
-        tell(f"`costcurve watch {submitted.id}` shows how it goes")
+        tell(f"`costcurve watch {submitted.id}` shows its progress")
         return
     ended = follow(client, submitted.id, None if service.as_json else sys.stderr)
     if service.as_json:
@@ -150,15 +150,17 @@ def leaving(watched: str, commands: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        tell(f"{watched} goes on; `{commands} watch {watched}` watches it again, `{commands} cancel {watched}` ends it")
+        tell(
+            f"{watched} continues; `{commands} watch {watched}` follows it again, `{commands} cancel {watched}` ends it"
+        )
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
 
 
 def submitting(key: str) -> AbstractContextManager[None]:
     """Return a context in which Ctrl-C explains how to repeat the submission."""
     return in_doubt(
-        f"the job may have been queued: the same command with --idempotency-key {key} gives its answer, "
-        "and queues nothing twice"
+        f"the job may have been queued: repeat the command with --idempotency-key {key}, "
+        "and the job is queued only once"
     )
 
 
@@ -167,7 +169,7 @@ def changing(look: str) -> AbstractContextManager[None]:
 
     `look` is the command that shows whether the change was made.
     """
-    return in_doubt(f"it may have been done all the same: `{look}` says how it stands")
+    return in_doubt(f"the change may have been made: `{look}` shows the current state")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class GridOptions:
         list[str],
         typer.Option(
             metavar="FIELD=A,B,…",
-            help="Values of a field of the spec, or a JSON array of them; repeatable: every value with every other.",
+            help="Values of a field of the spec, or a JSON array of values; repeatable: all combinations are trained.",
             rich_help_panel="The grid",
             show_default=False,
         ),
@@ -39,7 +39,7 @@ class GridOptions:
     repeats: Annotated[
         int | None,
         typer.Option(
-            help="Jobs for each cell, with the seeds seed, seed + 1, …; if not given, as the preset says, or 1.",
+            help="Jobs for each cell, with the seeds seed, seed + 1, … Default: the number in the preset, or 1.",
             rich_help_panel="The grid",
             show_default=False,
         ),
@@ -53,7 +53,7 @@ def submit(
     again: KeyOptions,
     service: ServiceOptions,
     wait: Annotated[
-        bool, typer.Option("--wait", "--watch", help="Stay, and show its progress until all jobs have ended.")
+        bool, typer.Option("--wait", "--watch", help="Show the progress until all jobs have ended.")
     ] = False,
 ) -> None:
     """Queue a sweep of jobs over a grid, and print its id.
@@ -83,7 +83,7 @@ def submit(
         if service.as_json and not wait:
             write_json(sweep)
         if not wait:
-            tell(f"{sweep.total:,} jobs; `costcurve sweep watch {sweep.id}` shows how they go")
+            tell(f"{sweep.total:,} jobs; `costcurve sweep watch {sweep.id}` shows their progress")
             return
         ended = follow(client, sweep.id, None if service.as_json else sys.stderr)
     if service.as_json:
@@ -96,7 +96,7 @@ def submit(
 def show(
     sweep_id: SweepArgument,
     service: ServiceOptions,
-    best: Annotated[int, typer.Option(min=0, max=200, help="How many of the best cells.")] = 10,
+    best: Annotated[int, typer.Option(min=0, max=200, help="Number of best cells to show.")] = 10,
 ) -> None:
     """Print a sweep's grid, its job counts and its best cells.
 
@@ -113,12 +113,12 @@ def show(
         write_line("")
         write_rich(leaderboard_of(sweep))
     if len(sweep.leaderboard) == best < sweep.cells:
-        tell(f"the best {best:,} of {sweep.cells:,} cells; --best shows more")
+        tell(f"the best {best:,} of {sweep.cells:,} cells; a larger --best shows more")
 
 
 def list_sweeps(
     service: ServiceOptions,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many sweeps at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Most sweeps to list.")] = 50,
 ) -> None:
     """List the sweeps with their job counts, the newest first."""
     with service.client() as client:
@@ -128,7 +128,7 @@ def list_sweeps(
     elif page.items:
         write_rich(table_of_sweeps(page.items))
     if page.next_cursor is not None:
-        tell(f"there are more than {limit}; --limit shows more")
+        tell(f"there are more than {limit} sweeps; a larger --limit shows more")
     elif not page.items:
         tell("no sweeps")
 
@@ -164,15 +164,15 @@ def retry(sweep_id: SweepArgument, service: ServiceOptions) -> None:
 
 def plot(
     sweep_id: SweepArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .svg or .png to write.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .svg or .png file to write.")],
     service: ServiceOptions,
     metrics: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Which metrics, a diagram for each. Default: the cost.")
+        str | None, typer.Option(metavar="A,B,…", help="Metrics to plot, with one diagram each. Default: the cost.")
     ] = None,
     granularity: GranularityOption = "epoch",
-    best: Annotated[int | None, typer.Option(min=1, max=16, help="How many of the best cells. Default: 8.")] = None,
+    best: Annotated[int | None, typer.Option(min=1, max=16, help="Number of best cells to plot. Default: 8.")] = None,
     cells: Annotated[
-        str | None, typer.Option(metavar="I,J,…", help="Instead of the best the cells with these numbers.")
+        str | None, typer.Option(metavar="I,J,…", help="Numbers of the cells to plot, instead of the best.")
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Logarithmic scale.")] = False,
     title: Annotated[str | None, typer.Option(help="The plot's title.")] = None,
@@ -184,7 +184,7 @@ def plot(
     file_format = plot_format(file)
     numbers = None if cells is None else _numbers(cells)
     if numbers is not None and best is not None:
-        raise typer.BadParameter("goes without --cells", param_hint="--best")
+        raise typer.BadParameter("cannot be used with --cells", param_hint="--best")
     with service.client() as client:
         picture = client.plot_sweep(
             sweep_id,

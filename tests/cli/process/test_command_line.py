@@ -169,7 +169,7 @@ def test_a_curve_is_shown_by_steps_and_by_few_points(run, finished):
 
 def test_the_worker_that_up_started_is_listed(run, finished):
     header, worker = run("workers").out.splitlines()
-    assert header.split() == ["ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARD", "FROM", "JOBS"]
+    assert header.split() == ["ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARTBEAT", "JOBS"]
     assert worker
     assert json.loads(run("workers", "--json").out)["items"][0]["job_ids"] == []
 
@@ -273,7 +273,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(run, up, tmp_path):
         assert process.stderr.readline().startswith(job)  # the first line of its progress
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130
-        assert f"{job} goes on" in process.stderr.read()
+        assert f"{job} continues" in process.stderr.read()
     with Client(up["url"]) as client:
         assert client.get(job).status in {"queued", "running"}
         client.cancel(job)
@@ -346,7 +346,7 @@ def test_up_refuses_an_address_that_is_taken_and_starts_nothing(run, tmp_path):
         port = taken.getsockname()[1]
         ran = run("up", "--port", str(port))
     assert (ran.code, ran.out) == (1, "")
-    assert f"port {port} on 127.0.0.1 is already taken" in ran.err
+    assert f"port {port} on 127.0.0.1 is already in use" in ran.err
 
 
 @pytest.mark.slow

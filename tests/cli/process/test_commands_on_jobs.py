@@ -66,7 +66,7 @@ def test_overrides_that_do_not_fit_the_job_are_told_field_by_field(run, job):
 def test_a_job_is_renamed_tagged_hurried_and_pinned(run, job):
     assert run("update", job, "--name", "m", "--tag", "c=d", "--priority", "90", "--pin").code == 0
     rows = shown(run, job)
-    assert (rows["name"], rows["tags"], rows["pinned"]) == ("m", "c=d", "kept, however old it becomes")
+    assert (rows["name"], rows["tags"], rows["pinned"]) == ("m", "c=d", "kept after its retention time")
     assert "priority 90" in rows["runs on"]
     assert run("update", job, "--name", "", "--tag", "", "--unpin").code == 0
     assert {"name", "tags", "pinned"}.isdisjoint(shown(run, job))

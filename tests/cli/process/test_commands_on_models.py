@@ -131,7 +131,7 @@ def test_a_picture_of_28_by_28_pixels_is_read_as_the_image_that_it_is(run, clien
     monkeypatch.setattr("sys.stdin", piped(Path(picture(image, tmp_path)).read_bytes()))
     assert run("predict", job, "-").out == f"{expected}\n"
     ran = run("predict", job, picture(255 - image, tmp_path))
-    assert (ran.code, ran.out, "dark pixels are taken as ink" in ran.err) == (0, f"{expected}\n", True)
+    assert (ran.code, ran.out, "dark pixels count as ink" in ran.err) == (0, f"{expected}\n", True)
 
 
 def test_a_drawing_of_any_size_is_read_as_mnist_would_have_it(run, client, job, mnist, tmp_path):
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_picture_of_a_digit_is_told(run, job, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     ran = run("predict", job, str(broken))
-    assert (ran.code, "is not an image that can be read" in ran.err) == (1, True)
+    assert (ran.code, "cannot be read as an image" in ran.err) == (1, True)
     large = tmp_path / "large.png"
     Image.new("1", (5000, 5000)).save(large)
     ran = run("predict", job, str(large))

@@ -41,7 +41,7 @@ def test_a_sweep_is_submitted_and_says_what_it_is(run):
     ran = run("sweep", "submit", "--experiment", "neuron", *GRID)
 
     assert (ran.code, re.fullmatch(r"swp_\w+\n", ran.out) is not None) == (0, True)
-    assert ran.err == f"12 jobs; `costcurve sweep watch {ran.out.strip()}` shows how they go\n"
+    assert ran.err == f"12 jobs; `costcurve sweep watch {ran.out.strip()}` shows their progress\n"
 
 
 def test_a_sweep_is_shown_with_its_grid_and_how_it_stands(run, sweep):
@@ -136,7 +136,7 @@ def test_the_best_cells_of_a_sweep_are_shown_with_mean_and_spread(run, at_work):
         ["3", "1", "quadratic", "300", "2/2"],
     ]
     assert re.fullmatch(r"0\.\d+ ± 0", rows[2][7])
-    assert shown.err == "the best 3 of 4 cells; --best shows more\n"
+    assert shown.err == "the best 3 of 4 cells; a larger --best shows more\n"
 
 
 def test_a_sweep_is_plotted_into_a_file(run, at_work, tmp_path):
@@ -159,7 +159,7 @@ def test_a_sweep_is_plotted_into_a_file(run, at_work, tmp_path):
     [
         (["a.pdf"], "must end in .svg or .png"),
         (["a.svg", "--cells", "first"], "'first' is not a list of numbers"),
-        (["a.svg", "--cells", "1", "--best", "2"], "goes without --cells"),
+        (["a.svg", "--cells", "1", "--best", "2"], "cannot be used with --cells"),
         (["a.svg", "--best", "17"], "should be less than or equal to 16"),
         (["a.svg", "--cells", "99"], "/query/cells: 99 is no cell of this sweep"),
     ],

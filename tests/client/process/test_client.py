@@ -278,7 +278,7 @@ def test_only_the_failed_jobs_of_a_sweep_are_retried(client):
 
 def test_a_sweep_that_runs_is_cancelled_and_waiting_returns_it(client):
     sweep = client.submit_sweep(LONG, grid={"loss": ["quadratic", "cross_entropy"]}, repeats=2)
-    with pytest.raises(SweepWaitTimeout, match="4 jobs that go on") as caught:
+    with pytest.raises(SweepWaitTimeout, match="4 jobs that have not ended") as caught:
         client.wait_for_sweep(sweep.id, timeout=0)
     assert caught.value.sweep.id == sweep.id
     client.cancel_sweep(sweep.id)
