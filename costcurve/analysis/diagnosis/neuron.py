@@ -108,11 +108,11 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         yield Finding(
             "output_saturated_quadratic",
             "warning",
-            f"From update 0 {span} the output is saturated where it is badly wrong; the quadratic loss crawls there.",
-            f"At the start the output is {course.first_output:.4g} and should be {spec.target:.4g}. The quadratic loss "
-            f"multiplies this error by σ′(z) = {1 / course.first_slowdown:.3g}: its gradient is "
-            f"{gradients['quadratic']:.3g}, where cross-entropy's would have been "
-            f"{gradients['cross_entropy']:.3g}, {factor} times as much. Cross-entropy cures that.",
+            f"From update 0 {span} the output is saturated where it is badly wrong; the quadratic loss learns slowly.",
+            f"At the start the output is {course.first_output:.4g} and the target {spec.target:.4g}. The quadratic "
+            f"loss multiplies this error by σ′(z) = {1 / course.first_slowdown:.3g}. Its gradient is "
+            f"{gradients['quadratic']:.3g}; with cross-entropy it would have been {gradients['cross_entropy']:.3g}, "
+            f"{factor} times as much. Cross-entropy cures this.",
             evidence,
             altered(spec, loss="cross_entropy"),
         )
@@ -120,9 +120,9 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         yield Finding(
             "saturated_but_learning",
             "info",
-            f"The output starts saturated and badly wrong, at {course.first_output:.4g}, and learns all the same.",
-            f"Cross-entropy does not prevent saturation; its gradient, a − y, only does not contain σ′(z), and keeps a "
-            f"saturated output learning. The quadratic loss would have learned {factor} times as slowly there.",
+            f"The output starts saturated and badly wrong, at {course.first_output:.4g}, but the neuron learns.",
+            "Cross-entropy does not prevent saturation. Its gradient, a − y, does not contain σ′(z), so a saturated "
+            f"output continues to learn. The quadratic loss would have learned {factor} times as slowly there.",
             evidence,
             altered(spec, loss="quadratic"),
         )
@@ -147,10 +147,10 @@ def _plateau(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         "plateau",
         "warning",
         f"{span} the cost lies on a plateau.",
-        f"The quadratic gradient, (a − y) σ′(z), is largest at an output of {course.peak_output:.3g}. It starts at "
-        f"{course.first_output:.4g}, where it is {figure(100 * start / peak)} % of that, and grows only as the output "
-        f"comes down to there"
-        + (f", which it does at update {course.peak_at:,}." if course.peak_at is not None else "; it has not yet."),
+        f"The quadratic gradient, (a − y) σ′(z), is largest at an output of {course.peak_output:.3g}. The output "
+        f"starts at {course.first_output:.4g}, where the gradient is {figure(100 * start / peak)} % of its largest "
+        "value. The gradient grows until the output reaches the peak, which "
+        + (f"happened at update {course.peak_at:,}." if course.peak_at is not None else "has not happened yet."),
         {
             "from_update": 0,
             "to_update": last if left_at is None else left_at,
