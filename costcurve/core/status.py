@@ -33,7 +33,7 @@ TRANSITIONS: Mapping[JobStatus, Mapping[JobStatus, str]] = MappingProxyType(
         },
         JobStatus.RUNNING: {
             JobStatus.SUCCEEDED: "training ends",
-            JobStatus.FAILED: "training cannot go on",
+            JobStatus.FAILED: "training cannot continue",
             JobStatus.CANCELLED: "the worker performs a cancel request",
             JobStatus.PAUSED: "the worker performs a pause request",
             JobStatus.QUEUED: "its worker hands it back or dies",

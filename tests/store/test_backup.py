@@ -203,7 +203,7 @@ def test_a_database_of_somebody_else_is_refused(opened, tmp_path):
     with closing(sqlite3.connect(tmp_path / "file")) as connection:
         connection.execute("CREATE TABLE jobs (pk INTEGER)")
 
-    with pytest.raises(BackupRefused, match="it has none of its tables"):
+    with pytest.raises(BackupRefused, match="it has no tables of CostCurve"):
         restore(tmp_path / "file", opened())
 
 

@@ -51,7 +51,7 @@ def _automatic(spec: AnySpec, device: str) -> tuple[str, str | None]:
     if device != "cpu":
         return autograd.NAME, None
     if (why := fused_cpu.why_missing()) is not None:
-        return autograd.NAME, f"as {fused_cpu.NAME} is missing here ({why})"
+        return autograd.NAME, f"because {fused_cpu.NAME} is missing here ({why})"
     return (fused_cpu.NAME if _suits_fused_cpu(spec) else autograd.NAME), None
 
 

@@ -21,18 +21,18 @@ def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
     return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else None
 
 
-def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
+def diagnose(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosis:
     """Return the reasons why a job's training goes as it does.
 
     Args:
         job: the job, in any state.
         start: the network's metrics before the first update; None for a neuron, and if they are not recorded.
-        runs: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
+        chunks: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
     """
     if isinstance(job.spec, NeuronSpec):
-        found = diagnose_neuron(job.spec, runs)
+        found = diagnose_neuron(job.spec, chunks)
     else:
-        curve = Curve.joined(runs)
+        curve = Curve.joined(chunks)
         if len(curve) and "slowdown_factor" not in curve.series:
             found = Diagnosis(NOT_RECORDED, ())
         else:

@@ -13,12 +13,12 @@ from costcurve.core.spec_diff import altered
 NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 
 
-def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
+def diagnose_neuron(spec: NeuronSpec, chunks: Iterable[Curve]) -> Diagnosis:
     """Return the diagnosis of a neuron from its curve.
 
-    `runs` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.
+    `chunks` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.
     """
-    course = _Course(spec, runs)
+    course = _Course(spec, chunks)
     if not course.updates_seen:
         return Diagnosis("Nothing is recorded yet: the neuron has not been trained.", ())
     start, end = course.first_output, course.last_output
@@ -35,14 +35,14 @@ class _Course:
     Updates are counted from 0, which is the start.
     """
 
-    def __init__(self, spec: NeuronSpec, runs: Iterable[Curve]) -> None:
+    def __init__(self, spec: NeuronSpec, chunks: Iterable[Curve]) -> None:
         self.updates_seen = 0
         self.first_output = self.last_output = self.first_slowdown = 0.0
         # The first update at which the condition held; None if it never did.
         self.unsaturated_at: int | None = None
         self.gradient_at: int | None = None
         self.peak_at: int | None = None
-        for update, output, slowdown in _points(runs):
+        for update, output, slowdown in _points(chunks):
             if not self.updates_seen:
                 self.first_output, self.first_slowdown = output, slowdown
                 self.peak_output = peak_output(spec.target, output)
@@ -76,10 +76,10 @@ def _quadratic_delta(output: float, target: float) -> float:
     return (output - target) * output * (1 - output)
 
 
-def _points(runs: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
-    for run in runs:
-        columns = zip(run.series["output"], run.series["sigmoid_prime"], strict=True)
-        for update, (output, slope) in enumerate(columns, start=run.start):
+def _points(chunks: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
+    for chunk in chunks:
+        columns = zip(chunk.series["output"], chunk.series["sigmoid_prime"], strict=True)
+        for update, (output, slope) in enumerate(columns, start=chunk.start):
             yield update, output, 1 / slope if slope else inf
 
 
