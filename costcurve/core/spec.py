@@ -176,7 +176,7 @@ class MnistSpec(_Experiment):
 
     @field_validator("epochs")
     @classmethod
-    def _training_ends_some_day(cls, epochs: int, info: ValidationInfo) -> int:
+    def _steps_stay_in_range(cls, epochs: int, info: ValidationInfo) -> int:
         if (steps := epochs * info.data.get("steps_per_epoch", 1)) > MAX_STEPS:
             raise bad_value(f"epochs × steps_per_epoch is {steps:,}; a job may have at most {MAX_STEPS:,} steps")
         return epochs

@@ -217,7 +217,7 @@ class ForClients(OnDatabase):
             if check is not None:
                 check(self._with_tags(tx, row))
             if not JobStatus(row.status).is_terminal:
-                raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
+                raise InvalidTransition(f"a {row.status} job cannot be deleted; cancel it first")
             tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
             after_deletion(tx, [row])
 
