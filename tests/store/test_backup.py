@@ -178,7 +178,7 @@ def test_a_restore_that_fails_has_changed_nothing(lived_in, other, tmp_path):
         connection.execute("UPDATE own_tags SET job_pk = 999")  # foreign keys are not enforced here
         connection.commit()
 
-    with pytest.raises(BackupRefused, match="contradicts itself"):
+    with pytest.raises(BackupRefused, match="conflicts with itself"):
         restore(file, other)
 
     assert not any(rows(other).values())
