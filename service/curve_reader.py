@@ -162,7 +162,7 @@ class Reading:
                     return
                 start = int(following[0])
             check_wanted()
-            batch = self._store.curve_runs(self._job_ids[i], granularity=self.granularity, start=start, points=points)
+            batch = self._store.curve_chunks(self._job_ids[i], granularity=self.granularity, start=start, points=points)
             if not batch:  # the job has just been restarted
                 return
             stop = min(batch[-1].end, end)

@@ -28,13 +28,13 @@ def read_diagnosis(store: JobStore, job: Job) -> Diagnosis:
     """
     if not set(metrics_diagnosed(job.spec) or ()) <= set(store.curve(job.id, limit=1).known):
         return Diagnosis(NOT_RECORDED, ())
-    return diagnose(job, store.start(job.id), curve_runs(store, job))
+    return diagnose(job, store.start(job.id), curve_chunks(store, job))
 
 
-def curve_runs(store: JobStore, job: Job) -> Iterator[Curve]:
-    """Yield the job's whole curve in pieces, with the metrics a diagnosis reads."""
+def curve_chunks(store: JobStore, job: Job) -> Iterator[Curve]:
+    """Yield the job's whole curve in chunks, with the metrics that a diagnosis reads."""
     reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
-    return (run for [run] in reading.pieces())
+    return (chunk for [chunk] in reading.pieces())
 
 
 def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) -> Sequence[NamedStretch]:

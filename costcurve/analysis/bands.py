@@ -29,16 +29,16 @@ class Band:
     full: int
 
 
-def points_at(runs: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
+def points_at(chunks: Iterable[Curve], metrics: Sequence[str], numbers: Sequence[int]) -> dict[str, list[float]]:
     """Return each metric's values at the given point numbers (ascending).
 
-    `runs` are consecutive chunks of a curve. Points past its end are skipped.
+    `chunks` are consecutive chunks of a curve. Points past its end are skipped.
     """
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
-    for run in runs:
-        here = numbers[bisect_left(numbers, run.start) : bisect_left(numbers, run.end)]
+    for chunk in chunks:
+        here = numbers[bisect_left(numbers, chunk.start) : bisect_left(numbers, chunk.end)]
         for metric in metrics:
-            values[metric] += [run.series[metric][number - run.start] for number in here]
+            values[metric] += [chunk.series[metric][number - chunk.start] for number in here]
     return values
 
 

@@ -91,31 +91,31 @@ def sample_curves(curves: Sequence[Reader], metrics: Sequence[str], *, first: in
     return Sample(xs.tolist(), [values_at(read(xs), metrics, xs) for read in curves])
 
 
-def values_at(runs: Iterable[Chunk], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:
+def values_at(chunks: Iterable[Chunk], metrics: Sequence[str], xs: Numbers) -> dict[str, list[float | None]]:
     """Return the values of a curve at these ascending x.
 
-    A value is None where the curve has no point, or does not have the metric. `runs` are consecutive chunks.
+    A value is None where the curve has no point, or does not have the metric. `chunks` are consecutive chunks.
     """
     columns: dict[str, list[float | None]] = {metric: [None] * len(xs) for metric in metrics}
-    for run in runs:
-        low, high = (int(place) for place in np.searchsorted(xs, [run.start, run.end]))
+    for chunk in chunks:
+        low, high = (int(place) for place in np.searchsorted(xs, [chunk.start, chunk.end]))
         for metric in metrics:
-            if metric in run.series and low < high:
-                columns[metric][low:high] = run.series[metric][xs[low:high] - run.start].tolist()
+            if metric in chunk.series and low < high:
+                columns[metric][low:high] = chunk.series[metric][xs[low:high] - chunk.start].tolist()
     return columns
 
 
-def _kept(runs: Iterable[Chunk], metrics: Sequence[str], width: int) -> Numbers:
+def _kept(chunks: Iterable[Chunk], metrics: Sequence[str], width: int) -> Numbers:
     """Return the x of the points to keep: ends and bucket extremes."""
     ends: list[int] = []
     lows: dict[str, list[_Extremes]] = {metric: [] for metric in metrics}
     highs: dict[str, list[_Extremes]] = {metric: [] for metric in metrics}
-    for run in runs:
-        ends = [ends[0] if ends else run.start, run.end - 1]
-        for metric, values in run.series.items():
+    for chunk in chunks:
+        ends = [ends[0] if ends else chunk.start, chunk.end - 1]
+        for metric, values in chunk.series.items():
             if metric in lows:
-                lows[metric] += _lowest(values, run.start, width)
-                highs[metric] += _lowest(-values, run.start, width)
+                lows[metric] += _lowest(values, chunk.start, width)
+                highs[metric] += _lowest(-values, chunk.start, width)
     of_buckets = [_first_lowest(found) for side in (lows, highs) for found in side.values() if found]
     return np.concatenate([np.array(ends, np.int64), *of_buckets])
 
@@ -171,28 +171,28 @@ def _first_lowest(found: Sequence[_Extremes]) -> Numbers:
     return lowest
 
 
-def collect_all(runs: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curves: int = 1) -> Sample:
+def collect_all(chunks: Iterable[Sequence[Curve]], metrics: Sequence[str], *, curves: int = 1) -> Sample:
     """Return all points of the curves.
 
-    Each item of `runs` has one chunk for each curve, over the same x.
+    Each item of `chunks` has one chunk for each curve, over the same x.
     """
     xs: list[int] = []
     columns: list[dict[str, list[float | None]]] = [{metric: [] for metric in metrics} for _ in range(curves)]
-    for side_by_side in runs:
+    for side_by_side in chunks:
         start, end = bounds_of(side_by_side)
         xs.extend(range(start, end))
-        for column, run in zip(columns, side_by_side, strict=True):
+        for column, chunk in zip(columns, side_by_side, strict=True):
             for metric in metrics:
-                values = run.series.get(metric, ())
+                values = chunk.series.get(metric, ())
                 column[metric].extend(values)
                 column[metric].extend([None] * (end - start - len(values)))
     return Sample(xs, columns)
 
 
-def bounds_of(runs: Sequence[Curve]) -> tuple[int, int]:
+def bounds_of(chunks: Sequence[Curve]) -> tuple[int, int]:
     """Return the first x of these chunks and their end.
 
     The end is the x after the last point. The chunks cover the same x. Empty ones do not count.
     """
-    some = [run for run in runs if len(run)]
-    return max((run.start for run in some), default=0), max((run.end for run in some), default=0)
+    some = [chunk for chunk in chunks if len(chunk)]
+    return max((chunk.start for chunk in some), default=0), max((chunk.end for chunk in some), default=0)

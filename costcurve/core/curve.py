@@ -105,17 +105,17 @@ class Curve:
         return Curve(self.start, {name: self.series.get(name, [math.nan] * length) for name in metrics})
 
     @classmethod
-    def joined(cls, runs: Iterable["Curve"]) -> "Curve":
+    def joined(cls, chunks: Iterable["Curve"]) -> "Curve":
         """Return one curve of consecutive chunks. Empty chunks are skipped."""
         whole = cls()
-        for run in runs:
-            if not len(run):
+        for chunk in chunks:
+            if not len(chunk):
                 continue
             if not len(whole):
-                whole = cls(run.start, {name: [] for name in run.series})
-            if run.start != whole.end:
-                raise ValueError(f"a run starting at x = {run.start} cannot follow x = {whole.end - 1}")
-            for name, values in run.series.items():
+                whole = cls(chunk.start, {name: [] for name in chunk.series})
+            if chunk.start != whole.end:
+                raise ValueError(f"a chunk starting at x = {chunk.start} cannot follow x = {whole.end - 1}")
+            for name, values in chunk.series.items():
                 whole.series[name].extend(values)
         return whole
 

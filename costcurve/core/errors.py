@@ -34,7 +34,7 @@ class MalformedJson(ApiError):
 class MalformedRequest(ApiError):
     """Request that breaks a rule of HTTP itself."""
 
-    code, status, title = "malformed_request", 400, "The request is not HTTP as it should be"
+    code, status, title = "malformed_request", 400, "The request is not valid HTTP"
 
 
 class CrossSiteRequest(ApiError):
@@ -46,7 +46,7 @@ class CrossSiteRequest(ApiError):
 class NotFound(ApiError):
     """Request for an address that does not exist."""
 
-    code, status, title = "not_found", 404, "Nothing is here"
+    code, status, title = "not_found", 404, "There is nothing at this address"
 
 
 class JobNotFound(ApiError):
@@ -70,25 +70,25 @@ class ModelNotFound(ApiError):
 class MethodNotAllowed(ApiError):
     """Request with a method that this address does not support."""
 
-    code, status, title = "method_not_allowed", 405, "This address does not take this method"
+    code, status, title = "method_not_allowed", 405, "This address does not support this method"
 
 
 class NotAcceptable(ApiError):
     """Request that accepts none of the media types the service can send."""
 
-    code, status, title = "not_acceptable", 406, "Not to be had in a media type of the Accept header"
+    code, status, title = "not_acceptable", 406, "No media type of the Accept header is available"
 
 
 class RequestTooSlow(ApiError):
     """Request whose headers or body arrived too slowly."""
 
-    code, status, title = "request_too_slow", 408, "The request came too slowly"
+    code, status, title = "request_too_slow", 408, "The request arrived too slowly"
 
 
 class InvalidTransition(ApiError):
     """Request for a change that the job's current state does not allow."""
 
-    code, status, title = "invalid_transition", 409, "Not possible in the job's present state"
+    code, status, title = "invalid_transition", 409, "The job's state does not allow this"
 
 
 class ModelNotReady(ApiError):
@@ -100,7 +100,7 @@ class ModelNotReady(ApiError):
 class PreconditionFailed(ApiError):
     """Request for a job that no longer matches the ETag in If-Match."""
 
-    code, status, title = "precondition_failed", 412, "The job has changed since"
+    code, status, title = "precondition_failed", 412, "The job has changed since it was read"
 
 
 class BodyTooLarge(ApiError):
@@ -121,7 +121,7 @@ class UnsupportedMediaType(ApiError):
 class MisdirectedRequest(ApiError):
     """Request whose Host header names a host this service does not serve."""
 
-    code, status, title = "misdirected_request", 421, "This service does not answer for that host"
+    code, status, title = "misdirected_request", 421, "This service does not serve that host"
 
 
 class InvalidRequest(ApiError):
@@ -143,7 +143,7 @@ def invalid_fields(fields: Sequence[FieldError]) -> InvalidRequest:
 class IdempotencyKeyReused(ApiError):
     """Idempotency key that belongs to another submission."""
 
-    code, status, title = "idempotency_key_reused", 422, "This idempotency key came with another submission"
+    code, status, title = "idempotency_key_reused", 422, "This idempotency key belongs to another submission"
 
 
 class UnknownMetric(ApiError):
@@ -155,7 +155,7 @@ class UnknownMetric(ApiError):
 class NoTestImages(ApiError):
     """Request that needs an image classifier; the job trained a neuron."""
 
-    code, status, title = "no_test_images", 422, "This job's model reads no images"
+    code, status, title = "no_test_images", 422, "This job's model does not classify images"
 
 
 class HeadTooLarge(ApiError):
@@ -167,7 +167,7 @@ class HeadTooLarge(ApiError):
 class InternalError(ApiError):
     """Defect of the service. The log, never the response, has its cause."""
 
-    code, status, title = "internal_error", 500, "The service made a mistake"
+    code, status, title = "internal_error", 500, "The service has a defect"
 
 
 class Draining(ApiError):

@@ -68,7 +68,7 @@ def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
             SpecWarning(
                 "symmetric_init",
                 "All units of a hidden layer start alike and receive the same gradient, so they stay alike: "
-                "the layer works as a single unit (effective hidden units: 1). Take a random init.",
+                "the layer works as a single unit (effective hidden units: 1). Use a random init.",
             )
         )
     return tuple(found)

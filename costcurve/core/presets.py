@@ -43,7 +43,7 @@ _ALL = (
     ),
     Preset(
         "neuron-slow-quadratic",
-        "One neuron from (2, 2), quadratic loss: badly wrong, and it crawls, because σ′(z) is tiny there.",
+        "One neuron from (2, 2), quadratic loss: badly wrong, and slow, because σ′(z) is tiny there.",
         _neuron(loss="quadratic", init=_BADLY_WRONG),
     ),
     Preset(
@@ -60,7 +60,7 @@ _ALL = (
     ),
     Preset(
         "mnist-slow-quadratic",
-        "MNIST started badly wrong (every output near 1) with the quadratic loss: epochs of standing still.",
+        "MNIST started badly wrong (every output near 1) with the quadratic loss: it learns nothing for many epochs.",
         _mnist(loss="quadratic", init=_WRONG_OUTPUTS),
     ),
     Preset(

@@ -45,13 +45,13 @@ class _Experiment(StrictModel):
     loss: Loss = "cross_entropy"
     reduction: Reduction = Field(
         default_factory=lambda fields: _default_reduction(fields["experiment"], fields["loss"]),
-        description="How samples and outputs become one cost. Default: `mean_outputs` for cross-entropy on MNIST, "
+        description="How the cost combines samples and outputs. Default: `mean_outputs` for cross-entropy on MNIST, "
         "otherwise `sum_outputs`, the only one for `quadratic`.",
     )
     learning_rate: LearningRate
     effective_learning_rate: Number = Field(
         default_factory=lambda fields: _effective_learning_rate(fields),
-        description="The rate under the 'sum over outputs, mean over samples' convention. Computed: leave it out.",
+        description="The rate under the 'sum over outputs, mean over samples' convention. Computed: omit it.",
     )
     seed: Seed = 0
 
@@ -69,7 +69,7 @@ class _Experiment(StrictModel):
             return given
         computed = _effective_learning_rate(info.data)
         if not math.isclose(given, computed, rel_tol=1e-9):
-            raise bad_value(f"follows from learning_rate and reduction, and is {computed!r}; leave it out")
+            raise bad_value(f"follows from learning_rate and reduction, and must be {computed!r}; omit it")
         return computed
 
 
@@ -149,11 +149,11 @@ class MnistSpec(_Experiment):
     @classmethod
     def _from_pixels_to_digits(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
         if layers[0] != PIXELS:
-            raise bad_value(f"must start at {PIXELS}, the pixels of an image", at="0")
+            raise bad_value(f"must start with {PIXELS}, the number of pixels of an image", at="0")
         if layers[-1] != DIGITS:
-            raise bad_value(f"must end at {DIGITS}, one output for each digit", at=str(len(layers) - 1))
+            raise bad_value(f"must end with {DIGITS}, one output for each digit", at=str(len(layers) - 1))
         if (count := parameter_count(layers)) > MAX_PARAMETERS:
-            raise bad_value(f"{count:,} parameters are more than the {MAX_PARAMETERS:,} that one job may have")
+            raise bad_value(f"has {count:,} parameters; a job may have at most {MAX_PARAMETERS:,}")
         return layers
 
     @field_validator("init")
@@ -168,17 +168,17 @@ class MnistSpec(_Experiment):
             layers = info.data["layers"]
             if (work := parameter_count(layers) * batch_size) > MAX_STEP_WORK:
                 raise bad_value(
-                    f"a step of {work:,} multiply-adds is more than {MAX_STEP_WORK:,}; take smaller batches"
+                    f"a step takes {work:,} multiply-adds, more than {MAX_STEP_WORK:,}; use smaller batches"
                 )
             if (size := training_memory_bytes(layers, batch_size)) > MAX_MEMORY_BYTES:
-                raise bad_value(f"needs {size >> 20:,} MiB, more than {MAX_MEMORY_BYTES >> 20:,}; take smaller batches")
+                raise bad_value(f"needs {size >> 20:,} MiB, more than {MAX_MEMORY_BYTES >> 20:,}; use smaller batches")
         return batch_size
 
     @field_validator("epochs")
     @classmethod
-    def _training_ends_some_day(cls, epochs: int, info: ValidationInfo) -> int:
+    def _steps_stay_in_range(cls, epochs: int, info: ValidationInfo) -> int:
         if (steps := epochs * info.data.get("steps_per_epoch", 1)) > MAX_STEPS:
-            raise bad_value(f"{steps:,} steps in all (epochs × steps_per_epoch) are more than {MAX_STEPS:,}")
+            raise bad_value(f"epochs × steps_per_epoch is {steps:,}; a job may have at most {MAX_STEPS:,} steps")
         return epochs
 
     @property

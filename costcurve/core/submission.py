@@ -21,7 +21,7 @@ MAX_TAGS = 16
 
 def _without_colon(key: str) -> str:
     if ":" in key:
-        raise bad_value("must not contain a colon: it parts key and value in a filter")
+        raise bad_value("must not contain a colon: it separates key and value in a filter")
     return key
 
 
@@ -50,7 +50,7 @@ class Submission(StrictModel):
 
     preset: str | None = Field(
         default=None,
-        description="The name of a ready spec (GET /v1/presets); fields of `spec`, if any, override the preset's.",
+        description="Name of a preset (GET /v1/presets); fields of `spec` override the preset's.",
         json_schema_extra={"enum": [*PRESETS, None]},
     )
     spec: Spec
@@ -69,7 +69,7 @@ class Submission(StrictModel):
         name, overrides = given.get("preset"), given.get("spec")
         if name is None:
             if overrides is None:
-                raise bad_value("required, unless a preset is named", at="spec")
+                raise bad_value("required unless `preset` is given", at="spec")
             return given
         if not isinstance(name, str) or name not in PRESETS:
             raise bad_value(f"must be one of {', '.join(PRESETS)}", at="preset")
@@ -128,7 +128,7 @@ class JobChanges(StrictModel):
     name: Name | None = None
     tags: Tags = Field(default={})
     priority: Priority = 50
-    pinned: bool = Field(default=False, description="Whether the job is kept when its time of retention is over.")
+    pinned: bool = Field(default=False, description="True to keep the job after its retention period.")
 
 
 def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission:

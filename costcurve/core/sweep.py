@@ -29,7 +29,7 @@ _FIELDS: Mapping[str, frozenset[str]] = {
 # The fields of a spec that no grid may have, with the reason.
 _NOT_SWEPT = {
     "experiment": "all cells of a sweep train the same experiment",
-    "effective_learning_rate": "follows from learning_rate and reduction; leave it out",
+    "effective_learning_rate": "follows from learning_rate and reduction; omit it",
 }
 
 
@@ -42,20 +42,18 @@ class SweepSubmission(StrictModel):
 
     preset: str | None = Field(
         default=None,
-        description="The name of a ready spec (GET /v1/presets) or of a ready sweep (GET /v1/sweep-presets); fields of "
-        "`spec` and `grid`, if any, override the preset's.",
+        description="Name of a preset (GET /v1/presets) or of a sweep preset (GET /v1/sweep-presets); fields of `spec` "
+        "and `grid` override the preset's.",
         json_schema_extra={"enum": [*PRESETS, *SWEEP_PRESETS, None]},
     )
-    spec: dict[str, Any] = Field(
-        default={}, description="What all cells share: fields of a spec. The grid overrides it."
-    )
+    spec: dict[str, Any] = Field(default={}, description="Spec fields that all cells share. The grid overrides them.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default={},
-        description="For each swept field of the spec its values. A cell is one choice of a value for each field; "
+        description="The values of each swept spec field. A cell has one value of each; "
         f"cells × repeats may be at most {MAX_SWEEP_JOBS:,}.",
     )
     repeats: int = Field(
-        default=1, ge=1, le=MAX_SWEEP_JOBS, description="Jobs for each cell, with the seeds seed, seed + 1 and so on."
+        default=1, ge=1, le=MAX_SWEEP_JOBS, description="Jobs of each cell. Their seeds are seed, seed + 1 and so on."
     )
     device: Device = "auto"
     engine: Engine = "auto"
@@ -153,7 +151,7 @@ def planned(sweep: SweepSubmission) -> list[PlannedJob]:
     _refuse(_unused(sweep, cells[0]))
     _refuse(_repetitions(sweep, cells))
     if cells[0].spec.seed + sweep.repeats - 1 > MAX_SEED:
-        _refuse([FieldError("/repeats", f"the last seed, seed + repeats − 1, would be more than {MAX_SEED}")])
+        _refuse([FieldError("/repeats", f"the last seed, seed + repeats − 1, would exceed {MAX_SEED}")])
     return [
         PlannedJob(cell, repeat, _repeated(submission, repeat))
         for repeat in range(sweep.repeats)
@@ -172,10 +170,10 @@ def _misfits(sweep: SweepSubmission) -> Iterator[FieldError]:
         elif name not in _sweepable(sweep):
             yield FieldError(json_pointer(["grid", name]), "unknown field")
     if sweep.repeats > 1 and "seed" in sweep.grid:
-        yield FieldError("/repeats", "must be 1 when the grid has seeds: each repeat takes the next seed by itself")
+        yield FieldError("/repeats", "must be 1 if the grid has seeds: each repeat uses a seed of its own")
     if (count := sweep.cells * sweep.repeats) > MAX_SWEEP_JOBS:
         made_of = f"{sweep.cells:,} cells × {sweep.repeats:,} repeats"
-        yield FieldError("/grid", f"{made_of} are {count:,} jobs, more than the {MAX_SWEEP_JOBS:,} of one sweep")
+        yield FieldError("/grid", f"{made_of} are {count:,} jobs; a sweep may have at most {MAX_SWEEP_JOBS:,}")
 
 
 def _sweepable(sweep: SweepSubmission) -> frozenset[str]:

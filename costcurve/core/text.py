@@ -28,7 +28,7 @@ def why_unstorable(text: str) -> str | None:
     if "\ud800" <= character <= "\udfff":
         return "must not contain lone surrogates"
     if character >= "\ufffe":
-        return f"must not contain U+{ord(character):04X}, which is no character"
+        return f"must not contain U+{ord(character):04X}, which is not a character"
     return "must not contain control characters"
 
 

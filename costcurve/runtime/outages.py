@@ -30,8 +30,8 @@ class Outage:
         # The work that fails now, when the first of it began to fail, and when each reason was last logged.
         self._failing: set[str] = set()
         self._since = 0.0
-        self._is_told = False
-        self._told: dict[str, float] = {}
+        self._is_logged = False
+        self._logged_at: dict[str, float] = {}
 
     def failed(self, what: str, error: Exception) -> None:
         """Log that `what` failed, once per reason in 60 s.
@@ -45,11 +45,11 @@ class Outage:
         now = monotonic()
         with self._lock:
             if not self._failing:
-                self._since, self._is_told = now, False
+                self._since, self._is_logged = now, False
             self._failing.add(what)
-            if not self._may_tell(reason, now):
+            if not self._may_log(reason, now):
                 return
-            self._is_told = True
+            self._is_logged = True
         if is_outage:
             self._log.warning("%s: %s", what, reason)
         else:
@@ -64,19 +64,19 @@ class Outage:
             return
         with self._lock:
             self._failing.discard(what)
-            if self._failing or not self._is_told:
+            if self._failing or not self._is_logged:
                 return
-            self._is_told = False
+            self._is_logged = False
             seconds = monotonic() - self._since
         self._log.info("the outage is over, after %.1f s", seconds)
 
-    def _may_tell(self, reason: str, now: float) -> bool:
-        self._told = {each: at for each, at in self._told.items() if now - at < INTERVAL}
-        if reason not in self._told and len(self._told) >= _MOST_REASONS:
+    def _may_log(self, reason: str, now: float) -> bool:
+        self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < INTERVAL}
+        if reason not in self._logged_at and len(self._logged_at) >= _MOST_REASONS:
             reason = ""
-        if reason in self._told:
+        if reason in self._logged_at:
             return False
-        self._told[reason] = now
+        self._logged_at[reason] = now
         return True
 
 

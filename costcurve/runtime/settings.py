@@ -38,7 +38,7 @@ def _supported_database(url: str) -> str:
     if parsed.port is not None and not 0 < parsed.port < 2**16:
         raise ValueError(f"its port must be a whole number from 1 to 65535, not {parsed.port}")
     if backend == "sqlite" and (parsed.database or ":").startswith((":", "file:")):
-        raise ValueError("must name a file: service and workers are processes of their own and share it")
+        raise ValueError("must name a file: the service and the workers are separate processes and share it")
     if backend == "sqlite" and not Path(parsed.database or "").is_absolute():
         raise ValueError("must name the file by its absolute path, with four slashes: sqlite:////var/lib/costcurve.db")
     return url
@@ -49,7 +49,7 @@ def _host_names(hosts: str) -> str:
     for name in names:
         if not _HOST.fullmatch(name):
             raise ValueError(
-                f"{name!r} is no host, such as localhost, 192.0.2.1, [::1] or costcurve.example.org; without a port"
+                f"{name!r} is not a host without a port, such as localhost, 192.0.2.1, [::1] or costcurve.example.org"
             )
     return ",".join(names)
 
@@ -90,25 +90,25 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=default_home,
-        description="Folder of the embedded database. Created when missing.",
+        description="Folder of the SQLite database. Created if missing.",
     )
     database_url: Annotated[str | None, AfterValidator(lambda url: url and _supported_database(url))] = Field(
         default=None,
         description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
-        default=None, description="Folder with the four MNIST idx files, plain or .gz, to use and no other source."
+        default=None, description="Folder with the four MNIST idx files, plain or .gz. If set, no other source is used."
     )
 
     auth: Literal["off"] | None = Field(
         default=None,
-        description="`off` lets the service listen on an address that other machines reach, though it asks for no key.",
+        description="`off` lets the service listen on an address that other machines can reach. It asks for no key.",
     )
 
     allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(
         default=None,
-        description="Hosts that the service answers for, as the Host header names them, without ports, separated by "
-        "commas; `*` for all. Default: localhost, 127.0.0.1, [::1] where it listens on a loopback address, else all.",
+        description="Hosts that the service accepts in the Host header, without ports, separated by commas; `*` for "
+        "all. Default: localhost, 127.0.0.1, [::1] if it listens on a loopback address, otherwise all.",
     )
 
     checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     )
     lease_seconds: Annotated[float, _number(float, 1, 3600)] = Field(
         default=LEASE_SECONDS,
-        description="How long a worker that is not heard from keeps its jobs. The same for all programs on one store.",
+        description="Seconds for which a worker keeps its jobs without a heartbeat. The same for all processes on one "
+        "store.",
     )
     retention_days: Annotated[float, _number(float, 0, MAX_RETENTION_DAYS, more_than_low=True)] | None = Field(
         default=None, description="Jobs that ended longer ago are deleted, unless they are pinned. Default: never."
@@ -126,19 +127,19 @@ class Settings(BaseSettings):
 
     drain_seconds: Annotated[float, _number(float, 0, 300)] = Field(
         default=0.0,
-        description="How long a service that got SIGTERM goes on answering, while /readyz says 503.",
+        description="Seconds for which the service continues to respond after SIGTERM, while /readyz responds 503.",
     )
 
     max_connections: Annotated[int, Field(ge=8, le=100_000)] = Field(
-        default=500, description="Connections that the service holds open, at most; and no more than it has files for."
+        default=500, description="Most connections that the service keeps open. Its limit of open files may lower it."
     )
     head_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
-        default=10.0, description="Seconds in which the headers of a request must come."
+        default=10.0, description="Seconds within which the headers of a request must arrive."
     )
     stall_seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
         default=20.0,
-        description="Seconds after which a client is closed that sends its body, or reads a response, more slowly than "
-        "the least rate.",
+        description="Seconds after which the service closes the connection of a client that sends or reads more slowly "
+        "than the least rate.",
     )
     min_bytes_per_second: Annotated[float, Field(gt=0, le=1e9)] = Field(
         default=1000.0, description="The least rate at which a client must send its body and read a response."
@@ -148,13 +149,13 @@ class Settings(BaseSettings):
         default="console", description="`console`: log lines for people; `json`: one JSON object a line."
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_in_capitals)] = Field(
-        default="INFO", description="The lowest level that is logged."
+        default="INFO", description="Lowest level that is logged."
     )
     metrics_host: str = Field(
         default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
     )
     metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
-        default=None, description="Port for them, 0 for any that is free. Default: they are not served."
+        default=None, description="Port of these metrics; 0 for any free port. Default: they are not served."
     )
 
     def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:

@@ -23,16 +23,19 @@ def main() -> int:
     """Run the command line; return 0 on success, 1 on failure."""
     parser = argparse.ArgumentParser(
         prog="python -m costcurve.store",
-        description="The database of CostCurve: COSTCURVE_DATABASE_URL, or that in the home folder.",
+        description="Maintain the database of CostCurve: COSTCURVE_DATABASE_URL, or the one in the home folder.",
     )
     parser.add_argument(
-        "--wait", type=_seconds, default=30.0, help="seconds to wait for a database that is not there yet (%(default)g)"
+        "--wait",
+        type=_seconds,
+        default=30.0,
+        help="seconds to wait until the database can be reached (%(default)g)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("migrate", help="bring the schema up to date; service and workers do so too when they start")
-    backup = commands.add_parser("backup", help="write all that it knows to a new SQLite file, while others use it")
+    commands.add_parser("migrate", help="migrate the schema; service and workers do this too when they start")
+    backup = commands.add_parser("backup", help="write all rows to a new SQLite file, while service and workers run")
     backup.add_argument("file", type=Path)
-    restoring = commands.add_parser("restore", help="put what a backup holds into a database that has no jobs yet")
+    restoring = commands.add_parser("restore", help="copy a backup into a database without jobs")
     restoring.add_argument("file", type=Path)
     arguments = parser.parse_args()
     set_private_umask()
@@ -65,16 +68,16 @@ def _opened(url: str, *, lock_timeout: float) -> Database:
     Raises:
         StoreUnavailable: it could not be reached for `lock_timeout` seconds, or the error is permanent.
     """
-    deadline, told = monotonic() + lock_timeout, ""
+    deadline, reported = monotonic() + lock_timeout, ""
     while True:
         try:
             return Database(url)
         except StoreUnavailable as error:
             if error.permanent or monotonic() + _RETRY > deadline:
                 raise
-            if error.detail != told:  # once for each reason, not for each attempt
+            if error.detail != reported:  # once for each reason, not for each attempt
                 sys.stderr.write(f"waiting for the database: {error.detail}\n")
-                told = error.detail
+                reported = error.detail
             sleep(_RETRY)
 
 
@@ -93,7 +96,7 @@ def _seconds(given: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
     return seconds
 
 

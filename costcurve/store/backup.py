@@ -48,10 +48,12 @@ def back_up(database: Database, file: Path) -> dict[str, int]:
         StoreUnavailable: the store could not be read to the end.
     """
     if file.exists():
-        raise BackupRefused(f"{file} exists already; a backup never replaces anything")
+        raise BackupRefused(f"{file} exists already; a backup never replaces a file")
     if unknown := database.unknown_migrations():
-        raise BackupRefused(f"a newer version has migrated the database ({', '.join(unknown)}); take its own backup")
-    with _folder_beside(file) as folder:
+        raise BackupRefused(
+            f"a newer version has migrated the database ({', '.join(unknown)}); back up with that version"
+        )
+    with _folder_next_to(file) as folder:
         copy = folder / "backup.db"
         with closing(Database(_url(copy))) as target, database.read() as source, target.write() as into:
             if source.dialect.name == "postgresql":
@@ -74,7 +76,9 @@ def restore(file: Path, database: Database) -> dict[str, int]:
         StoreUnavailable: the store could not be written.
     """
     if unknown := database.unknown_migrations():
-        raise BackupRefused(f"a newer version has migrated the database ({', '.join(unknown)}); restore with that one")
+        raise BackupRefused(
+            f"a newer version has migrated the database ({', '.join(unknown)}); restore with that version"
+        )
     with _opened_copy(file) as backup, backup.read() as source, database.write() as into:
         if into.dialect.name == "postgresql":
             into.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
@@ -82,7 +86,7 @@ def restore(file: Path, database: Database) -> dict[str, int]:
         try:
             counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
         except IntegrityError as error:
-            raise BackupRefused(f"the backup contradicts itself or what is there: {error.orig}") from error
+            raise BackupRefused(f"the backup conflicts with itself or with rows in the store: {error.orig}") from error
         if into.dialect.name == "postgresql":
             _advance_sequences(into)
         # In the same transaction: a service could otherwise reap them as crashed, since they send no heartbeats.
@@ -147,7 +151,7 @@ def _publish(copy: Path, file: Path) -> None:
 
 
 @contextmanager
-def _folder_beside(file: Path) -> Iterator[Path]:
+def _folder_next_to(file: Path) -> Iterator[Path]:
     """Yield a temporary folder on the same file system; remove it afterwards."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent)
@@ -172,10 +176,13 @@ def _opened_copy(file: Path) -> Iterator[Database]:
                     raise _no_backup(file, "it is damaged")
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "alembic_version" not in tables or "jobs" not in tables:
-                raise _no_backup(file, "it has none of its tables")
+                raise _no_backup(file, "it has no tables of CostCurve")
             with closing(Database(_url(copy))) as backup:
                 if unknown := backup.unknown_migrations():
-                    raise BackupRefused(f"{file} was made by a newer version (migrations {', '.join(unknown)})")
+                    raise BackupRefused(
+                        f"{file} was made by a newer version (migrations {', '.join(unknown)}); "
+                        "restore with that version"
+                    )
                 yield backup
     except OSError as error:
         raise BackupRefused(f"{file} cannot be read: {error.strerror}") from error
@@ -184,7 +191,7 @@ def _opened_copy(file: Path) -> Iterator[Database]:
 
 
 def _no_backup(file: Path, why: str) -> BackupRefused:
-    return BackupRefused(f"{file} is no backup of CostCurve: {why}")
+    return BackupRefused(f"{file} is not a backup of CostCurve: {why}")
 
 
 def _url(file: Path) -> str:

@@ -90,9 +90,10 @@ def read_curve(
     final = min(last // stride if last is not None else _BEYOND, recorded if recorded is not None else -1)
     end = min(final, start + limit - 1)
     wanted = metrics or known
-    runs = _chunks(tx, table, row.pk, start, end) if end >= start else ()
+    chunks = _chunks(tx, table, row.pk, start, end) if end >= start else ()
     points = Curve.joined(
-        decode(run.data, start=run.start, metrics=run.metrics, first=start, last=end).only(wanted) for run in runs
+        decode(chunk.data, start=chunk.start, metrics=chunk.metrics, first=start, last=end).only(wanted)
+        for chunk in chunks
     )
     found = points if len(points) else Curve(start).only(wanted)
     return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
@@ -116,7 +117,7 @@ def _chunks(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> 
         .where(table.c.job_pk == job_pk, table.c.last_x >= start, table.c.first_x <= end)
         .order_by(table.c.first_x)
     )
-    return (StoredChunk(run.first_x, tuple(run.metrics.split(",")), run.data) for run in found)
+    return (StoredChunk(chunk.first_x, tuple(chunk.metrics.split(",")), chunk.data) for chunk in found)
 
 
 def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
@@ -148,12 +149,12 @@ def chunk_of(job_pk: int, curve: Curve) -> dict[str, Any] | None:
     return {"job_pk": job_pk, "first_x": curve.start, "last_x": curve.end - 1, "metrics": metrics, "data": data}
 
 
-def write_chunks(tx: Connection, granularity: Granularity, runs: Sequence[dict[str, Any]]) -> None:
+def write_chunks(tx: Connection, granularity: Granularity, chunks: Sequence[dict[str, Any]]) -> None:
     """Insert one chunk per job, replacing chunks from its first point on."""
     # A worker whose connection broke at the commit writes the same points again.
-    cut(tx, granularity, {run["job_pk"]: run["first_x"] for run in runs})
-    if runs:
-        tx.execute(insert(CHUNK_TABLES[granularity]), runs)
+    cut(tx, granularity, {chunk["job_pk"]: chunk["first_x"] for chunk in chunks})
+    if chunks:
+        tx.execute(insert(CHUNK_TABLES[granularity]), chunks)
 
 
 def cut(tx: Connection, granularity: Granularity, firsts: Mapping[int, int]) -> None:

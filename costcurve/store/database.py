@@ -125,7 +125,7 @@ class Database:
         # Writes to a deleted SQLite file succeed, and are lost when the last process closes it.
         if _identity(self._file) != self._identity:
             raise StoreUnavailable(
-                f"the database file {self._file} was removed or replaced; restart to use what is there"
+                f"the database file {self._file} was removed or replaced; restart to use the current file"
             )
 
     def _migrate(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
-                raise StoreUnavailable("the migration would leave rows that refer to nothing; nothing was changed")
+                raise StoreUnavailable("the migration would leave rows with broken foreign keys; nothing was changed")
         return tuple(reversed(missing))
 
 

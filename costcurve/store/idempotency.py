@@ -50,7 +50,7 @@ def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
     if found is None:
         return None
     if found.submission.get("clone", found.submission) != sent:
-        raise IdempotencyKeyReused("this idempotency key came with another submission; take a new key for a new job")
+        raise IdempotencyKeyReused("this idempotency key belongs to another submission; use a new key for a new job")
     return _as_submitted(job_of(found, {}), found.submission)
 
 

@@ -20,7 +20,7 @@ _PURGE_INTERVAL = 600.0
 # Seconds between two transactions of a purge, or the duration of the last one if that was longer. A writer that waits
 # for SQLite's lock tries every 0.1 s, and would otherwise find it taken each time.
 _PURGE_PAUSE = 0.1
-_NO_UPKEEP = "no upkeep now"
+_JANITOR_FAILED = "the janitor failed"
 
 
 class Janitor:
@@ -59,7 +59,7 @@ class Janitor:
         self._in_touch_since: datetime | None = None
         self._last_look: datetime | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -78,7 +78,7 @@ class Janitor:
             self._last_look = now
             if self._in_touch_since is not None and now - self._in_touch_since >= self._lease:
                 for worker_id in self._store.reap(by=self._name):
-                    log.warning("worker %s was no longer heard from; its jobs are back in the queue", worker_id)
+                    log.warning("worker %s did not renew its lease; its jobs were requeued", worker_id)
         except StoreUnavailable:
             self._last_look = None
             raise
@@ -89,9 +89,9 @@ class Janitor:
                 self.look()
                 self._purge()
             except Exception as error:  # noqa: BLE001 - logged; without this thread, jobs of dead workers would wait
-                self._outage.failed(_NO_UPKEEP, error)
+                self._outage.failed(_JANITOR_FAILED, error)
             else:
-                self._outage.worked(_NO_UPKEEP)
+                self._outage.worked(_JANITOR_FAILED)
 
     def _purge(self) -> None:
         if self._retention_days is None:
@@ -108,4 +108,4 @@ class Janitor:
             deleted += count
             self._stop.wait(max(monotonic() - started, _PURGE_PAUSE))
         if deleted:
-            log.info("%d jobs were deleted, as they ended more than %g days ago", deleted, self._retention_days)
+            log.info("deleted %d jobs that ended more than %g days ago", deleted, self._retention_days)

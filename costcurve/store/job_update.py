@@ -69,7 +69,7 @@ class JobUpdate:
 
 # Outcomes of attempts. Of a failure it is transitions.failure_outcome, of a hand-back its reason.
 _SUCCEEDED, _CANCELLED = "succeeded", "cancelled"
-_PUT_ASIDE = "put aside, as its client had asked"
+_PAUSED = "paused at its client's request"
 _NO_CHECKPOINT = {"checkpoint": None, "checkpoint_step": 0, "checkpoint_epoch": 0}
 
 
@@ -101,7 +101,7 @@ def attempt_outcome(write: JobUpdate) -> str | None:
         case Request.CANCEL:
             return _CANCELLED
         case Request.PAUSE:
-            return _PUT_ASIDE
+            return _PAUSED
 
 
 def plan_status_change(row: Row[Any], write: JobUpdate, now: datetime) -> StatusChange | None:
@@ -128,7 +128,7 @@ def plan_status_change(row: Row[Any], write: JobUpdate, now: datetime) -> Status
             )
         case Request.PAUSE:
             # The client may have cancelled or resumed it since: then it is cancelled or requeued.
-            return plan_requeue(row, cause(_PUT_ASIDE), **columns)
+            return plan_requeue(row, cause(_PAUSED), **columns)
 
 
 def reply_to(write: JobUpdate, row: Row[Any] | None, *, is_written: bool) -> Request | ClaimLost | None:
@@ -155,7 +155,7 @@ _Columns = dict[str, Any]
 class EncodedUpdate:
     """The encoded rows that one update adds; None for absent kinds."""
 
-    runs: Mapping[Granularity, _Columns | None]
+    chunks: Mapping[Granularity, _Columns | None]
     start: _Columns | None
     model: _Columns | None
 
@@ -164,7 +164,7 @@ class EncodedUpdate:
         """Encode the rows that this update adds."""
         job_pk = write.claim.job_pk
         return cls(
-            runs={"epoch": chunk_of(job_pk, write.curve), "step": chunk_of(job_pk, write.steps)},
+            chunks={"epoch": chunk_of(job_pk, write.curve), "step": chunk_of(job_pk, write.steps)},
             start=None if write.start is None else start_columns(job_pk, write.start),
             model=None if write.model is None else row_of(job_pk, write.model),
         )
@@ -176,7 +176,7 @@ def write_encoded(tx: Connection, kept: Sequence[EncodedUpdate]) -> None:
     Each kind takes one or two statements, or none if it has no rows.
     """
     for granularity in CHUNK_TABLES:
-        runs = (each.runs[granularity] for each in kept)
-        write_chunks(tx, granularity, [run for run in runs if run is not None])
+        chunks = (each.chunks[granularity] for each in kept)
+        write_chunks(tx, granularity, [chunk for chunk in chunks if chunk is not None])
     write_starts(tx, [each.start for each in kept if each.start is not None])
     write_models(tx, [each.model for each in kept if each.model is not None])

@@ -162,7 +162,7 @@ class ForClients(OnDatabase):
             row = self._row(tx, job_id, lock=True)
             if row.status == JobStatus.RUNNING:
                 if row.cancel_requested_at is not None:
-                    raise InvalidTransition("a running job that is to be cancelled cannot become paused")
+                    raise InvalidTransition("a running job with a pending cancel request cannot become paused")
                 if row.pause_requested_at is None:
                     self._request(tx, row, "pause requested", pause_requested_at=self._now(tx))
             elif row.status != JobStatus.PAUSED:
@@ -217,7 +217,7 @@ class ForClients(OnDatabase):
             if check is not None:
                 check(self._with_tags(tx, row))
             if not JobStatus(row.status).is_terminal:
-                raise InvalidTransition(f"a {row.status} job cannot become deleted; cancel it first")
+                raise InvalidTransition(f"a {row.status} job cannot be deleted; cancel it first")
             tx.execute(delete(jobs).where(jobs.c.pk == row.pk))
             after_deletion(tx, [row])
 
@@ -250,7 +250,7 @@ class ForClients(OnDatabase):
             row = self._row(tx, job_id)
             return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
 
-    def curve_runs(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredChunk]:
+    def curve_chunks(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredChunk]:
         """Return the curve's chunks that overlap a range of points.
 
         The range has `points` points and begins with point number `start`.

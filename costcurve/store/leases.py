@@ -93,7 +93,7 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
     """
     found: Select[Any] = select(workers).where(is_not_stopped, workers.c.lease_expires_at >= now)
     rows = tx.execute(found.order_by(workers.c.started_at, workers.c.id)).all()
-    in_hand = tx.execute(
+    running = tx.execute(
         select(attempts.c.worker_id, jobs.c.id)
         .join(jobs, jobs.c.attempt_pk == attempts.c.pk)
         .where(is_running)
@@ -109,7 +109,7 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
             started_at=row.started_at,
             heartbeat_at=row.heartbeat_at,
             lease_expires_at=row.lease_expires_at,
-            job_ids=tuple(held.id for held in in_hand if held.worker_id == row.id),
+            job_ids=tuple(held.id for held in running if held.worker_id == row.id),
         )
         for row in rows
     ]
@@ -136,12 +136,12 @@ def why_waiting(job: Row[Any], position: int, means: Sequence[Row[Any]]) -> str:
     if job.requested_device == "cuda":
         means = [each for each in means if each.device != "cpu"]
         if not means:
-            return "no worker that is alive has a CUDA device"
+            return "no live worker has a CUDA device"
     # Workers of older versions register no engines.
     if job.requested_engine != "auto" and all(
         each.engines and job.requested_engine not in each.engines.split() for each in means
     ):
-        return f"no worker that is alive has the engine {job.requested_engine}"
+        return f"no live worker has the engine {job.requested_engine}"
     if position == 1:
         return "next in line for a free worker"
     return f"{position - 1:,} {'job is' if position == 2 else 'jobs are'} before it"

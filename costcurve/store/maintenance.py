@@ -56,7 +56,7 @@ class ForMaintenance(OnDatabase):
             with self._database.write() as tx:
                 now = self._now(tx)
                 if leases.is_over(tx, worker_id, now):
-                    cause = EventInfo(by, now, f"its worker {worker_id} was no longer heard from")
+                    cause = EventInfo(by, now, f"its worker {worker_id} did not renew its lease")
                     retire(tx, worker_id, cause, crashed=True)
                     reaped.append(worker_id)
         return reaped

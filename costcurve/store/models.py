@@ -42,10 +42,10 @@ class ForModels(OnDatabase):
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")
         if row.experiment != "mnist":
-            raise NoTestImages(f"{job_id} trains a {row.experiment}, which reads no images")
+            raise NoTestImages(f"{job_id} trains a {row.experiment}, which does not classify images")
         ensure_succeeded(job_id, JobStatus(row.status))
         if row.job_pk is None:
-            raise ModelNotFound(f"{job_id} was trained by a version of CostCurve that kept no models; clone it")
+            raise ModelNotFound(f"{job_id} was trained by a version of CostCurve that stored no models; clone it")
         return row
 
 

@@ -139,7 +139,7 @@ def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
     match _parsed(cursor):
         case ["sweeps", pk] if _is_pk(pk):
             return found.where(sweeps.c.pk < pk)
-    raise _bad_cursor("is not a cursor that a page of sweeps gave")
+    raise _bad_cursor("is not a cursor from a page of sweeps")
 
 
 def sweep_cursor_behind(row: Row[Any]) -> str:
@@ -176,7 +176,7 @@ def _cell_key(cursor: str, order: CellOrder) -> RankKey:
             made_for == order and math.isfinite(mean) and _is_pk(count) and _is_pk(cell)
         ):
             return (unranked, mean, count, cell)
-    raise _bad_cursor("is not a cursor that a page of cells in this order gave")
+    raise _bad_cursor("is not a cursor from a page of cells in this order")
 
 
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
@@ -188,7 +188,7 @@ def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
     match _parsed(cursor):
         case [str() as made_for, float() as accuracy, pk] if made_for == order and -1 <= accuracy <= 1 and _is_pk(pk):
             return (accuracy, pk) if order == "-best_accuracy" else (pk,)
-    raise _bad_cursor("is not a cursor that a page of this order gave")
+    raise _bad_cursor("is not a cursor from a page in this order")
 
 
 def _is_pk(value: object) -> TypeGuard[int]:

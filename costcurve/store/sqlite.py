@@ -33,7 +33,7 @@ def open_sqlite(url: str, *, lock_timeout: float, create: bool) -> Engine:
     if create:
         _make(file)
     elif not file.is_file():
-        raise StoreUnavailable(f"there is no database {file}; a service or a worker makes it when it starts")
+        raise StoreUnavailable(f"there is no database {file}; a service or a worker creates it when it starts")
     engine = create_engine(url, module=module, connect_args={"timeout": lock_timeout})
 
     @event.listens_for(engine, "connect")
@@ -76,12 +76,12 @@ def _make(file: Path) -> None:
     try:
         make_private_folder(file.parent)
     except OSError as error:
-        text = f"the folder of the database, {file.parent}, cannot be made: {error}"
+        text = f"the folder of the database, {file.parent}, cannot be created: {error}"
         raise StoreUnavailable(text, permanent=is_permanent(error)) from error
     try:
         make_private_file(file)
     except OSError as error:
-        text = f"the database {file} cannot be made: {error.strerror}"
+        text = f"the database {file} cannot be created: {error.strerror}"
         raise StoreUnavailable(text, permanent=is_permanent(error)) from error
 
 
@@ -100,7 +100,9 @@ def _set_journal_mode(cursor: Any, mode: str, *, locked: type[Exception]) -> Non
             sleep(0.01)
         else:
             if found != mode:
-                log.warning("the database keeps its journal mode %s, since its file system cannot do %s", found, mode)
+                log.warning(
+                    "the database keeps its journal mode %s, because its file system does not support %s", found, mode
+                )
             return
 
 

@@ -39,7 +39,7 @@ def read_cells(tx: Connection, sweep: Sweep, query: CellQuery) -> CellPage:
     """
     sweep_id, submission = sweep.id, sweep.submission
     if strange := [cell for cell in query.cells or () if cell >= submission.cells]:
-        message = f"{strange[0]} is no cell of this sweep, which has {submission.cells:,}, counted from 0"
+        message = f"this sweep has no cell {strange[0]}; its {submission.cells:,} cells are counted from 0"
         raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
     ranking = _ranking(tx, sweep_id)
     if query.limit == 0:

@@ -193,7 +193,7 @@ def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | 
     if found is None:
         return None
     if found.submission != sent:
-        raise IdempotencyKeyReused("this idempotency key came with another sweep; take a new key for a new sweep")
+        raise IdempotencyKeyReused("this idempotency key belongs to another sweep; use a new key for a new sweep")
     submission = _submission_of(found)
     return _sweep_of(found, {JobStatus.QUEUED: submission.cells * submission.repeats})
 

@@ -102,7 +102,7 @@ def plan_crash(held: Sequence[Row[Any]], cause: EventInfo) -> list[StatusChange]
         if crashes < MAX_CRASHES or row.cancel_requested_at is not None:
             moves.append(plan_requeue(row, cause, attempt=row.attempt + 1, crashes=crashes))
         else:
-            text = f"{cause.why}; {crashes} workers in a row died so, with this job alone"
+            text = f"{cause.why}; {crashes} workers in a row crashed while they ran this job alone"
             moves.append(plan_failure(row, Failure(WorkerCrashed.code, text), EventInfo(cause.by, cause.at, text)))
     return moves
 

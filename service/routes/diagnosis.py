@@ -12,7 +12,7 @@ from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable
 from costcurve.core.spec import MnistSpec
 from costcurve.store import JobStore
 from service.dependencies import ReadingGate, Store
-from service.diagnosis_reader import curve_runs, read_diagnosis
+from service.diagnosis_reader import curve_chunks, read_diagnosis
 from service.heavy_work import Later, json_of
 from service.http.strict_routes import StrictRoute
 from service.problems import documents
@@ -63,5 +63,5 @@ def _compared(store: JobStore, job_id: str) -> Compared:
     job = store.get(job_id)
     if not isinstance(job.spec, MnistSpec):
         return Compared(job_id, job.spec, None)
-    curve = Curve.joined(curve_runs(store, job))
+    curve = Curve.joined(curve_chunks(store, job))
     return Compared(job_id, job.spec, course_of(job, job.spec, store.start(job_id), curve))

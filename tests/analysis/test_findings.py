@@ -80,7 +80,7 @@ def test_outputs_that_are_saturated_where_they_are_wrong_are_named_with_their_ep
     assert (finding.evidence["from_epoch"], finding.evidence["to_epoch"], finding.evidence["has_ended"]) == (0, 2, True)
     assert finding.evidence["slowdown_factor"] == pytest.approx(70)
     assert finding.evidence["output_gradient_norm"] == pytest.approx({"quadratic": 0.01, "cross_entropy": 3.0})
-    assert "cross-entropy's would have had 3." in finding.statement
+    assert "gradient was 0.01; with cross-entropy it would have been 3." in finding.statement
     assert finding.cure == {"experiment": "mnist", "loss": "cross_entropy"}
 
 
@@ -94,7 +94,7 @@ def test_a_quadratic_delta_that_is_too_small_for_a_number_makes_the_factor_infin
 
 
 @pytest.mark.parametrize(("is_over", "said"), [(True, "to the end"), (False, "up to now, epoch 1,")])
-def test_what_has_not_ended_is_told_as_such(is_over, said):
+def test_a_stretch_that_has_not_ended_is_named_as_such(is_over, said):
     course = network({"loss": "quadratic"}, STUCK, STUCK, start=STUCK, is_over=is_over)
     finding = by_code(diagnose_network(course))["output_saturated_quadratic"]
 
@@ -178,7 +178,7 @@ def test_a_network_whose_start_is_not_known_and_that_learns_well_has_nothing_to_
     course = network({"loss": "quadratic"}, {}, {})
     diagnosis = diagnose_network(NetworkCourse(course.spec, None, course.points, True))
 
-    assert diagnosis == Diagnosis("Nothing stands out: it reads 92.00% of the test images at its best.", [])
+    assert diagnosis == Diagnosis("Nothing stands out: the best accuracy is 92.00%.", [])
 
 
 @given(target=st.floats(0, 1), output=st.floats(0.001, 0.999))
@@ -290,4 +290,4 @@ def test_of_networks_that_differ_in_more_than_the_loss_no_cause_is_named():
         compared("job_c", network({"loss": "cross_entropy", "seed": 1, "reduction": "sum_outputs"}, {}, {})),
     ]
 
-    assert compare(jobs) == Diagnosis("Nothing stands out between them.", [])
+    assert compare(jobs) == Diagnosis("Nothing stands out between these jobs.", [])

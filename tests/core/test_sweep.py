@@ -213,7 +213,7 @@ def test_a_sweep_has_at_most_5000_jobs_and_the_refusal_says_so():
 
     assert len(jobs_of(spec=NEURON, grid={"learning_rate": rates}, repeats=2)) == MAX_SWEEP_JOBS == 5000
     message = refused(spec=NEURON, grid={"learning_rate": rates, "epochs": [1, 2, 3]}, repeats=2)["/grid"]
-    assert message == "7,500 cells × 2 repeats are 15,000 jobs, more than the 5,000 of one sweep"
+    assert message == "7,500 cells × 2 repeats are 15,000 jobs; a sweep may have at most 5,000"
     # However many they would be, none is made.
     started = process_time()
     assert list(refused(spec=NEURON, grid={name: [*range(1000)] for name in ("epochs", "input", "target")})) == [

@@ -61,7 +61,7 @@ def test_without_the_compiled_engine_auto_takes_the_reference_and_says_why(monke
     found = registry.select_engine(network(30), "auto", "cpu")
 
     assert found.engine == "autograd"
-    assert found.remark == "as fused_cpu is missing here (its compiled part is missing (no such file))"
+    assert found.remark == "because fused_cpu is missing here (its compiled part is missing (no such file))"
     assert "fused_cpu" not in registry.available("cpu")
 
 

@@ -43,15 +43,15 @@ def test_an_outage_of_an_hour_is_told_once_a_minute_and_when_it_is_over(time, ou
 
 def test_each_reason_is_told_and_threads_that_share_an_outage_tell_it_once(time, outage, caplog):
     outage.failed("waiting for the store", REFUSED)
-    outage.failed("no upkeep now", REFUSED)
-    outage.failed("no upkeep now", StoreUnavailable("the server starts up"))
+    outage.failed("the janitor failed", REFUSED)
+    outage.failed("the janitor failed", StoreUnavailable("the server starts up"))
     outage.worked("waiting for the store")
     assert "over" not in caplog.text
-    outage.worked("no upkeep now")
+    outage.worked("the janitor failed")
 
     assert caplog.messages == [
         "waiting for the store: connection refused",
-        "no upkeep now: the server starts up",
+        "the janitor failed: the server starts up",
         "the outage is over, after 0.0 s",
     ]
 

@@ -178,7 +178,7 @@ def test_a_restore_that_fails_has_changed_nothing(lived_in, other, tmp_path):
         connection.execute("UPDATE own_tags SET job_pk = 999")  # foreign keys are not enforced here
         connection.commit()
 
-    with pytest.raises(BackupRefused, match="contradicts itself"):
+    with pytest.raises(BackupRefused, match="conflicts with itself"):
         restore(file, other)
 
     assert not any(rows(other).values())
@@ -203,7 +203,7 @@ def test_a_database_of_somebody_else_is_refused(opened, tmp_path):
     with closing(sqlite3.connect(tmp_path / "file")) as connection:
         connection.execute("CREATE TABLE jobs (pk INTEGER)")
 
-    with pytest.raises(BackupRefused, match="it has none of its tables"):
+    with pytest.raises(BackupRefused, match="it has no tables of CostCurve"):
         restore(tmp_path / "file", opened())
 
 

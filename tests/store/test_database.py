@@ -145,7 +145,7 @@ def test_a_database_file_that_was_deleted_takes_no_job(tmp_path):
 def test_a_home_that_cannot_be_made_is_reported_as_an_unavailable_store(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(StoreUnavailable, match="cannot be made"):
+    with pytest.raises(StoreUnavailable, match="cannot be created"):
         Database(f"sqlite:///{tmp_path}/file/costcurve.db")
 
 

@@ -39,7 +39,7 @@ def test_the_command_line_migrates_backs_up_and_restores(database_url, tmp_path)
     database.close()
     again = costcurve_db(database_url, "backup", str(file))
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"cannot backup: {file} exists already; a backup never replaces anything\n"
+    assert again.stderr == f"cannot backup: {file} exists already; a backup never replaces a file\n"
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_migrate_does_not_wait_where_only_a_person_can_help(postgresql_url, chan
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("file/costcurve.db", "the folder of the database, {}/file, cannot be made"),
+        ("file/costcurve.db", "the folder of the database, {}/file, cannot be created"),
         ("junk.db", "the database refused: file is not a database"),
         ("folder", "the database refused: unable to open database file"),
     ],

@@ -38,7 +38,7 @@ def test_a_worker_that_is_not_heard_from_for_a_lease_is_given_up(store, running,
 
     job = store.get(running.id)
     assert (job.status, job.attempt) == (JobStatus.QUEUED, 2)
-    assert job.status_reason.startswith("its worker wrk_1 was no longer heard from; ")
+    assert job.status_reason.startswith("its worker wrk_1 did not renew its lease; ")
     assert store.events(running.id)[-1].by == "service"
 
 

@@ -193,9 +193,9 @@ def test_a_waiting_job_says_why_it_waits(store, submit, hire, claim, clock):
     assert why(first) == "next in line for a free worker"
     assert why(second) == "1 job is before it"
     assert why(third) == "2 jobs are before it"
-    assert why(cuda) == "no worker that is alive has a CUDA device"
+    assert why(cuda) == "no live worker has a CUDA device"
     fused = submit({"experiment": "mnist"}, engine="fused_cpu")
-    assert why(fused) == "no worker that is alive has the engine fused_cpu"
+    assert why(fused) == "no live worker has the engine fused_cpu"
     hire(device="cuda:0", lease_seconds=60)
     assert why(cuda) == "3 jobs are before it"
     clock.advance(seconds=61)

@@ -72,7 +72,7 @@ def test_one_write_brings_jobs_to_every_kind_of_end(store, submit, claim_as, wor
         outcomes = tx.scalars(select(attempts.c.outcome).order_by(attempts.c.pk)).all()
     assert outcomes == [
         *(None, "succeeded", "failed: diverged", "told to stop", None, "cancelled"),
-        "put aside, as its client had asked",
+        "paused at its client's request",
     ]
 
 
@@ -129,7 +129,7 @@ def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, 
         asked.append((spec.experiment, requested, device))
         if spec.experiment == "neuron":
             return EngineChoice("many", at_once=100)
-        return EngineChoice("one", remark="as the other is missing here")
+        return EngineChoice("one", remark="because the other is missing here")
 
     def claim() -> list[tuple[str, str]]:
         held = store.claim(hire(), engines=ENGINES, devices=CPU, choose=choose)
@@ -146,7 +146,7 @@ def test_how_many_are_taken_depends_on_what_the_first_in_line_is(store, submit, 
 
 def test_a_job_says_with_what_it_is_trained_and_why_with_nothing_better(store, submit, worker):
     job = submit()
-    remark = "as fused_cpu is missing here (no compiler)"
+    remark = "because fused_cpu is missing here (no compiler)"
     store.claim(worker, engines=ENGINES, devices=CPU, choose=lambda *_: EngineChoice("autograd", remark=remark))
 
     seen = store.get(job.id)

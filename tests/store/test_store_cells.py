@@ -132,7 +132,7 @@ def test_some_cells_are_picked_by_their_numbers_and_keep_their_ranks(store, queu
     page = store.cells(sweep.id, CellQuery(cells=frozenset({0, 2})))
     assert [(cell.cell, cell.rank) for cell in page.items] == [(2, 2), (0, 3)]
     assert page.items[0].difference.to_cell == 1
-    with pytest.raises(InvalidRequest, match="3 is no cell of this sweep, which has 3"):
+    with pytest.raises(InvalidRequest, match="this sweep has no cell 3; its 3 cells are counted from 0"):
         store.cells(sweep.id, CellQuery(cells=frozenset({0, 3})))
 
 

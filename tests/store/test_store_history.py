@@ -159,7 +159,7 @@ def test_only_a_job_that_has_ended_can_be_deleted(store, submit, claim):
     store.pause(paused.id)
 
     for job, status in ((running, "running"), (waiting, "queued"), (paused, "paused")):
-        with pytest.raises(InvalidTransition, match=f"a {status} job cannot become deleted"):
+        with pytest.raises(InvalidTransition, match=f"a {status} job cannot be deleted"):
             store.delete(job.id)
         assert store.get(job.id).status == status
 

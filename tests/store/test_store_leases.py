@@ -46,7 +46,7 @@ def test_a_worker_whose_lease_is_over_is_given_up_and_its_job_waits_again(store,
     assert list(store.reap(by="somebody")) == [worker]
     seen = store.get(job.id)
     assert (seen.status, seen.attempt) == (JobStatus.QUEUED, 2)
-    assert "wrk_1 was no longer heard from" in seen.status_reason
+    assert "wrk_1 did not renew its lease" in seen.status_reason
     assert store.events(job.id)[-1].by == "somebody"
     assert list(store.reap(by="somebody")) == []
 
@@ -227,7 +227,7 @@ def test_workers_that_hang_count_as_workers_that_die(store, submit, hire, claim_
 
     seen = store.get(job.id)
     assert (seen.status, seen.error.code) == (JobStatus.FAILED, "worker_crashed")
-    assert f"{MAX_CRASHES} workers in a row died so" in seen.error.message
+    assert f"{MAX_CRASHES} workers in a row crashed" in seen.error.message
 
 
 def test_a_crash_of_a_pack_fails_nobody_and_each_of_its_jobs_is_trained_alone_from_then_on(

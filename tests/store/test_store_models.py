@@ -102,15 +102,15 @@ def test_a_job_that_was_trained_before_models_were_kept_says_so(store, submit, c
     job = submit(NETWORK)
     finish(store, claim(), mnist_result(9000))
 
-    assert refuses(store, job.id, ModelNotFound, "kept no models")
+    assert refuses(store, job.id, ModelNotFound, "stored no models")
 
 
 def test_a_neuron_reads_no_images(store, submit, claim):
     job = submit()
-    assert refuses(store, job.id, NoTestImages, "reads no images")
+    assert refuses(store, job.id, NoTestImages, "does not classify images")
     finish(store, claim(), RESULT)
 
-    assert refuses(store, job.id, NoTestImages, "reads no images")
+    assert refuses(store, job.id, NoTestImages, "does not classify images")
 
 
 @pytest.mark.parametrize("job_id", ["job_0", "", "\0", "😀"])

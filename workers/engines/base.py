@@ -138,5 +138,5 @@ def kept_tensor(snapshot: Snapshot, name: str, shape: tuple[int, ...] | None = N
     if found is None:
         raise UnusableSnapshot(f"it has no tensor {name}")
     if shape is not None and tuple(found.shape) != shape:
-        raise UnusableSnapshot(f"its tensor {name} has the shape {tuple(found.shape)}, and not {shape}")
+        raise UnusableSnapshot(f"its tensor {name} has the shape {tuple(found.shape)}, not {shape}")
     return found

@@ -75,7 +75,7 @@ class _Wish(Generic[T]):
     def granted(self) -> T:
         """Result of this request. Raises ValueError if the engine has not set it."""
         if self._granted is None:
-            raise ValueError(f"a training was asked to go on, but its {type(self).__name__} was not granted")
+            raise ValueError(f"the training was resumed before its {type(self).__name__} was granted")
         return self._granted
 
 

@@ -92,7 +92,7 @@ def _fastest(spec: AnySpec, device: torch.device) -> tuple[str, str | None]:
         if engine.suits(spec, device):
             if (why := engine.why_missing(device)) is None:
                 return name, remark
-            remark = f"as {name} is missing here ({why})"
+            remark = f"because {name} is missing here ({why})"
     raise ValueError(f"no engine trains {spec.experiment} on {device}")
 
 

@@ -31,7 +31,7 @@ def compare(jobs: Sequence[Compared]) -> Diagnosis:
     pairs = list(combinations(jobs, 2))
     findings = [finding for pair in pairs for finding in (*_loss(*pair), *_rates(*pair))]
     said = " ".join(dict.fromkeys(finding.headline for finding in findings))
-    return Diagnosis(said or "Nothing stands out between them.", findings)
+    return Diagnosis(said or "Nothing stands out between these jobs.", findings)
 
 
 def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
@@ -47,10 +47,10 @@ def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
     yield Finding(
         "learning_rate_not_comparable",
         "warning",
-        f"Their learning rate of {one.spec.learning_rate:g} is not the same rate in both.",
-        f"{slower.id} averages the cost over its outputs, and {faster.id} sums it: under one convention they learn "
-        f"with {slower.spec.effective_learning_rate:g} and {faster.spec.effective_learning_rate:g}. What differs "
-        "between them need not come from the loss.",
+        f"The learning rate is {one.spec.learning_rate:g} in both jobs, but their effective learning rates differ.",
+        f"{slower.id} averages the cost over the outputs, and {faster.id} sums it: the effective learning rates are "
+        f"{slower.spec.effective_learning_rate:g} and {faster.spec.effective_learning_rate:g}. A difference between "
+        "these jobs may come from the rate and not from the loss.",
         {
             "jobs": [one.id, other.id],
             "learning_rate": one.spec.learning_rate,
@@ -79,14 +79,13 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
         "slowdown_factor_at_start": courses[0].start and courses[0].start["slowdown_factor"],
         "epochs_stuck": None if stuck is None else [stuck.first, stuck.last],
     }
-    said = " and ".join(f"{accuracy:.2%}" for accuracy in best)
     if stuck is not None and _is_sooner(marks[1], marks[0]):
         yield Finding(
             "loss_makes_the_difference",
             "info",
-            f"Cross-entropy reads {MARK:.0%} of the test images after epoch {marks[1]}, the quadratic loss "
-            + (f"only after epoch {marks[0]}." if marks[0] is not None else "never."),
-            f"They start badly wrong: from epoch {stuck.first} to epoch {stuck.last} the quadratic loss multiplied the "
+            f"Cross-entropy reaches an accuracy of {MARK:.0%} after epoch {marks[1]}; the quadratic loss "
+            + (f"only after epoch {marks[0]}." if marks[0] is not None else "has not reached it."),
+            f"Both start badly wrong. From epoch {stuck.first} to epoch {stuck.last} the quadratic loss multiplied the "
             "errors of saturated outputs by a tiny σ′(z). Cross-entropy does not.",
             evidence,
         )
@@ -95,10 +94,11 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
         yield Finding(
             "loss_makes_no_difference",
             "info",
-            f"The loss makes no difference here: at their best they read {said} of the test images.",
-            "The start is not badly wrong. Cross-entropy helps where outputs are saturated and wrong; here its mean "
-            f"|δ| is {figure(factor)} times the quadratic loss's at the start, as in any network that learns well, and "
-            "no epoch was lost to saturation with either.",
+            f"The loss makes no difference here: the best accuracy is {best[0]:.2%} with the quadratic loss and "
+            f"{best[1]:.2%} with cross-entropy.",
+            "The start is not badly wrong. Cross-entropy helps only where outputs are saturated and wrong. At the "
+            f"start its mean |δ| is {figure(factor)} times that of the quadratic loss, as in any network that learns "
+            "well. No epoch was lost to saturation with either loss.",
             evidence,
             altered(quadratic.spec, init={"scheme": "normal", "output_bias": 10.0}),
         )

@@ -13,7 +13,7 @@ from costcurve.core.job import Job
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 from costcurve.core.spec_diff import altered, own_fields
 
-NOT_RECORDED = "It was trained by a version that did not record the figures that a diagnosis needs."
+NOT_RECORDED = "The job was trained by a version of CostCurve that did not record the metrics that a diagnosis needs."
 
 
 def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
@@ -21,18 +21,18 @@ def metrics_diagnosed(spec: AnySpec) -> tuple[str, ...] | None:
     return NEURON_DIAGNOSED if isinstance(spec, NeuronSpec) else None
 
 
-def diagnose(job: Job, start: Point | None, runs: Iterable[Curve]) -> Diagnosis:
+def diagnose(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosis:
     """Return the reasons why a job's training goes as it does.
 
     Args:
         job: the job, in any state.
         start: the network's metrics before the first update; None for a neuron, and if they are not recorded.
-        runs: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
+        chunks: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
     """
     if isinstance(job.spec, NeuronSpec):
-        found = diagnose_neuron(job.spec, runs)
+        found = diagnose_neuron(job.spec, chunks)
     else:
-        curve = Curve.joined(runs)
+        curve = Curve.joined(chunks)
         if len(curve) and "slowdown_factor" not in curve.series:
             found = Diagnosis(NOT_RECORDED, ())
         else:
@@ -59,16 +59,14 @@ def _start_not_finite(job: Job, start: Point | None) -> Iterator[Finding]:
         return
     is_neuron = isinstance(job.spec, NeuronSpec)
     number, largest = ("float64", "1.8e308") if is_neuron else ("float32", "3.4e38")
-    named = f" ({', '.join(metrics[:3])}{', …' if len(metrics) > 3 else ''})" if metrics else ""
+    named = f" (not finite: {', '.join(metrics[:3])}{', …' if len(metrics) > 3 else ''})" if metrics else ""
     yield Finding(
         "start_not_finite",
         "error",
-        f"The start is not finite: weights, or what they make of the input, are beyond the range of {number}{named}.",
-        f"No update was made, or none that means anything, so the learning rate is not to blame. {number} ends at "
-        f"{largest}; the init is {own_fields(job.spec).get('init', 'the default')}. "
-        + (
-            "A smaller init, or a smaller input, starts within it." if is_neuron else "A smaller init starts within it."
-        ),
+        f"The start is not finite: initial weights, or values computed from them, exceed the range of {number}{named}.",
+        "No meaningful update was made, so the learning rate is not to blame. "
+        f"The largest {number} number is {largest}; the init is {own_fields(job.spec).get('init', 'the default')}. "
+        + ("Use a smaller init or a smaller input." if is_neuron else "Use a smaller init."),
         {
             "message": job.error.message if job.error is not None else None,
             "metrics": metrics,
@@ -86,8 +84,8 @@ def _diverged(job: Job) -> Iterator[Finding]:
         "diverged",
         "error",
         f"The training diverged: {job.error.message}.",
-        f"Updates were too large for it to come back from them. The learning rate is {rate:g} (effectively "
-        f"{job.spec.effective_learning_rate:g}); a tenth of it is the first thing to try.",
+        f"The updates were too large to recover from. The learning rate is {rate:g} (effectively "
+        f"{job.spec.effective_learning_rate:g}). Try a tenth of it first.",
         {
             "message": job.error.message,
             "step": job.progress.step,

@@ -32,7 +32,7 @@ def diagnose_network(course: NetworkCourse) -> Diagnosis:
     if not course.points:
         return diagnosis_of(findings, otherwise="Nothing is recorded yet: no epoch has ended.")
     best = max(course.accuracies)
-    return diagnosis_of(findings, otherwise=f"Nothing stands out: it reads {best:.2%} of the test images at its best.")
+    return diagnosis_of(findings, otherwise=f"Nothing stands out: the best accuracy is {best:.2%}.")
 
 
 def _output_saturated(course: NetworkCourse) -> Iterator[Finding]:
@@ -48,13 +48,13 @@ def _output_saturated(course: NetworkCourse) -> Iterator[Finding]:
     yield Finding(
         "output_saturated_quadratic",
         "warning",
-        f"{course.span(stretch)} learning stood still at the output: units are saturated where they are badly wrong.",
-        f"It read {first:,.0f} images of {TEST_IMAGES:,} after the first of these epochs and {last:,.0f} after the "
-        "last. The quadratic loss multiplies each error by σ′(z), which is tiny there: the mean |δ| at the output was "
-        f"{figure(deltas['quadratic'])}, and cross-entropy's would have been {figure(deltas['cross_entropy'])} at the "
-        f"same weights, {figure(factor)} times as much. The output layer's gradient had the norm "
-        f"{figure(gradients['quadratic'])}, and cross-entropy's would have had {figure(gradients['cross_entropy'])}. "
-        "Cross-entropy cures that.",
+        f"{course.span(stretch)} learning stood still at the output: units that are badly wrong are saturated.",
+        f"Of {TEST_IMAGES:,} test images {first:,.0f} were read correctly after the first of these epochs and "
+        f"{last:,.0f} after the last. The quadratic loss multiplies each error by σ′(z), which is tiny there. The "
+        f"mean |δ| at the output was {figure(deltas['quadratic'])}; with cross-entropy it would have been "
+        f"{figure(deltas['cross_entropy'])} at the same weights, {figure(factor)} times as much. The norm of the "
+        f"output layer's gradient was {figure(gradients['quadratic'])}; with cross-entropy it would have been "
+        f"{figure(gradients['cross_entropy'])}. Cross-entropy cures this.",
         {
             **_epochs(course, stretch),
             "correct": {"first": first, "last": last},
@@ -86,11 +86,11 @@ def _hidden_layer_slow(course: NetworkCourse) -> Iterator[Finding]:
             "hidden_layer_slow",
             "warning",
             f"{course.span(stretch)} hidden layer {layer} hardly learned: its units are saturated.",
-            f"{saturated:.0%} of its outputs are saturated, at 0 or 1. σ′(z), which is 0.25 at the most, is "
-            f"{figure(slope)} in the mean, and lets next to nothing through. A step moves its weights by "
+            f"{saturated:.0%} of its outputs are saturated, near 0 or 1. Its mean σ′(z) is {figure(slope)}, where "
+            "0.25 is the largest possible, so almost no gradient passes through. A step changes its weights by "
             f"{ratios[layer]:.1e} of their norm, and the output layer's by {ratios[output]:.1e}. Cross-entropy cures "
-            "slow outputs, and not slow hidden layers, as each of them has a σ′ of its own in its gradient with either "
-            "loss. Smaller initial weights do: they keep the units where they can learn.",
+            "slow outputs, not slow hidden layers: with either loss the gradient of a hidden layer has a σ′(z) of its "
+            "own. Smaller initial weights cure this: they keep the units out of saturation.",
             {
                 "layer": layer,
                 **_epochs(course, stretch),
@@ -123,9 +123,9 @@ def _plateau(course: NetworkCourse) -> Iterator[Finding]:
     yield Finding(
         "plateau",
         "warning",
-        f"{course.span(stretch)} no epoch added {STANDING_STILL:.0%} to the best accuracy so far.",
-        f"It was {first:.2%} there, and {last:.2%} in the end, less than the {LINEAR_CLASSIFIER:.0%} of a linear "
-        "classifier: the network can still learn, and does not.",
+        f"{course.span(stretch)} no epoch added {STANDING_STILL:.0%} or more to the best accuracy.",
+        f"The best accuracy was {first:.2%} after the first of these epochs and {last:.2%} after the last. A linear "
+        f"classifier reaches {LINEAR_CLASSIFIER:.0%}: the network has more to learn, but does not learn it.",
         {**_epochs(course, stretch), "best_accuracy": {"first": first, "last": last}},
     )
 
@@ -138,9 +138,9 @@ def _symmetric_init(course: NetworkCourse) -> Iterator[Finding]:
         yield Finding(
             "symmetric_init",
             "warning",
-            f"The {width} units of hidden layer {layer} work as {units}: they started alike, and stay alike.",
-            "All of them get the same input and the same gradient, whatever the loss, so that no step can tell them "
-            "apart. A random init can.",
+            f"The {width} units of hidden layer {layer} work as {units}: they started alike and stay alike.",
+            "All of them get the same input and the same gradient with either loss, so no step makes them differ. "
+            "A random init does.",
             {"layer": layer, "units": width, "effective_units": units},
             altered(course.spec, init="scaled_normal"),
         )
@@ -159,10 +159,11 @@ def _saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:
         yield Finding(
             "saturated_but_learning",
             "info",
-            "The outputs start saturated where they are badly wrong, and the network learns all the same.",
-            f"{course.start[metric]:.0%} of them are saturated before the first update, and {accuracies[0]:.2%} of the "
-            "test images are read after epoch 0. Cross-entropy's δ, a − y, does not contain σ′(z). The quadratic loss "
-            f"would have had {figure(course.start['slowdown_factor'])} times less to learn from, and stood still.",
+            "Outputs that are badly wrong start saturated, but the network learns.",
+            f"{course.start[metric]:.0%} of the outputs are saturated before the first update; after epoch 0 the "
+            f"accuracy is {accuracies[0]:.2%}. Cross-entropy's δ, a − y, does not contain σ′(z). The quadratic loss's "
+            f"mean |δ| would have been {figure(course.start['slowdown_factor'])} times smaller at the start, and "
+            "learning would have stood still.",
             {
                 "saturated_fraction": {"start": course.start[metric], "end": course.points[-1][metric]},
                 "slowdown_factor_at_start": course.start["slowdown_factor"],
@@ -177,10 +178,11 @@ def _saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:
     yield Finding(
         "saturated_but_learning",
         "info",
-        f"{course.span(stretch)} most outputs were saturated, and the network went on learning.",
-        f"{course.mean(metric, stretch):.0%} of them had σ′(z) < 0.01 in the mean, and {gained:.2%} more of the test "
-        "images came to be read. Cross-entropy does not prevent saturation; an output that is saturated where it is "
-        "right has nothing more to learn, and one that is wrong there goes on learning, as δ = a − y has no σ′(z).",
+        f"{course.span(stretch)} most outputs were saturated, but the network continued to learn.",
+        f"On average {course.mean(metric, stretch):.0%} of them had σ′(z) < 0.01. The best accuracy is {gained:.2%} "
+        f"above that after epoch {stretch.first}. Cross-entropy does not prevent saturation. A saturated output that "
+        "is right has nothing more to learn. One that is wrong continues to learn, because δ = a − y does not contain "
+        "σ′(z).",
         {
             **_epochs(course, stretch),
             "saturated_fraction": course.mean(metric, stretch),
@@ -196,10 +198,10 @@ def _loss_makes_no_difference(course: NetworkCourse) -> Iterator[Finding]:
     yield Finding(
         "loss_makes_no_difference",
         "info",
-        "The start is not badly wrong, so that the other loss should make no difference.",
-        f"At the start cross-entropy's mean |δ| at the output is {figure(factor)} times the quadratic loss's, as in "
-        "any network that learns well, and the outputs are nowhere saturated where they are wrong. Only there does "
-        "the loss matter; otherwise a factor like this is one in the learning rate.",
+        "The start is not badly wrong, so the other loss should make no difference.",
+        f"At the start cross-entropy's mean |δ| at the output is {figure(factor)} times that of the quadratic loss, "
+        "as in any network that learns well. The outputs are never saturated where they are wrong, and the loss "
+        "matters only there. Otherwise such a factor acts like a factor of the learning rate.",
         {
             "slowdown_factor_at_start": factor,
             "output_error_at_start": course.start["output_delta.cross_entropy"],

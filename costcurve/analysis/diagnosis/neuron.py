@@ -13,12 +13,12 @@ from costcurve.core.spec_diff import altered
 NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 
 
-def diagnose_neuron(spec: NeuronSpec, runs: Iterable[Curve]) -> Diagnosis:
+def diagnose_neuron(spec: NeuronSpec, chunks: Iterable[Curve]) -> Diagnosis:
     """Return the diagnosis of a neuron from its curve.
 
-    `runs` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.
+    `chunks` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.
     """
-    course = _Course(spec, runs)
+    course = _Course(spec, chunks)
     if not course.updates_seen:
         return Diagnosis("Nothing is recorded yet: the neuron has not been trained.", ())
     start, end = course.first_output, course.last_output
@@ -35,14 +35,14 @@ class _Course:
     Updates are counted from 0, which is the start.
     """
 
-    def __init__(self, spec: NeuronSpec, runs: Iterable[Curve]) -> None:
+    def __init__(self, spec: NeuronSpec, chunks: Iterable[Curve]) -> None:
         self.updates_seen = 0
         self.first_output = self.last_output = self.first_slowdown = 0.0
         # The first update at which the condition held; None if it never did.
         self.unsaturated_at: int | None = None
         self.gradient_at: int | None = None
         self.peak_at: int | None = None
-        for update, output, slowdown in _points(runs):
+        for update, output, slowdown in _points(chunks):
             if not self.updates_seen:
                 self.first_output, self.first_slowdown = output, slowdown
                 self.peak_output = peak_output(spec.target, output)
@@ -76,10 +76,10 @@ def _quadratic_delta(output: float, target: float) -> float:
     return (output - target) * output * (1 - output)
 
 
-def _points(runs: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
-    for run in runs:
-        columns = zip(run.series["output"], run.series["sigmoid_prime"], strict=True)
-        for update, (output, slope) in enumerate(columns, start=run.start):
+def _points(chunks: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
+    for chunk in chunks:
+        columns = zip(chunk.series["output"], chunk.series["sigmoid_prime"], strict=True)
+        for update, (output, slope) in enumerate(columns, start=chunk.start):
             yield update, output, 1 / slope if slope else inf
 
 
@@ -108,11 +108,11 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         yield Finding(
             "output_saturated_quadratic",
             "warning",
-            f"From update 0 {span} the output is saturated where it is badly wrong; the quadratic loss crawls there.",
-            f"At the start the output is {course.first_output:.4g} and should be {spec.target:.4g}. The quadratic loss "
-            f"multiplies this error by σ′(z) = {1 / course.first_slowdown:.3g}: its gradient is "
-            f"{gradients['quadratic']:.3g}, where cross-entropy's would have been "
-            f"{gradients['cross_entropy']:.3g}, {factor} times as much. Cross-entropy cures that.",
+            f"From update 0 {span} the output is saturated where it is badly wrong; the quadratic loss learns slowly.",
+            f"At the start the output is {course.first_output:.4g} and the target {spec.target:.4g}. The quadratic "
+            f"loss multiplies this error by σ′(z) = {1 / course.first_slowdown:.3g}. Its gradient is "
+            f"{gradients['quadratic']:.3g}; with cross-entropy it would have been {gradients['cross_entropy']:.3g}, "
+            f"{factor} times as much. Cross-entropy cures this.",
             evidence,
             altered(spec, loss="cross_entropy"),
         )
@@ -120,9 +120,9 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         yield Finding(
             "saturated_but_learning",
             "info",
-            f"The output starts saturated and badly wrong, at {course.first_output:.4g}, and learns all the same.",
-            f"Cross-entropy does not prevent saturation; its gradient, a − y, only does not contain σ′(z), and keeps a "
-            f"saturated output learning. The quadratic loss would have learned {factor} times as slowly there.",
+            f"The output starts saturated and badly wrong, at {course.first_output:.4g}, but the neuron learns.",
+            "Cross-entropy does not prevent saturation. Its gradient, a − y, does not contain σ′(z), so a saturated "
+            f"output continues to learn. The quadratic loss would have learned {factor} times as slowly there.",
             evidence,
             altered(spec, loss="quadratic"),
         )
@@ -147,10 +147,10 @@ def _plateau(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
         "plateau",
         "warning",
         f"{span} the cost lies on a plateau.",
-        f"The quadratic gradient, (a − y) σ′(z), is largest at an output of {course.peak_output:.3g}. It starts at "
-        f"{course.first_output:.4g}, where it is {figure(100 * start / peak)} % of that, and grows only as the output "
-        f"comes down to there"
-        + (f", which it does at update {course.peak_at:,}." if course.peak_at is not None else "; it has not yet."),
+        f"The quadratic gradient, (a − y) σ′(z), is largest at an output of {course.peak_output:.3g}. The output "
+        f"starts at {course.first_output:.4g}, where the gradient is {figure(100 * start / peak)} % of its largest "
+        "value. The gradient grows until the output reaches the peak, which "
+        + (f"happened at update {course.peak_at:,}." if course.peak_at is not None else "has not happened yet."),
         {
             "from_update": 0,
             "to_update": last if left_at is None else left_at,

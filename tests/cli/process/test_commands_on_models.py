@@ -218,7 +218,7 @@ def test_a_job_without_a_model_says_so(run, deployment):
     waiting = deployment.submit({"experiment": "mnist"}, device="cuda")
     deployment.ended(neuron)
 
-    assert "reads no images" in run("confusion", neuron).err
+    assert "does not classify images" in run("confusion", neuron).err
     assert run("mistakes", neuron).code == 2
     assert run("model", waiting, "model.onnx").code == 1
     assert run("cancel", waiting).code == 0

@@ -161,7 +161,7 @@ def test_a_sweep_is_plotted_into_a_file(run, at_work, tmp_path):
         (["a.svg", "--cells", "first"], "'first' is not a list of numbers"),
         (["a.svg", "--cells", "1", "--best", "2"], "cannot be used with --cells"),
         (["a.svg", "--best", "17"], "should be less than or equal to 16"),
-        (["a.svg", "--cells", "99"], "/query/cells: 99 is no cell of this sweep"),
+        (["a.svg", "--cells", "99"], "/query/cells: this sweep has no cell 99"),
     ],
 )
 def test_a_plot_that_cannot_be_is_a_usage_error(run, sweep, tmp_path, monkeypatch, arguments, message):

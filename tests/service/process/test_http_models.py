@@ -180,7 +180,7 @@ def test_what_only_a_network_has_is_refused_for_a_neuron(client, trained, path):
     method = "POST" if path == "predict" else "GET"
     answer = client.request(method, f"/{trained.neuron}/{path}", json=body, headers={"If-None-Match": "*"})
 
-    assert "reads no images" in problem(answer, 422, "no_test_images")["detail"]
+    assert "does not classify images" in problem(answer, 422, "no_test_images")["detail"]
 
 
 @pytest.mark.parametrize("experiment", ["mnist", "neuron"])

@@ -105,7 +105,7 @@ def test_a_sweep_that_cannot_be_is_refused_by_field_and_queues_nothing(http, cha
 def test_too_many_jobs_are_refused_with_the_number_that_is_possible(http):
     body = problem(http.post("/v1/sweeps", json=SWEEP | {"repeats": 1000}), 422, "invalid_request")
 
-    assert "6,000 jobs, more than the 5,000 of one sweep" in body["detail"]
+    assert "6,000 jobs; a sweep may have at most 5,000" in body["detail"]
 
 
 def test_a_deeply_nested_value_is_refused_like_any_other(http):

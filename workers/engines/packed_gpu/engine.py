@@ -39,7 +39,7 @@ _ROUNDS_PER_REPORT = 2
 def why_missing(device: torch.device) -> str | None:
     """Return why this engine cannot train on `device` here, or None if it can."""
     if device.type != "cuda":
-        return f"it trains on CUDA devices, and not on {device}"
+        return f"it trains only on CUDA devices, not on {device}"
     if find_spec("triton") is None:
         return "triton is not installed"
     return None

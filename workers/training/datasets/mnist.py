@@ -112,7 +112,7 @@ def load_mnist(
     raise DatasetUnavailable(
         "MNIST could not be loaded. Tried, in this order:\n"
         + "".join(f"- {failure}\n" for failure in failures)
-        + "Any folder with the four idx files (plain or .gz) will do: name it in COSTCURVE_DATA_DIR."
+        + "Set COSTCURVE_DATA_DIR to a folder with the four idx files (plain or .gz)."
     )
 
 
@@ -125,7 +125,7 @@ def _from_data_dir(data_dir: Path) -> Mnist:
         raise DatasetUnavailable(
             f"MNIST could not be loaded from {name}, which COSTCURVE_DATA_DIR names: {reason}.\n"
             f"Looked for {', '.join(file.name for file in IDX_FILES)}, each plain or .gz, there and up to two folders "
-            "below, with the bytes of MNIST. Correct the folder, or unset COSTCURVE_DATA_DIR to have MNIST fetched."
+            "below, with the bytes of MNIST. Correct the folder, or unset COSTCURVE_DATA_DIR to download MNIST."
         ) from failure
     logger.info("MNIST is served by %s", name)
     return _split(files, name, data_dir)
@@ -163,7 +163,7 @@ def _keep(files: IdxFiles, cache_dir: Path) -> Path | None:
         for name, data in files.items():
             _write_whole(cache_dir / name, data)
     except OSError as error:
-        logger.warning("MNIST cannot be kept in %s and will be fetched again next time: %s", cache_dir, error)
+        logger.warning("MNIST cannot be stored in %s and will be downloaded again next time: %s", cache_dir, error)
         return None
     return cache_dir
 
@@ -224,7 +224,7 @@ def main() -> int:
         return 1
     if mnist.folder is None:
         return 1
-    sys.stdout.write(f"MNIST was served by {mnist.source} and lies in {mnist.folder}\n")
+    sys.stdout.write(f"MNIST was served by {mnist.source} and is in {mnist.folder}\n")
     return 0
 
 
