@@ -1,20 +1,26 @@
-"""Curves of one or more jobs, read in pieces so that memory stays bounded."""
+"""Curves of one or more jobs: short ones read at once, long ones in pieces, so that memory stays bounded."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Self
 
 import numpy as np
 
 from costcurve.analysis.sampling import Chunk, Numbers, Sample, Values, collect_all, min_points, sample_curves
 from costcurve.core.curve import Curve, Granularity
 from costcurve.core.errors import InvalidRequest
+from costcurve.core.spec import AnySpec
 from costcurve.core.validation import FieldError
 from costcurve.store import JobStore
-from costcurve.store.curve_chunks import CurvePage, StoredChunk, ensure_known
+from costcurve.store.curve_chunks import CurveHead, StoredChunk, decoded, ensure_known
 from service.heavy_work import check_wanted
 
 # Most points in one response. The next request starts at `next_from`.
 MAX_POINTS = 100_000
+# Most recorded values of a range that is read at once: 4 MiB, about as much as one batch of a long curve.
+_VALUES_AT_ONCE = 1 << 19
 # Values in one piece, of all jobs and metrics together: about a megabyte.
 _PIECE_VALUES = 20_000
 # Fewest points of a job in one batch that is read for sampling; a stored chunk is always read as a whole.
@@ -23,10 +29,20 @@ _BATCH_POINTS = 65_536
 _FEW_POINTS = 100
 
 
+@dataclass(frozen=True, slots=True)
+class CurveRange:
+    """Points of one curve by their numbers, and the chunks that have them; None until these are read."""
+
+    head: CurveHead
+    span: range
+    chunks: Sequence[StoredChunk] | None = None
+
+
 class Reading:
     """A range of x over the curves of one or more jobs.
 
-    It does not include points that the jobs record while it is read.
+    It does not include points that the jobs record while it is read. Points are read when they are needed, in
+    transactions of their own. `load` reads those of a short range before.
     """
 
     def __init__(
@@ -54,37 +70,60 @@ class Reading:
             UnknownMetric: none of the jobs records one of the metrics.
         """
         self._store = store
-        self._job_ids = job_ids
+        heads = store.curve_heads(job_ids, granularity=granularity)
+        self.curves = [CurveRange(head, head.span(first, last)) for head in heads]
         self.granularity = granularity
-        self._heads = [
-            store.curve(job_id, granularity=granularity, first=first, last=last, limit=0) for job_id in job_ids
-        ]
-        self.metrics = self._resolved(metrics)
+        self.metrics = _resolved(metrics, self.known)
 
-    def _resolved(self, metrics: Sequence[str] | None) -> tuple[str, ...]:
-        known = dict.fromkeys(metric for head in self._heads for metric in head.known)
-        ensure_known(metrics or (), known)
-        return tuple(metrics or (metric for metric in known if all(metric in head.known for head in self._heads)))
+    def part(self, places: Sequence[int], metrics: Sequence[str] | None) -> Self:
+        """Return the reading of some of the jobs, given by their places, with these metrics.
+
+        It reads nothing again. `metrics` are as in the constructor.
+
+        Raises:
+            UnknownMetric: none of these jobs records one of the metrics.
+        """
+        part = copy(self)
+        part.curves = [self.curves[place] for place in places]
+        part.metrics = _resolved(metrics, part.known)
+        return part
+
+    def load(self) -> None:
+        """Read all points of the range now, in one statement, unless they are many.
+
+        Raises:
+            JobNotFound: one of the jobs was deleted in the meantime.
+        """
+        recorded = sum(len(curve.span) * len(curve.head.known) for curve in self.curves)
+        if recorded <= _VALUES_AT_ONCE and any(curve.chunks is None for curve in self.curves):
+            heads = [curve.head for curve in self.curves]
+            found = self._store.curve_chunks(heads, start=self.start, end=max(self.ends))
+            self.curves = [replace(curve, chunks=chunks) for curve, chunks in zip(self.curves, found, strict=True)]
 
     @property
-    def known(self) -> list[tuple[str, ...]]:
+    def specs(self) -> Sequence[AnySpec]:
+        """The specs of the jobs."""
+        return [curve.head.spec for curve in self.curves]
+
+    @property
+    def known(self) -> Sequence[tuple[str, ...]]:
         """Metrics that each job records, in the order of the jobs."""
-        return [head.known for head in self._heads]
+        return [curve.head.known for curve in self.curves]
 
     @property
     def stride(self) -> int:
         """Distance in x between two neighbouring points."""
-        return self._heads[0].stride
+        return self.curves[0].head.stride
 
     @property
     def start(self) -> int:
         """Number of the range's first point; its x is `start` · `stride`."""
-        return self._heads[0].curve.start
+        return self.curves[0].span.start
 
-    @cached_property
+    @property
     def ends(self) -> list[int]:
         """One past the number of each job's last point in the range."""
-        return [self.start + head.total_points for head in self._heads]
+        return [curve.span.stop for curve in self.curves]
 
     @property
     def total_points(self) -> int:
@@ -94,39 +133,37 @@ class Reading:
     @property
     def fewest_points(self) -> int:
         """Smallest `max_points` that holds all ends and the extremes of one bucket."""
-        return min_points(curves=len(self._job_ids), metrics=len(self.metrics))
+        return min_points(curves=len(self.curves), metrics=len(self.metrics))
 
     def pieces(self) -> Iterator[list[Curve]]:
         """Yield the range in pieces: one curve per job, over the same points.
 
         A curve is empty if its job has no points there.
         """
-        ends, start, end = list(self.ends), self.start, max(self.ends)
-        size = max(1, _PIECE_VALUES // (len(self._job_ids) * max(len(self.metrics), 1)))
+        ends, start, end = self.ends, self.start, max(self.ends)
+        size = max(1, _PIECE_VALUES // (len(self.curves) * max(len(self.metrics), 1)))
         while start < end:
             check_wanted()
             stop = min(end, start + size)
-            runs = []
-            for i, (job_id, head) in enumerate(zip(self._job_ids, self._heads, strict=True)):
-                run = self._piece(job_id, head, start, min(stop, ends[i])) if start < ends[i] else Curve(start)
-                if run.end < min(stop, ends[i]):  # the job has just been restarted
-                    ends[i] = run.end
-                runs.append(run)
+            read = [i for i in range(len(ends)) if start < ends[i]]
+            runs = [Curve(start).only(self._recorded(i)) for i in range(len(ends))]
+            for i, chunks in zip(read, self._chunks(read, start, stop), strict=True):
+                upto = min(stop, ends[i])
+                runs[i] = decoded(chunks, self._recorded(i), range(start, upto))
+                ends[i] = ends[i] if runs[i].end == upto else runs[i].end  # the job has just been restarted
             yield runs
             start = stop
 
-    def _piece(self, job_id: str, head: CurvePage, start: int, stop: int) -> Curve:
-        metrics = [metric for metric in self.metrics if metric in head.known]
-        if not metrics:
-            return Curve(start)
-        return self._store.curve(
-            job_id,
-            granularity=self.granularity,
-            metrics=metrics,
-            first=start * self.stride,
-            last=(stop - 1) * self.stride,
-            limit=stop - start,
-        ).curve
+    def _recorded(self, i: int) -> Sequence[str]:
+        """Return the requested metrics that this job records."""
+        return [metric for metric in self.metrics if metric in self.curves[i].head.known]
+
+    def _chunks(self, places: Sequence[int], start: int, stop: int) -> Sequence[Sequence[StoredChunk]]:
+        """Return the chunks of some of the jobs that have any point from `start` to before `stop`."""
+        loaded = [self.curves[i].chunks for i in places]
+        if None in loaded:
+            return self._store.curve_chunks([self.curves[i].head for i in places], start=start, end=stop)
+        return [[chunk for chunk in chunks or () if chunk.start < stop and chunk.end > start] for chunks in loaded]
 
     def sample(self, max_points: int | None) -> Sample:
         """Return at most `max_points` points of the range, with ends and extremes.
@@ -143,8 +180,8 @@ class Reading:
             )
             raise InvalidRequest(f"max_points {message}", errors=[FieldError("/query/max_points", message)])
         if max_points is None or self.total_points <= max_points:
-            return collect_all(self.pieces(), self.metrics, curves=len(self._job_ids))
-        readers = [partial(self._runs, i) for i in range(len(self._job_ids))]
+            return collect_all(self.pieces(), self.metrics, curves=len(self.curves))
+        readers = [partial(self._runs, i) for i in range(len(self.curves))]
         return sample_curves(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
 
     def _runs(self, i: int, xs: Numbers | None) -> Iterator[Chunk]:
@@ -153,7 +190,7 @@ class Reading:
         If `xs` is given, stretches without any of these points are skipped.
         """
         start, end = self.start, self.ends[i]
-        metrics = [metric for metric in self.metrics if metric in self._heads[i].known]
+        metrics = self._recorded(i)
         points = _BATCH_POINTS if xs is None or len(xs) > _FEW_POINTS else 1
         while start < end:
             if xs is not None:
@@ -162,13 +199,20 @@ class Reading:
                     return
                 start = int(following[0])
             check_wanted()
-            batch = self._store.curve_chunks(self._job_ids[i], granularity=self.granularity, start=start, points=points)
+            [batch] = self._chunks([i], start, start + points)
             if not batch:  # the job has just been restarted
                 return
             stop = min(batch[-1].end, end)
             columns = [_columns(run, start, stop) for run in batch]
             yield Chunk(start, {metric: _joined(columns, metric) for metric in metrics})
             start = stop
+
+
+def _resolved(metrics: Sequence[str] | None, known: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return these metrics, or those that all jobs record. Raises UnknownMetric."""
+    some = dict.fromkeys(metric for of_job in known for metric in of_job)
+    ensure_known(metrics or (), some)
+    return tuple(metrics or (metric for metric in some if all(metric in of_job for of_job in known)))
 
 
 def _columns(run: StoredChunk, start: int, stop: int) -> Chunk:

@@ -1,14 +1,16 @@
 """Diagnoses of stored jobs, and the stretches of a curve that findings name."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from costcurve.analysis.diagnosis import NOT_RECORDED, Diagnosis, diagnose, metrics_diagnosed
-from costcurve.core.curve import Curve, Granularity
+from costcurve.core.curve import Granularity
 from costcurve.core.job import Job
 from costcurve.core.spec import MnistSpec
 from costcurve.store import JobStore
+from costcurve.store.curve_chunks import Start
 from service.curve_reader import Reading
 
 
@@ -21,20 +23,31 @@ class NamedStretch:
     text: str
 
 
-def read_diagnosis(store: JobStore, job: Job) -> Diagnosis:
-    """Return the diagnosis of a job from its recorded curve and initial figures.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A job, its figures before the first update, and its curve by epochs."""
 
-    There are no findings if an older version recorded fewer metrics than a diagnosis needs.
-    """
-    if not set(metrics_diagnosed(job.spec) or ()) <= set(store.curve(job.id, limit=1).known):
-        return Diagnosis(NOT_RECORDED, ())
-    return diagnose(job, store.start(job.id), curve_chunks(store, job))
+    job: Job
+    start: Start | None
+    curve: Reading
 
+    @classmethod
+    def of(cls, seen: JobStore, job: Job, curve: Reading | None = None) -> Self:
+        """Read what is recorded of a job; `curve` is its loaded curve, of any granularity."""
+        if curve is None or curve.granularity != "epoch":
+            curve = Reading(seen, [job.id])
+            curve.load()
+        return cls(job, seen.start(job.id), curve)
 
-def curve_chunks(store: JobStore, job: Job) -> Iterator[Curve]:
-    """Yield the job's whole curve in chunks, with the metrics that a diagnosis reads."""
-    reading = Reading(store, [job.id], metrics=metrics_diagnosed(job.spec))
-    return (chunk for [chunk] in reading.pieces())
+    def diagnosis(self) -> Diagnosis:
+        """Return the diagnosis of the job.
+
+        There are no findings if an older version recorded fewer metrics than a diagnosis needs.
+        """
+        metrics = metrics_diagnosed(self.job.spec)
+        if not set(metrics or ()) <= set(self.curve.known[0]):
+            return Diagnosis(NOT_RECORDED, ())
+        return diagnose(self.job, self.start, (run for [run] in self.curve.part([0], metrics).pieces()))
 
 
 def named_stretches(diagnosis: Diagnosis, job: Job, granularity: Granularity) -> Sequence[NamedStretch]:

@@ -1,10 +1,14 @@
 """The base of all parts of the store: database and lease clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
+from typing import Self
 
 from sqlalchemy import Connection, func, select
 
+from costcurve.core.errors import JobNotFound
 from costcurve.store.database import Database
 from costcurve.store.transitions import EventInfo
 
@@ -17,6 +21,13 @@ def strip_nul(text: str) -> str:
     PostgreSQL refuses the character 0, and no text in the database contains it.
     """
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def ensure_found(job_ids: Iterable[str], found: Container[str]) -> None:
+    """Raise JobNotFound, with the first missing id, unless all are found."""
+    for job_id in job_ids:
+        if job_id not in found:
+            raise JobNotFound(f"there is no job {job_id!a}")
 
 
 def clock_of(tx: Connection) -> datetime:
@@ -37,6 +48,32 @@ class OnDatabase:
         """
         self._database = database
         self._clock = clock
+        # The transaction in which this store reads; None for one transaction for each method.
+        self._tx: Connection | None = None
+
+    @contextmanager
+    def read_transaction(self) -> Iterator[Self]:
+        """Yield this store with all its reads in one transaction, so that they see one state.
+
+        Read little in it, and compute after it: on SQLite it can keep writers waiting. After it, the yielded store
+        reads in a transaction for each method again. Writes and `list` always have transactions of their own.
+        """
+        with self._database.read() as tx:
+            seen = copy(self)
+            seen._tx = tx  # noqa: SLF001 - our own class
+            try:
+                yield seen
+            finally:
+                seen._tx = None  # noqa: SLF001
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        """Yield the transaction of `read_transaction`, or a new one outside of it."""
+        if self._tx is not None:
+            yield self._tx
+            return
+        with self._database.read() as tx:
+            yield tx
 
     def _now(self, tx: Connection) -> datetime:
         return self._clock() if self._clock is not None else clock_of(tx)

@@ -1,20 +1,21 @@
 """Curve chunks, read by range, and networks' figures before the first update."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, bindparam, delete, func, insert, select
 
 from costcurve.core.curve import STEPS_A_POINT, Curve, Granularity, decode, encode, metrics_of
 from costcurve.core.errors import UnknownMetric
 from costcurve.core.spec import AnySpec, NeuronSpec
 from costcurve.core.validation import FieldError
+from costcurve.store.base import ensure_found, strip_nul
 from costcurve.store.row_mapping import spec_of
-from costcurve.store.schema import curve_runs, network_starts, step_runs
+from costcurve.store.schema import curve_runs, jobs, network_starts, step_runs
 
 CHUNK_TABLES: Mapping[Granularity, Table] = {"epoch": curve_runs, "step": step_runs}
-_BEYOND = 1 << 31  # greater than every x
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,31 @@ class CurvePage:
         return range(self.curve.start * self.stride, self.curve.end * self.stride, self.stride)
 
     @property
-    def values(self) -> int:
-        """Number of values in the whole range, over the requested metrics."""
-        return self.total_points * len(self.curve.series)
-
-    @property
     def next_from(self) -> int:
         """The x after the last point; the page's start if it is empty."""
         return self.curve.end * self.stride
+
+
+@dataclass(frozen=True, slots=True)
+class CurveHead:
+    """A job's curve without its points, which are `stride` apart in x.
+
+    `known` lists all metrics that the job records, and `points` is the number of recorded points. `stored_by` is the
+    granularity of the chunks: a neuron's steps are its epochs.
+    """
+
+    job_id: str
+    spec: AnySpec
+    stored_by: Granularity
+    stride: int
+    known: tuple[str, ...]
+    points: int
+
+    def span(self, first: int, last: int | None) -> range:
+        """Return the numbers of the points with first <= x <= last."""
+        start = -(-first // self.stride)
+        end = self.points if last is None else min(last // self.stride + 1, self.points)
+        return range(start, max(start, end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +87,51 @@ def stride_of(spec: AnySpec, granularity: Granularity) -> int:
     return 1 if granularity == "epoch" or isinstance(spec, NeuronSpec) else STEPS_A_POINT
 
 
+def read_heads(tx: Connection, job_ids: Sequence[str], granularity: Granularity) -> list[CurveHead]:
+    """Return the heads of these jobs' curves. Raises JobNotFound.
+
+    It takes one statement for any number of jobs, and another one for the steps of neurons, which are their epochs.
+    """
+    rows = _heads(tx, job_ids, granularity)
+    ensure_found(job_ids, rows)
+    if granularity == "step" and (neurons := [job_id for job_id in rows if rows[job_id][0].experiment == "neuron"]):
+        rows |= _heads(tx, neurons, "epoch")
+    return [_head_of(rows[job_id], granularity) for job_id in job_ids]
+
+
+def _heads(tx: Connection, job_ids: Sequence[str], granularity: Granularity) -> dict[str, list[Row[Any]]]:
+    """Return a row for each set of metrics that a job has recorded, or one row, by job id."""
+    chunks, wanted = CHUNK_TABLES[granularity], jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids])
+    recorded = (
+        select(chunks.c.job_pk, chunks.c.metrics, func.max(chunks.c.last_x).label("last_x"))
+        .where(chunks.c.job_pk.in_(select(jobs.c.pk).where(wanted)))
+        .group_by(chunks.c.job_pk, chunks.c.metrics)
+        .subquery()
+    )
+    columns: list[ColumnElement[Any]] = [jobs.c.id, jobs.c.experiment, jobs.c.spec, *recorded.c["metrics", "last_x"]]
+    found = select(*columns).outerjoin_from(jobs, recorded, recorded.c.job_pk == jobs.c.pk).where(wanted)
+    rows: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in tx.execute(found):
+        rows[row.id].append(row)
+    return rows
+
+
+def _head_of(rows: Sequence[Row[Any]], granularity: Granularity) -> CurveHead:
+    spec = spec_of(rows[0])
+    recorded = [row for row in rows if row.metrics is not None]
+    return CurveHead(
+        job_id=rows[0].id,
+        spec=spec,
+        stored_by="epoch" if isinstance(spec, NeuronSpec) else granularity,
+        stride=stride_of(spec, granularity),
+        known=_known_metrics([row.metrics for row in recorded], metrics_of(spec, granularity)),
+        points=1 + max((row.last_x for row in recorded), default=-1),
+    )
+
+
 def read_curve(
     tx: Connection,
-    row: Row[Any],
+    job_id: str,
     granularity: Granularity,
     *,
     metrics: Sequence[str] | None,
@@ -79,45 +139,47 @@ def read_curve(
     last: int | None,
     limit: int,
 ) -> CurvePage:
-    """Return at most `limit` points with first <= x <= last. Raises UnknownMetric."""
-    spec = spec_of(row)
-    table = CHUNK_TABLES["epoch" if isinstance(spec, NeuronSpec) else granularity]
-    known = _known_metrics(tx, row.pk, spec, granularity, table)
-    ensure_known(metrics or (), known)
-    stride = stride_of(spec, granularity)
-    start = -(-first // stride)
-    recorded = tx.scalar(select(func.max(table.c.last_x)).where(table.c.job_pk == row.pk))
-    final = min(last // stride if last is not None else _BEYOND, recorded if recorded is not None else -1)
-    end = min(final, start + limit - 1)
-    wanted = metrics or known
-    chunks = _chunks(tx, table, row.pk, start, end) if end >= start else ()
+    """Return at most `limit` points with first <= x <= last. Raises JobNotFound and UnknownMetric."""
+    [head] = read_heads(tx, [job_id], granularity)
+    ensure_known(metrics or (), head.known)
+    span, wanted = head.span(first, last), metrics or head.known
+    page = span[:limit]
+    runs = read_chunks(tx, [head], start=page.start, end=page.stop)[0] if page else ()
+    return CurvePage(decoded(runs, wanted, page), head.stride, total_points=len(span), known=head.known)
+
+
+def read_chunks(tx: Connection, heads: Sequence[CurveHead], *, start: int, end: int) -> list[list[StoredChunk]]:
+    """Return each curve's chunks with any point from number `start` to before `end`.
+
+    It takes one statement. The chunks of a curve are in order.
+
+    Raises:
+        JobNotFound: one of the jobs does not exist any more.
+    """
+    chunks = CHUNK_TABLES[heads[0].stored_by]
+    inside = and_(chunks.c.job_pk == jobs.c.pk, chunks.c.last_x >= start, chunks.c.first_x < end)
+    columns: list[Column[Any]] = [jobs.c.id, chunks.c.first_x, chunks.c.metrics, chunks.c.data]
+    found: dict[str, list[StoredChunk]] = defaultdict(list)
+    job_ids = [head.job_id for head in heads]
+    for row in tx.execute(select(*columns).outerjoin_from(jobs, chunks, inside).where(jobs.c.id.in_(job_ids))):
+        of_job = found[row.id]
+        if row.data is not None:
+            of_job.append(StoredChunk(row.first_x, tuple(row.metrics.split(",")), row.data))
+    ensure_found(job_ids, found)
+    # Sorted here: the database would copy the data to sort it.
+    return [sorted(found[job_id], key=lambda chunk: chunk.start) for job_id in job_ids]
+
+
+def decoded(chunks: Iterable[StoredChunk], metrics: Sequence[str], span: range) -> Curve:
+    """Return the points with these numbers, as far as the consecutive chunks have them.
+
+    A metric that was not recorded is NaN.
+    """
     points = Curve.joined(
-        decode(chunk.data, start=chunk.start, metrics=chunk.metrics, first=start, last=end).only(wanted)
+        decode(chunk.data, start=chunk.start, metrics=chunk.metrics, first=span.start, last=span.stop - 1).only(metrics)
         for chunk in chunks
     )
-    found = points if len(points) else Curve(start).only(wanted)
-    return CurvePage(found, stride, total_points=max(final + 1 - start, 0), known=known)
-
-
-def read_chunks(
-    tx: Connection, row: Row[Any], granularity: Granularity, *, start: int, points: int
-) -> list[StoredChunk]:
-    """Return the curve's chunks that overlap a range of points, in order.
-
-    The range has `points` points and begins with point number `start`.
-    """
-    table = CHUNK_TABLES["epoch" if isinstance(spec_of(row), NeuronSpec) else granularity]
-    return list(_chunks(tx, table, row.pk, start, start + points - 1))
-
-
-def _chunks(tx: Connection, table: Table, job_pk: int, start: int, end: int) -> Iterator[StoredChunk]:
-    """Iterate over the chunks with any point from `start` to `end`."""
-    found = tx.execute(
-        select(table.c.first_x, table.c.metrics, table.c.data)
-        .where(table.c.job_pk == job_pk, table.c.last_x >= start, table.c.first_x <= end)
-        .order_by(table.c.first_x)
-    )
-    return (StoredChunk(chunk.first_x, tuple(chunk.metrics.split(",")), chunk.data) for chunk in found)
+    return points if len(points) else Curve(span.start).only(metrics)
 
 
 def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
@@ -127,15 +189,11 @@ def ensure_known(metrics: Iterable[str], known: Collection[str]) -> None:
         raise UnknownMetric(message, errors=[FieldError("/query/metrics", message)])
 
 
-def _known_metrics(
-    tx: Connection, job_pk: int, spec: AnySpec, granularity: Granularity, table: Table
-) -> tuple[str, ...]:
+def _known_metrics(sets: Sequence[str], documented: tuple[str, ...]) -> tuple[str, ...]:
     """Return the metrics that the job has recorded, or will record.
 
-    A job of an older version may have recorded fewer metrics than this version would.
+    A job of an older version may have recorded fewer metrics than the documented ones.
     """
-    documented = metrics_of(spec, granularity)
-    sets = tx.scalars(select(table.c.metrics).where(table.c.job_pk == job_pk).distinct()).all()
     recorded = dict.fromkeys(name for metrics in sorted(sets) for name in metrics.split(","))
     inherited = [name for name in recorded if name not in documented]
     return (*(name for name in documented if name in recorded), *inherited) if recorded else documented
@@ -191,10 +249,20 @@ def write_starts(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
         tx.execute(insert(network_starts), rows)
 
 
-def read_start(tx: Connection, job_pk: int) -> Start | None:
-    """Return the figures before the first update; None if not recorded."""
-    row = tx.execute(select(network_starts).where(network_starts.c.job_pk == job_pk)).one_or_none()
-    if row is None:
+def read_starts(tx: Connection, job_ids: Sequence[str]) -> list[Start | None]:
+    """Return each job's figures before the first update. Raises JobNotFound.
+
+    None for a job that has recorded none.
+    """
+    columns: list[Column[Any]] = [jobs.c.id, network_starts.c.metrics, network_starts.c.data]
+    wanted = jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids])
+    rows = {row.id: row for row in tx.execute(select(*columns).outerjoin_from(jobs, network_starts).where(wanted))}
+    ensure_found(job_ids, rows)
+    return [_start_of(rows[job_id]) for job_id in job_ids]
+
+
+def _start_of(row: Row[Any]) -> Start | None:
+    if row.data is None:
         return None
     curve = decode(row.data, start=0, metrics=row.metrics.split(","))
     return {name: values[0] for name, values in curve.series.items()}

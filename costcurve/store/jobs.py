@@ -13,8 +13,17 @@ from costcurve.core.job import Event, Job, WorkerInfo
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, JobChanges, Submission, cloned
 from costcurve.store import idempotency, leases, numbering, queue
-from costcurve.store.base import OnDatabase, strip_nul
-from costcurve.store.curve_chunks import CurvePage, Start, StoredChunk, read_chunks, read_curve, read_start
+from costcurve.store.base import OnDatabase, ensure_found, strip_nul
+from costcurve.store.curve_chunks import (
+    CurveHead,
+    CurvePage,
+    Start,
+    StoredChunk,
+    read_chunks,
+    read_curve,
+    read_heads,
+    read_starts,
+)
 from costcurve.store.enqueue import enqueue, job_values
 from costcurve.store.pagination import JobQuery, Page, cursor_behind, select_jobs
 from costcurve.store.row_mapping import event_of, job_of, with_queue_position
@@ -93,7 +102,7 @@ class ForClients(OnDatabase):
 
     def get(self, job_id: str) -> Job:
         """Return the current state of a job. Raises JobNotFound."""
-        with self._database.read() as tx:
+        with self._read() as tx:
             return self._job(tx, job_id)
 
     def get_all(self, job_ids: Sequence[str]) -> tuple[Job, ...]:
@@ -102,8 +111,10 @@ class ForClients(OnDatabase):
         Raises:
             JobNotFound: a job does not exist; names the first of them.
         """
-        with self._database.read() as tx:
-            return self._seen(tx, [self._row(tx, job_id) for job_id in job_ids])
+        with self._read() as tx:
+            rows = {row.id: row for row in tx.execute(select(jobs).where(jobs.c.id.in_(map(strip_nul, job_ids))))}
+            ensure_found(job_ids, rows)
+            return self._seen(tx, [rows[job_id] for job_id in job_ids])
 
     def versions(self, job_ids: Sequence[str]) -> Sequence[Version]:
         """Return one version per job, which differs after every change.
@@ -111,12 +122,10 @@ class ForClients(OnDatabase):
         Everything that the store records of a job counts as a change. Raises JobNotFound.
         """
         columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
-        with self._database.read() as tx:
+        with self._read() as tx:
             rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(strip_nul, job_ids))))
             found = {job_id: tuple(values) for job_id, *values in rows}
-        for job_id in job_ids:
-            if job_id not in found:
-                raise JobNotFound(f"there is no job {job_id!a}")
+        ensure_found(job_ids, found)
         return [found[job_id] for job_id in job_ids]
 
     def list(self, query: JobQuery) -> Page:
@@ -223,7 +232,7 @@ class ForClients(OnDatabase):
 
     def events(self, job_id: str) -> tuple[Event, ...]:
         """Return all events of a job, oldest first. Raises JobNotFound."""
-        with self._database.read() as tx:
+        with self._read() as tx:
             row = self._row(tx, job_id)
             found = tx.execute(select(events).where(events.c.job_pk == row.pk).order_by(events.c.pk))
             return tuple(event_of(event) for event in found)
@@ -246,32 +255,40 @@ class ForClients(OnDatabase):
             JobNotFound: there is no such job.
             UnknownMetric: the job does not record one of the metrics.
         """
-        with self._database.read() as tx:
-            row = self._row(tx, job_id)
-            return read_curve(tx, row, granularity, metrics=metrics, first=first, last=last, limit=limit)
+        with self._read() as tx:
+            return read_curve(tx, job_id, granularity, metrics=metrics, first=first, last=last, limit=limit)
 
-    def curve_chunks(self, job_id: str, *, granularity: Granularity, start: int, points: int) -> Sequence[StoredChunk]:
-        """Return the curve's chunks that overlap a range of points.
+    def curve_heads(self, job_ids: Sequence[str], *, granularity: Granularity) -> Sequence[CurveHead]:
+        """Return metrics and lengths of these jobs' curves. Raises JobNotFound."""
+        with self._read() as tx:
+            return read_heads(tx, job_ids, granularity)
 
-        The range has `points` points and begins with point number `start`.
+    def curve_chunks(self, heads: Sequence[CurveHead], *, start: int, end: int) -> Sequence[Sequence[StoredChunk]]:
+        """Return each curve's chunks that have any point from number `start` to before `end`.
+
+        The curves are of one experiment.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: one of the jobs was deleted in the meantime.
         """
-        with self._database.read() as tx:
-            return read_chunks(tx, self._row(tx, job_id), granularity, start=start, points=points)
+        with self._read() as tx:
+            return read_chunks(tx, heads, start=start, end=end)
 
     def start(self, job_id: str) -> Start | None:
         """Return the figures of a job's network before the first update.
 
         None if there are none. Raises JobNotFound.
         """
-        with self._database.read() as tx:
-            return read_start(tx, self._row(tx, job_id).pk)
+        return self.starts([job_id])[0]
+
+    def starts(self, job_ids: Sequence[str]) -> Sequence[Start | None]:
+        """Return the figures of several jobs' networks, as `start` does."""
+        with self._read() as tx:
+            return read_starts(tx, job_ids)
 
     def workers(self) -> Sequence[WorkerInfo]:
         """Return the live workers with the ids of their running jobs."""
-        with self._database.read() as tx:
+        with self._read() as tx:
             return leases.alive(tx, self._now(tx))
 
     def _settled(self) -> int | None:

@@ -37,7 +37,7 @@ class ForModels(OnDatabase):
     def _kept(self, job_id: str, *columns: Column[Any]) -> Row[Any]:
         """Return the given columns of the job's model."""
         wanted = select(jobs.c.status, jobs.c.experiment, models.c.job_pk, *columns).outerjoin_from(jobs, models)
-        with self._database.read() as tx:
+        with self._read() as tx:
             row = tx.execute(wanted.where(jobs.c.id == strip_nul(job_id))).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")

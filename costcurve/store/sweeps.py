@@ -75,7 +75,7 @@ class ForSweeps(OnDatabase):
 
     def sweep(self, sweep_id: str) -> Sweep:
         """Return the current state of a sweep. Raises SweepNotFound."""
-        with self._database.read() as tx:
+        with self._read() as tx:
             return self._sweep(tx, sweep_id)
 
     def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
@@ -85,7 +85,7 @@ class ForSweeps(OnDatabase):
             SweepNotFound: there is no such sweep.
             InvalidRequest: a cell does not exist, or the cursor is not from a page of this order.
         """
-        with self._database.read() as tx:
+        with self._read() as tx:
             return read_cells(tx, self._sweep(tx, sweep_id), query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
@@ -94,7 +94,7 @@ class ForSweeps(OnDatabase):
         Raises:
             InvalidRequest: the cursor is not from a page of sweeps.
         """
-        with self._database.read() as tx:
+        with self._read() as tx:
             rows = tx.execute(select_sweeps(limit, cursor)).all()
             shown = rows[:limit]
             counts = _counts(tx, [row.id for row in shown])

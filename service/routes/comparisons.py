@@ -1,5 +1,6 @@
 """Routes that compare several jobs, as JSON and CSV."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -83,10 +84,12 @@ def get_comparison(
 
 
 def _compared(store: JobStore, parameters: ComparisonParameters) -> ComparisonOut:
-    jobs = store.get_all(parameters.job)
-    if len({job.spec.experiment for job in jobs}) > 1:
-        return ComparisonOut.of(jobs, None)
-    reading = reading_of(store, parameters.job, parameters)
+    with store.read_transaction() as seen:
+        jobs = seen.get_all(parameters.job)
+        if len({job.spec.experiment for job in jobs}) > 1:
+            return ComparisonOut.of(jobs, None)
+        reading = reading_of(seen, parameters.job, parameters)
+        reading.load()
     sample = reading.sample(parameters.max_points or max(_POINTS, reading.fewest_points))
     return ComparisonOut.of(jobs, compared_curves(jobs, parameters.granularity, reading, sample))
 
@@ -101,15 +104,18 @@ def get_comparison_csv(
     """
 
     def read() -> Response:
-        of_one_experiment(store, parameters.job)
-        reading = reading_of(store, parameters.job, parameters)
+        with store.read_transaction() as seen:
+            of_one_experiment(seen, parameters.job)
+            reading = reading_of(seen, parameters.job, parameters)
+            if parameters.max_points is not None:
+                reading.load()
         names = tuple(f"{job_id}.{metric}" for job_id in parameters.job for metric in reading.metrics)
         return csv_answer(gate, reading, names, parameters.max_points)
 
     return Later(gate, read)
 
 
-def of_one_experiment(store: JobStore, job_ids: list[str]) -> tuple[Job, ...]:
+def of_one_experiment(store: JobStore, job_ids: Sequence[str]) -> tuple[Job, ...]:
     """Return the jobs. Raise InvalidRequest if their curves share no axis."""
     jobs = store.get_all(job_ids)
     if len({job.spec.experiment for job in jobs}) > 1:

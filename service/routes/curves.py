@@ -81,28 +81,27 @@ def get_curve(
 
     Every value is exactly as it was recorded.
     """
-    # Read before the curve: if the curve is newer, the ETag is too old, and the next request gets the curve, not a 304.
-    etag = etag_of(job_id, store.versions([job_id]), parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
 
-    def read() -> Response:
-        return json_of(_curve(store, job_id, parameters), ETag=etag, Cache_Control=CACHE_CONTROL)
+    def answer(curve: CurveOut) -> Response:
+        return json_of(curve, ETag=etag, Cache_Control=CACHE_CONTROL)
 
-    values = store.curve(
-        job_id,
-        granularity=parameters.granularity,
-        metrics=parameters.names(),
-        first=parameters.first,
-        last=parameters.last,
-        limit=0,
-    ).values
-    return read() if values <= _FEW_VALUES else Later(gate, read)
+    with store.read_transaction() as seen:
+        # Of a long curve, which is read later, the ETag may be too old: the next request gets the curve, not a 304.
+        etag = etag_of(job_id, seen.versions([job_id]), parameters)
+        if is_known(etag, if_none_match):
+            return unchanged(etag)
+        reading = reading_of(seen, [job_id], parameters)
+        if reading.total_points * len(reading.metrics) > _FEW_VALUES:
+            return Later(gate, lambda: answer(_long_curve(store, job_id, parameters)))
+        reading.load()
+    return answer(CurveOut.of_sample(job_id, parameters.granularity, reading, reading.sample(parameters.max_points)))
 
 
-def _curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOut:
+def _long_curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOut:
     if parameters.max_points is not None:
-        reading = reading_of(store, [job_id], parameters)
+        with store.read_transaction() as seen:
+            reading = reading_of(seen, [job_id], parameters)
+            reading.load()
         return CurveOut.of_sample(job_id, parameters.granularity, reading, reading.sample(parameters.max_points))
     page = store.curve(
         job_id,
@@ -122,7 +121,10 @@ def get_curve_csv(
     """Return the job's curve as CSV with a header line, of any length."""
 
     def read() -> Response:
-        reading = reading_of(store, [job_id], parameters)
+        with store.read_transaction() as seen:
+            reading = reading_of(seen, [job_id], parameters)
+            if parameters.max_points is not None:
+                reading.load()
         return csv_answer(gate, reading, reading.metrics, parameters.max_points)
 
     return Later(gate, read)
@@ -133,15 +135,17 @@ def get_transcript(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """Return the training's transcript, in the lines that the article prints."""
 
     def read() -> Response:
-        job = store.get(job_id)
-        shown = ("cost", "output") if isinstance(job.spec, NeuronSpec) else ("correct",)
-        runs = (run for [run] in Reading(store, [job_id], metrics=shown).pieces())
+        with store.read_transaction() as seen:
+            job = seen.get(job_id)
+            shown = ("cost", "output") if isinstance(job.spec, NeuronSpec) else ("correct",)
+            reading = Reading(seen, [job_id], metrics=shown)
+        runs = (run for [run] in reading.pieces())
         return Streamed(gate, transcript(job, runs), media_type="text/plain")
 
     return Later(gate, read)
 
 
-def reading_of(store: Store, job_ids: list[str], parameters: CurveParameters) -> Reading:
+def reading_of(store: JobStore, job_ids: list[str], parameters: CurveParameters) -> Reading:
     """Return a reading of these jobs' curves with the request's parameters."""
     return Reading(
         store,

@@ -1,5 +1,6 @@
 """Routes that explain trainings: one job's, and several jobs' compared."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,8 +12,9 @@ from costcurve.core.curve import Curve
 from costcurve.core.errors import InvalidRequest, JobNotFound, StoreUnavailable
 from costcurve.core.spec import MnistSpec
 from costcurve.store import JobStore
+from service.curve_reader import Reading
 from service.dependencies import ReadingGate, Store
-from service.diagnosis_reader import curve_chunks, read_diagnosis
+from service.diagnosis_reader import Recorded
 from service.heavy_work import Later, json_of
 from service.http.strict_routes import StrictRoute
 from service.problems import documents
@@ -39,8 +41,9 @@ def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """
 
     def diagnosed() -> Response:
-        job = store.get(job_id)
-        return json_of(DiagnosisOut.of(job_id, read_diagnosis(store, job), store.start(job_id)))
+        with store.read_transaction() as seen:
+            recorded = Recorded.of(seen, seen.get(job_id))
+        return json_of(DiagnosisOut.of(job_id, recorded.diagnosis(), recorded.start))
 
     return Later(gate, diagnosed)
 
@@ -53,15 +56,23 @@ def get_comparison_diagnosis(
     job_ids = list(dict.fromkeys(parameters.job))
 
     def compared() -> Response:
-        found = compare([_compared(store, job_id) for job_id in job_ids])
-        return json_of(ComparisonDiagnosisOut.of(job_ids, found))
+        return json_of(ComparisonDiagnosisOut.of(job_ids, compare(_compared(store, job_ids))))
 
     return Later(gate, compared)
 
 
-def _compared(store: JobStore, job_id: str) -> Compared:
-    job = store.get(job_id)
-    if not isinstance(job.spec, MnistSpec):
-        return Compared(job_id, job.spec, None)
-    curve = Curve.joined(curve_chunks(store, job))
-    return Compared(job_id, job.spec, course_of(job, job.spec, store.start(job_id), curve))
+def _compared(store: JobStore, job_ids: Sequence[str]) -> Sequence[Compared]:
+    with store.read_transaction() as seen:
+        jobs = seen.get_all(job_ids)
+        networks = [job.id for job in jobs if isinstance(job.spec, MnistSpec)]
+        starts = dict(zip(networks, seen.starts(networks), strict=True)) if networks else {}
+        curves = Reading(seen, networks) if networks else None
+        if curves is not None:
+            curves.load()
+    courses = {}
+    for job in jobs:
+        if isinstance(job.spec, MnistSpec) and curves is not None:
+            own = curves.part([networks.index(job.id)], None)
+            curve = Curve.joined(run for [run] in own.pieces())
+            courses[job.id] = course_of(job, job.spec, starts[job.id], curve)
+    return [Compared(job.id, job.spec, courses.get(job.id)) for job in jobs]

@@ -138,8 +138,9 @@ def get_confusion_plot(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Plot the confusion matrix of the test images as SVG or PNG."""
-    draw = partial(confusion.draw, confusion=store.confusion(job_id))
-    return _picture("confusion", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
+    with store.read_transaction() as seen:
+        draw, job = partial(confusion.draw, confusion=seen.confusion(job_id)), seen.get(job_id)
+    return _picture("confusion", job, file_format, draw, pictures, gate, if_none_match)
 
 
 @router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
@@ -161,8 +162,9 @@ def get_mistakes_plot(
 
     Each image has its digit, and the digit that the network reads.
     """
-    draw = partial(mistakes.draw, mistakes=store.mistakes(job_id))
-    return _picture("mistakes", store.get(job_id), file_format, draw, pictures, gate, if_none_match)
+    with store.read_transaction() as seen:
+        draw, job = partial(mistakes.draw, mistakes=seen.mistakes(job_id)), seen.get(job_id)
+    return _picture("mistakes", job, file_format, draw, pictures, gate, if_none_match)
 
 
 def _picture(
@@ -182,5 +184,6 @@ def _picture(
 
 def _file(store: JobStore, job_id: str) -> bytes:
     """Return the model's safetensors file; for a neuron, make it from its result."""
-    job = store.get(job_id)
-    return neuron_file(job) if isinstance(job.spec, NeuronSpec) else store.model(job_id)
+    with store.read_transaction() as seen:
+        job = seen.get(job_id)
+        return neuron_file(job) if isinstance(job.spec, NeuronSpec) else seen.model(job_id)

@@ -13,7 +13,7 @@ from costcurve.core.validation import FieldError, Text
 from costcurve.store import JobStore
 from service.curve_reader import Reading
 from service.dependencies import DrawingGate, DrawnPictures, Store
-from service.diagnosis_reader import NamedStretch, named_stretches, read_diagnosis
+from service.diagnosis_reader import Recorded, named_stretches
 from service.heavy_work import Gate, Later
 from service.http.strict_routes import StrictRoute
 from service.http_cache import CACHE_CONTROL, IfNoneMatch, Pictures, etag_of, is_known, unchanged
@@ -80,9 +80,7 @@ def get_curve_plot(
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-    return picture_answer(
-        pictures, gate, etag, file_format, lambda: _drawn(store, [store.get(job_id)], file_format, parameters)
-    )
+    return picture_answer(pictures, gate, etag, file_format, lambda: _drawn(store, [job_id], file_format, parameters))
 
 
 @router.get("/compare.{file_format}")
@@ -101,11 +99,9 @@ def get_comparison_plot(
     etag = etag_of(file_format, store.versions(parameters.job), parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
-
-    def drawn() -> bytes:
-        return _drawn(store, of_one_experiment(store, parameters.job), file_format, parameters)
-
-    return picture_answer(pictures, gate, etag, file_format, drawn)
+    return picture_answer(
+        pictures, gate, etag, file_format, lambda: _drawn(store, parameters.job, file_format, parameters)
+    )
 
 
 def picture_answer(
@@ -124,50 +120,41 @@ def picture_answer(
     return answer(known) if known is not None else Later(gate, lambda: answer(pictures.get(etag, draw)))
 
 
-def to_draw(store: JobStore, jobs: Sequence[Job], parameters: PlotParameters) -> Reading:
-    """Return a reading of the requested metrics of these jobs.
-
-    Raises:
-        UnknownMetric: none of the jobs records one of the metrics.
-        InvalidRequest: there are too many metrics.
-    """
-    asked = Reading(store, [job.id for job in jobs], granularity=parameters.granularity, metrics=parameters.names())
-    if len(asked.metrics) > _MOST_DIAGRAMS:
-        message = f"may name at most {_MOST_DIAGRAMS}, one for each diagram; known: {', '.join(asked.metrics)}"
+def ensure_drawable(metrics: Sequence[str]) -> None:
+    """Raise InvalidRequest if these are too many metrics for one plot."""
+    if len(metrics) > _MOST_DIAGRAMS:
+        message = f"may name at most {_MOST_DIAGRAMS}, one for each diagram; known: {', '.join(metrics)}"
         raise InvalidRequest(f"metrics {message}", errors=[FieldError("/query/metrics", message)])
-    return asked
 
 
-def _drawn(store: JobStore, jobs: Sequence[Job], file_format: Format, parameters: PlotParameters) -> bytes:
-    asked = to_draw(store, jobs, parameters)
+def _drawn(store: JobStore, job_ids: Sequence[str], file_format: Format, parameters: PlotParameters) -> bytes:
+    with store.read_transaction() as seen:
+        jobs = of_one_experiment(seen, job_ids)
+        asked = Reading(seen, job_ids, granularity=parameters.granularity, metrics=parameters.names())
+        ensure_drawable(asked.metrics)
+        asked.load()
+        # One job's warnings are shaded.
+        recorded = Recorded.of(seen, jobs[0], asked) if len(jobs) == 1 else None
     buckets = min(_BUCKETS, max(_MOST_VALUES // (2 * len(jobs) * len(asked.metrics) ** 2), 1))
     return draw(
-        [_line(store, job, known, asked, buckets) for job, known in zip(jobs, asked.known, strict=True)],
+        [_line(job, i, asked, buckets) for i, job in enumerate(jobs)],
         metrics=asked.metrics,
         granularity=asked.granularity,
         file_format=file_format,
         log=parameters.log,
         title=parameters.title,
-        stretches=_stretches(store, jobs, asked),
+        stretches=named_stretches(recorded.diagnosis(), jobs[0], asked.granularity) if recorded is not None else (),
     )
 
 
-def _stretches(store: JobStore, jobs: Sequence[Job], asked: Reading) -> Sequence[NamedStretch]:
-    """Return the stretches to shade: one job's warnings, none for several jobs."""
-    if len(jobs) > 1:
-        return ()
-    [job] = jobs
-    return named_stretches(read_diagnosis(store, job), job, asked.granularity)
-
-
-def _line(store: JobStore, job: Job, known: Sequence[str], asked: Reading, buckets: int) -> Line:
-    """Return the line to draw for one job.
+def _line(job: Job, i: int, asked: Reading, buckets: int) -> Line:
+    """Return the line to draw for job number i.
 
     A long curve is represented by the extremes of each bucket.
     """
-    metrics = [metric for metric in with_bands(asked.metrics) if metric in known]
+    metrics = [metric for metric in with_bands(asked.metrics) if metric in asked.known[i]]
     if not metrics:
         return Line(job, (), {})
-    reading = Reading(store, [job.id], granularity=asked.granularity, metrics=metrics)
-    sample = reading.sample(2 + 2 * len(metrics) * buckets)
-    return Line(job, [number * reading.stride for number in sample.x], sample.columns[0])
+    own = asked.part([i], metrics)
+    sample = own.sample(2 + 2 * len(metrics) * buckets)
+    return Line(job, [number * own.stride for number in sample.x], sample.columns[0])

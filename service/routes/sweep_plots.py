@@ -20,8 +20,8 @@ from service.http_cache import IfNoneMatch, etag_of, is_known, unchanged
 from service.plotting.figure import Format
 from service.plotting.sweep_bands import draw_bands, sweep_title
 from service.problems import documents
-from service.routes.plots import PICTURES, PlotParameters, picture_answer, to_draw
-from service.sweep_curves import plotted_job_ids, read_bands
+from service.routes.plots import PICTURES, PlotParameters, ensure_drawable, picture_answer
+from service.sweep_curves import SweepCurves, plotted_job_ids
 
 router = APIRouter(
     route_class=StrictRoute,
@@ -73,14 +73,16 @@ def get_sweep_plot(
 
     A band around each curve shows how far the cell's repeats spread.
     """
-    page = store.cells(sweep_id, parameters.query())
-    cells = [cell for cell in page.items if cell.jobs]
-    if not cells:
-        message = "the sweep has no jobs in these cells; its route /cells lists all cells"
-        raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
-    jobs = plotted_job_ids(cells)
+    with store.read_transaction() as seen:
+        page = seen.cells(sweep_id, parameters.query())
+        cells = [cell for cell in page.items if cell.jobs]
+        if not cells:
+            message = "the sweep has no jobs in these cells; its route /cells lists all cells"
+            raise InvalidRequest(message, errors=[FieldError("/query/cells", message)])
+        jobs = plotted_job_ids(cells)
+        versions = seen.versions([*chain(*jobs)])
     ranks = [(cell.cell, cell.rank) for cell in cells]
-    etag = etag_of(file_format, sweep_id, ranks, jobs, store.versions([*chain(*jobs)]), parameters)
+    etag = etag_of(file_format, sweep_id, ranks, jobs, versions, parameters)
     if is_known(etag, if_none_match):
         return unchanged(etag)
     return picture_answer(
@@ -91,15 +93,18 @@ def get_sweep_plot(
 def _drawn(
     store: JobStore, sweep: Sweep, cells: Sequence[Cell], file_format: Format, parameters: SweepPlotParameters
 ) -> bytes:
-    firsts = [store.get(cell.jobs[0].id) for cell in cells]
-    asked = to_draw(store, firsts, parameters)
+    with store.read_transaction() as seen:
+        curves = SweepCurves(seen, cells, parameters.granularity, parameters.names())
+        ensure_drawable(curves.firsts.metrics)
+        curves.load()
+    specs = curves.firsts.specs
     return draw_bands(
-        read_bands(store, cells, asked),
-        metrics=asked.metrics,
-        granularity=asked.granularity,
-        specs=[job.spec for job in firsts],
+        curves.bands(),
+        metrics=curves.firsts.metrics,
+        granularity=parameters.granularity,
+        specs=specs,
         repeats=sweep.submission.repeats,
         file_format=file_format,
-        title=parameters.title or sweep_title(sweep, cells, firsts[0].spec),
+        title=parameters.title or sweep_title(sweep, cells, specs[0]),
         log=parameters.log,
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from costcurve.analysis.sampling import Chunk, bucket_width, collect_all, min_points, sample_curves
 from costcurve.core.curve import Curve
+from costcurve.core.errors import JobNotFound
 from costcurve.store.job_update import JobUpdate
 from service import curve_reader
 from service.curve_reader import Reading
@@ -233,3 +234,19 @@ def test_a_curve_that_is_cut_while_it_is_read_ends_there(store, submit, claim, h
         written(store, JobUpdate(held, progress(growth), Curve(0, {"cost": [0.5] * growth, "output": [0.5] * growth})))
 
     assert collect_all([*begun, *pieces], reading.metrics).columns == [{"cost": [float(x) for x in range(10)]}]
+
+
+def test_a_reading_of_a_job_that_is_deleted_is_whole_or_an_error(store, submit, claim):
+    job_id = recorded(store, submit, claim, [float(x) for x in range(40)], [5] * 8)
+    store.cancel(job_id)
+    store.retire_worker("wrk_1", reason="its worker died", crashed=True)
+    with store.read_transaction() as seen:
+        loaded, other = Reading(seen, [job_id], metrics=("cost",)), Reading(seen, [job_id])
+        loaded.load()
+    store.delete(job_id)
+
+    assert loaded.sample(None).columns == [{"cost": [float(x) for x in range(40)]}]
+    with pytest.raises(JobNotFound):
+        other.sample(None)
+    with pytest.raises(JobNotFound):
+        Reading(store, [job_id])
