@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from pydantic import ValidationError
 
 from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.arguments import seconds
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.private_files import set_private_umask
 from costcurve.runtime.settings import Settings, explain
@@ -26,7 +27,7 @@ def main() -> int:
         description="The database of CostCurve: COSTCURVE_DATABASE_URL, or that in the home folder.",
     )
     parser.add_argument(
-        "--wait", type=_seconds, default=30.0, help="seconds to wait for a database that is not there yet (%(default)g)"
+        "--wait", type=seconds, default=30.0, help="seconds to wait for a database that is not there yet (%(default)g)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("migrate", help="bring the schema up to date; service and workers do so too when they start")
@@ -85,16 +86,6 @@ def _summary(counts: dict[str, int]) -> str:
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _seconds(given: str) -> float:
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0 on")
-    return seconds
 
 
 if __name__ == "__main__":
