@@ -15,8 +15,6 @@ from starlette.responses import Response
 IfNoneMatch = Annotated[list[str] | None, Header()]
 
 _PROGRAM = version("costcurve")
-# Caches revalidate their copy at each request; responses belong to one client.
-CACHE_CONTROL = "private, no-cache"
 
 
 def etag_of(*parts: object) -> str:
@@ -37,14 +35,14 @@ def lists_tag(lines: Sequence[str], etag: str) -> bool:
     return bool(given & {etag.removeprefix("W/"), "*"})
 
 
-def is_known(etag: str, if_none_match: Sequence[str] | None) -> bool:
-    """Return True if If-None-Match contains this ETag (RFC 9110, 13.1.2)."""
-    return lists_tag(if_none_match or (), etag)
+def conditional(etag: str, if_none_match: Sequence[str] | None, respond: Callable[[], Response]) -> Response:
+    """Return the response with its ETag, or 304 if If-None-Match contains the ETag (RFC 9110, 13.1.2).
 
-
-def unchanged(etag: str) -> Response:
-    """Return a 304 response: the client's copy is current."""
-    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
+    For a 304, `respond` is not called.
+    """
+    response = Response(status_code=304) if lists_tag(if_none_match or (), etag) else respond()
+    response.headers["ETag"] = etag
+    return response
 
 
 class Pictures:

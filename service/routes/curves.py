@@ -16,7 +16,7 @@ from service.export.csv_export import Csv, csv_of_pieces, csv_of_sample
 from service.export.transcript import transcript
 from service.heavy_work import Gate, Later, Streamed, json_of
 from service.http.strict_routes import StrictRoute, Whole
-from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional, etag_of
 from service.problems import documents
 from service.schemas.curves import CurveOut
 
@@ -80,21 +80,22 @@ def get_curve(
     """
     # Read before the curve: if the curve is newer, the ETag is too old, and the next request gets the curve, not a 304.
     etag = etag_of(job_id, store.versions([job_id]), parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
 
     def read() -> Response:
-        return json_of(_curve(store, job_id, parameters), ETag=etag, Cache_Control=CACHE_CONTROL)
+        return json_of(_curve(store, job_id, parameters))
 
-    values = store.curve(
-        job_id,
-        granularity=parameters.granularity,
-        metrics=parameters.names(),
-        first=parameters.first,
-        last=parameters.last,
-        limit=0,
-    ).values
-    return read() if values <= _FEW_VALUES else Later(gate, read)
+    def respond() -> Response:
+        values = store.curve(
+            job_id,
+            granularity=parameters.granularity,
+            metrics=parameters.names(),
+            first=parameters.first,
+            last=parameters.last,
+            limit=0,
+        ).values
+        return read() if values <= _FEW_VALUES else Later(gate, read)
+
+    return conditional(etag, if_none_match, respond)
 
 
 def _curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOut:
