@@ -9,13 +9,11 @@ import os
 import sys
 from collections.abc import Iterable
 
-from pydantic import ValidationError
-
-from costcurve.core.errors import StoreUnavailable
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.parent_process import end_with_parent
 from costcurve.runtime.private_files import set_private_umask
-from costcurve.runtime.settings import Settings, explain
+from costcurve.runtime.settings import Settings
+from costcurve.runtime.start_up import ended_by_errors
 from costcurve.runtime.worker_options import FLEET_OPTIONS, WORKER_OPTIONS, WorkerOption
 from costcurve.store import JobStore
 from costcurve.store.database import Database
@@ -45,19 +43,13 @@ def main() -> int:
     set_private_umask()
     if arguments.lifeline:
         end_with_parent()
-    try:
+    with ended_by_errors():
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         Database(settings.resolved_database_url).close()  # migrate here, with the default lock timeout
         if fleet is not None:
             return 0 if DriverSupervisor(settings, fleet).run() else 1
         store = JobStore(Database(settings.resolved_database_url, lock_timeout=SUPERVISOR_PATIENCE))
-    except ValidationError as error:
-        sys.stderr.write(explain(error))
-        return 1
-    except StoreUnavailable as error:
-        sys.stderr.write(f"cannot start: {error.detail}\n")
-        return 1
     devices = available_devices()
     count = arguments.processes or len(devices)
     seats = [devices[index % len(devices)] for index in range(count)]
