@@ -5,13 +5,11 @@ import ipaddress
 import socket
 import sys
 
-from pydantic import ValidationError
-
-from costcurve.core.errors import StoreUnavailable
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.parent_process import end_with_parent
 from costcurve.runtime.private_files import set_private_umask
-from costcurve.runtime.settings import Settings, explain
+from costcurve.runtime.settings import Settings
+from costcurve.runtime.start_up import ended_by_errors
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 from costcurve.store.janitor import Janitor
@@ -32,7 +30,7 @@ def main() -> int:
         end_with_parent()
     # uvicorn's own `fd` option treats the socket as a Unix one; Nagle's algorithm then delays each response by 40 ms.
     inherited = socket.socket(fileno=arguments.fd) if arguments.fd is not None else None
-    try:
+    with ended_by_errors():
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         address = arguments.host if inherited is None else str(inherited.getsockname()[0])
@@ -43,12 +41,6 @@ def main() -> int:
             )
             return 1
         database = Database(settings.resolved_database_url)
-    except ValidationError as error:
-        sys.stderr.write(explain(error))
-        return 1
-    except StoreUnavailable as error:
-        sys.stderr.write(f"cannot start: {error.detail}\n")
-        return 1
     # Seconds after which another thread lets the event loop's thread run; the default is 0.005.
     sys.setswitchinterval(0.001)
     app = create_app(database, allowed_hosts=settings.hosts_at(is_loopback=_is_loopback(address)))

@@ -194,26 +194,30 @@ class Gate:
 
 
 class Later(Response):
-    """Response that heavy work makes when its turn comes."""
+    """Response that heavy work makes when its turn comes. Headers that are set before are added to it."""
 
     def __init__(self, gate: Gate, work: Callable[[], Response]) -> None:
         self._gate = gate
         self._work = work
         self.background = None
+        self.raw_headers = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._gate.serve(self._work, scope, receive, send)
+        await self._gate.serve(self._made, scope, receive, send)
+
+    def _made(self) -> Response:
+        response = self._work()
+        response.headers.update(self.headers)
+        return response
 
 
-def json_of(answer: BaseModel, **headers: str) -> Response:
+def json_of(answer: BaseModel) -> Response:
     """Return the answer as a JSON response, serialized in the calling thread.
 
-    The framework would serialize it in the event loop's thread, which serves all requests. Underscores in the names of
-    headers become hyphens.
+    The framework would serialize it in the event loop's thread, which serves all requests.
     """
     content = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Response(content, media_type="application/json", headers=named)
+    return Response(content, media_type="application/json")
 
 
 class Streamed(StreamingResponse):

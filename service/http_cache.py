@@ -2,12 +2,11 @@
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Annotated
 
+from cachetools import LRUCache, cached
 from fastapi import Header
 from starlette.responses import Response
 
@@ -15,8 +14,6 @@ from starlette.responses import Response
 IfNoneMatch = Annotated[list[str] | None, Header()]
 
 _PROGRAM = version("costcurve")
-# Caches revalidate their copy at each request; responses belong to one client.
-CACHE_CONTROL = "private, no-cache"
 
 
 def etag_of(*parts: object) -> str:
@@ -37,34 +34,31 @@ def lists_tag(lines: Sequence[str], etag: str) -> bool:
     return bool(given & {etag.removeprefix("W/"), "*"})
 
 
-def is_known(etag: str, if_none_match: Sequence[str] | None) -> bool:
-    """Return True if If-None-Match contains this ETag (RFC 9110, 13.1.2)."""
-    return lists_tag(if_none_match or (), etag)
+def conditional(etag: str, if_none_match: Sequence[str] | None, respond: Callable[[], Response]) -> Response:
+    """Return the response with its ETag, or 304 if If-None-Match contains the ETag (RFC 9110, 13.1.2).
 
-
-def unchanged(etag: str) -> Response:
-    """Return a 304 response: the client's copy is current."""
-    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
+    For a 304, `respond` is not called.
+    """
+    response = Response(status_code=304) if lists_tag(if_none_match or (), etag) else respond()
+    response.headers["ETag"] = etag
+    return response
 
 
 class Pictures:
-    """LRU cache of rendered plots, up to `max_bytes` in total.
+    """LRU cache of rendered plots, up to `max_bytes` in total. A larger plot is not kept.
 
-    If several requests ask for the same plot at once, one of them draws it and the others wait.
+    If several requests ask for the same plot at once, one of them draws it and the others wait. If its drawing fails,
+    another of them draws.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
-        self._drawing: dict[str, Future[bytes]] = {}
-        self._lock = threading.Lock()
+        self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
+        self._changed = threading.Condition()
+        self._get = cached(self._pictures, key=lambda key, _draw: key, condition=self._changed)(_drawn)
 
     def known(self, key: str) -> bytes | None:
         """Return the plot with this key, or None if it is not cached."""
-        with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
+        with self._changed:
             return self._pictures.get(key)
 
     def get(self, key: str, draw: Callable[[], bytes]) -> bytes:
@@ -72,44 +66,14 @@ class Pictures:
 
         The key must contain everything that determines the plot.
         """
-        while True:
-            with self._lock:
-                if key in self._pictures:
-                    self._pictures.move_to_end(key)
-                    return self._pictures[key]
-                drawn = self._drawing.get(key)
-                if drawn is None:
-                    mine = self._drawing[key] = Future()
-            if drawn is None:
-                return self._draw(key, draw, mine)
-            # The other request's failure, such as its client's disconnect, is no reason to give up here.
-            if drawn.exception() is None:
-                return drawn.result()
-
-    def _draw(self, key: str, draw: Callable[[], bytes], drawn: Future[bytes]) -> bytes:
-        try:
-            picture = draw()
-            self._keep(key, picture)
-        except BaseException as error:
-            drawn.set_exception(error)
-            raise
-        else:
-            drawn.set_result(picture)
-        finally:
-            with self._lock:
-                del self._drawing[key]
-        return picture
-
-    def _keep(self, key: str, picture: bytes) -> None:
-        with self._lock:
-            self._bytes += len(picture) - len(self._pictures.pop(key, b""))
-            self._pictures[key] = picture
-            while self._bytes > self._max_bytes:
-                _, oldest = self._pictures.popitem(last=False)
-                self._bytes -= len(oldest)
+        return self._get(key, draw)
 
     @property
     def keys(self) -> Sequence[str]:
-        """Keys of the cached plots, the least recently used first."""
-        with self._lock:
+        """Keys of the cached plots."""
+        with self._changed:
             return list(self._pictures)
+
+
+def _drawn(_key: str, draw: Callable[[], bytes]) -> bytes:
+    return draw()

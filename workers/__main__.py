@@ -6,22 +6,21 @@ The workers run on this machine or on a Ray cluster.
 import argparse
 import logging
 import os
-import re
 import sys
+from collections.abc import Iterable
 
-from pydantic import ValidationError
-
-from costcurve.core.errors import StoreUnavailable
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.parent_process import end_with_parent
 from costcurve.runtime.private_files import set_private_umask
-from costcurve.runtime.settings import Settings, explain
+from costcurve.runtime.settings import Settings
+from costcurve.runtime.start_up import ended_by_errors
+from costcurve.runtime.worker_options import FLEET_OPTIONS, WORKER_OPTIONS, WorkerOption
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 from workers.devices import available_devices
 from workers.metrics_server import MetricsServer
 from workers.ray.driver_supervisor import DriverSupervisor
-from workers.ray.options import add_options, fleet_options
+from workers.ray.options import fleet_options
 from workers.supervisor import Supervisor
 
 # Seconds that the supervisor waits for a busy database. It must answer signals, so it gives up soon and retries later.
@@ -35,31 +34,22 @@ def main() -> int:
         0 after an orderly end, 1 if it could not start or could not end in order.
     """
     parser = argparse.ArgumentParser(prog="python -m workers", description="CostCurve's training workers.")
-    parser.add_argument("--processes", type=_count, help="worker processes (default: one for each device)")
-    parser.add_argument(
-        "--pack", type=_count, default=1, help="jobs of the same shape that each process trains at once (default: 1)"
-    )
-    parser.add_argument("--name", type=_name, help="name in the ids of these workers, which are wrk_NAME_...")
-    parser.add_argument("--lifeline", action="store_true", help="stop when standard input is closed")
-    add_options(parser)
+    _add_options(parser, WORKER_OPTIONS)
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    _add_options(parser.add_argument_group("fleet", "workers on a Ray cluster instead of this machine"), FLEET_OPTIONS)
+    parser.set_defaults(pack=1)
     arguments = parser.parse_args()
     fleet = fleet_options(parser, arguments)
     set_private_umask()
     if arguments.lifeline:
         end_with_parent()
-    try:
+    with ended_by_errors():
         settings = Settings()
         configure_logging(log_format=settings.log_format, level=settings.log_level)
         Database(settings.resolved_database_url).close()  # migrate here, with the default lock timeout
         if fleet is not None:
             return 0 if DriverSupervisor(settings, fleet).run() else 1
         store = JobStore(Database(settings.resolved_database_url, lock_timeout=SUPERVISOR_PATIENCE))
-    except ValidationError as error:
-        sys.stderr.write(explain(error))
-        return 1
-    except StoreUnavailable as error:
-        sys.stderr.write(f"cannot start: {error.detail}\n")
-        return 1
     devices = available_devices()
     count = arguments.processes or len(devices)
     slots = [devices[index % len(devices)] for index in range(count)]
@@ -83,16 +73,12 @@ def main() -> int:
     return 0 if all_requeued else 1
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch("[0-9a-z]{1,12}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be 1 to 12 lowercase letters and digits")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+def _add_options(parser: argparse._ActionsContainer, options: Iterable[WorkerOption]) -> None:
+    for option in options:
+        if option.read is None:
+            parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
+        else:
+            parser.add_argument(option.flag, type=option.read, metavar=option.metavar, help=option.help)
 
 
 if __name__ == "__main__":

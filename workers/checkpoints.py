@@ -18,6 +18,7 @@ from torch import Tensor
 
 from costcurve.core.job import Claim, MnistResult
 from costcurve.core.model_file import TrainedModel, in_order, metadata
+from costcurve.runtime.files import flush_folder
 from workers.engines.base import Snapshot
 from workers.training.evaluation import FinalNetwork
 
@@ -69,7 +70,7 @@ class Checkpoints:
         path = self._folder / name
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _fsync_folder(self._folder)
+            flush_folder(self._folder)
         part = path.with_suffix(".part")
         try:
             with part.open("wb") as file:
@@ -77,7 +78,7 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-            _fsync_folder(path.parent)
+            flush_folder(path.parent)
         except OSError:
             # On a full disk, a partial file would take the space of the next checkpoint.
             for left in (part, path):
@@ -142,14 +143,6 @@ def _ensure_undamaged(path: Path) -> None:
 
 def _profile(claim: Claim) -> str:
     return claim.profile.model_dump_json() if claim.profile is not None else "unknown"
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def model_of(claim: Claim, result: MnistResult, final: FinalNetwork) -> TrainedModel:

@@ -9,10 +9,8 @@ import socket
 import sys
 from contextlib import closing
 
-from pydantic import ValidationError
-
-from costcurve.core.errors import StoreUnavailable
-from costcurve.runtime.settings import Settings, explain
+from costcurve.runtime.settings import Settings
+from costcurve.runtime.start_up import ended_by_errors
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 
@@ -25,16 +23,15 @@ def main() -> int:
 
     Returns:
         0 if there is one, else 1.
+
+    Raises:
+        SystemExit: the store cannot be read; the exit code is 1.
     """
-    try:
-        with closing(Database(Settings().resolved_database_url, lock_timeout=PATIENCE, migrates=False)) as database:
-            workers = JobStore(database).workers()
-    except ValidationError as error:
-        sys.stderr.write(explain(error))
-        return 1
-    except StoreUnavailable as error:
-        sys.stderr.write(f"{error.detail}\n")
-        return 1
+    with (
+        ended_by_errors(prefix=""),
+        closing(Database(Settings().resolved_database_url, lock_timeout=PATIENCE, migrates=False)) as database,
+    ):
+        workers = JobStore(database).workers()
     host = socket.gethostname()
     alive = sum(worker.host == host for worker in workers)
     sys.stdout.write(f"workers alive on {host}: {alive}\n")

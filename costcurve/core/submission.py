@@ -30,9 +30,22 @@ TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max
 TagValue = Annotated[Text, Field(max_length=256)]
 Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
 Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)]
-MaxRuntimeSeconds = Annotated[
-    float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
-]
+
+
+class Placement(StrictModel):
+    """Where and when a job runs, and what it is called. Nothing here changes the numbers."""
+
+    device: Device = "auto"
+    engine: Engine = "auto"
+    name: Name | None = None
+    tags: Tags = Field(default={})
+    priority: Priority = 50
+    max_runtime_seconds: (
+        Annotated[
+            float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
+        ]
+        | None
+    ) = None
 
 
 def _spec_or_preset(schema: dict[str, Any]) -> None:
@@ -40,7 +53,7 @@ def _spec_or_preset(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"required": ["spec"]}, {"required": ["preset"]}]
 
 
-class Submission(StrictModel):
+class Submission(Placement):
     """A job to queue: a spec, or a preset with overrides.
 
     `spec` alone decides the numbers. The other fields decide where and when the job runs.
@@ -54,12 +67,6 @@ class Submission(StrictModel):
         json_schema_extra={"enum": [*PRESETS, None]},
     )
     spec: Spec
-    device: Device = "auto"
-    engine: Engine = "auto"
-    name: Name | None = None
-    tags: Tags = Field(default={})
-    priority: Priority = 50
-    max_runtime_seconds: MaxRuntimeSeconds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -106,18 +113,12 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-class Clone(StrictModel):
+class Clone(Placement):
     """Fields that differ from the cloned job. Omitted fields keep its values."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     spec: dict[str, Any] = Field(default={}, description="Fields of the spec to override.")
-    device: Device = "auto"
-    engine: Engine = "auto"
-    name: Name | None = None
-    tags: Tags = Field(default={})
-    priority: Priority = 50
-    max_runtime_seconds: MaxRuntimeSeconds | None = None
 
 
 class JobChanges(StrictModel):
@@ -144,15 +145,9 @@ def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission
     """
     # No model_dump: pydantic cannot dump a deeply nested spec, which must be reported as an invalid one.
     given = {name: getattr(overrides, name) for name in overrides.model_fields_set}
-    same = {
-        "name": original.name,
-        "tags": original.tags,
-        "priority": original.priority,
-        "max_runtime_seconds": original.max_runtime_seconds,
-        **asked,
-    }
+    same = {name: getattr(original, name) for name in Placement.model_fields} | asked
     spec = {**own_fields(original.spec), **given.pop("spec", {})}
     try:
-        return Submission.model_validate({**same, **given, "spec": spec})
+        return Submission.model_validate(same | given | {"spec": spec})
     except ValidationError as error:
         raise invalid_fields(field_errors(error.errors())) from error

@@ -16,8 +16,8 @@ from costcurve.core.errors import invalid_fields
 from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from costcurve.core.spec import MAX_SEED, MnistSpec, NeuronSpec
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Device, Engine, MaxRuntimeSeconds, Name, Priority, Submission, Tags
-from costcurve.core.validation import FieldError, StrictModel, field_errors, json_pointer
+from costcurve.core.submission import Placement, Submission
+from costcurve.core.validation import FieldError, field_errors, json_pointer
 
 # All are queued in one transaction, which blocks every other writer of SQLite.
 MAX_SWEEP_JOBS = 5_000
@@ -33,7 +33,7 @@ _NOT_SWEPT = {
 }
 
 
-class SweepSubmission(StrictModel):
+class SweepSubmission(Placement):
     """Jobs to queue together: one for each cell and each repeat.
 
     A cell is one choice of values from the grid. Repeat r, counted from 0, has the spec's seed + r in every cell.
@@ -55,12 +55,6 @@ class SweepSubmission(StrictModel):
     repeats: int = Field(
         default=1, ge=1, le=MAX_SWEEP_JOBS, description="Jobs of each cell. Their seeds are seed, seed + 1 and so on."
     )
-    device: Device = "auto"
-    engine: Engine = "auto"
-    name: Name | None = None
-    tags: Tags = Field(default={})
-    priority: Priority = 50
-    max_runtime_seconds: MaxRuntimeSeconds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -190,12 +184,7 @@ def _cells(sweep: SweepSubmission) -> list[Submission]:
     bad: dict[str, FieldError] = {}
     shared = {"preset": sweep.preset_of_each, "device": sweep.device, "engine": sweep.engine}
     # Already valid; checking them again for each cell would take most of the time.
-    label = {
-        "name": sweep.name,
-        "tags": sweep.tags,
-        "priority": sweep.priority,
-        "max_runtime_seconds": sweep.max_runtime_seconds,
-    }
+    label = {name: getattr(sweep, name) for name in Placement.model_fields.keys() - shared.keys()}
     for choice in sweep.choices():
         chosen = {name: sweep.grid[name][index] for name, index in choice.items()}
         try:

@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from time import monotonic, sleep
 
-from pydantic import ValidationError
-
 from costcurve.core.errors import StoreUnavailable
+from costcurve.runtime.arguments import seconds
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.private_files import set_private_umask
-from costcurve.runtime.settings import Settings, explain
+from costcurve.runtime.settings import Settings
+from costcurve.runtime.start_up import ended_by_errors
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
 
@@ -27,7 +27,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         help="seconds to wait until the database can be reached (%(default)g)",
     )
@@ -39,25 +39,21 @@ def main() -> int:
     restoring.add_argument("file", type=Path)
     arguments = parser.parse_args()
     set_private_umask()
+    prefix = f"cannot {arguments.command}: "
     try:
-        settings = Settings()
-        configure_logging(log_format=settings.log_format, level=settings.log_level)
-        with closing(_opened(settings.resolved_database_url, lock_timeout=arguments.wait)) as database:
-            if arguments.command == "migrate":
-                applied = ", ".join(database.applied)
-                _say(f"migrated: {applied}" if applied else "the database is up to date")
-            elif arguments.command == "backup":
-                _say(f"{arguments.file}: {_summary(back_up(database, arguments.file))}")
-            else:
-                _say(f"restored from {arguments.file}: {_summary(restore(arguments.file, database))}")
-    except ValidationError as error:
-        sys.stderr.write(explain(error))
-        return 1
-    except StoreUnavailable as error:
-        sys.stderr.write(f"cannot {arguments.command}: {error.detail}\n")
-        return 1
+        with ended_by_errors(prefix):
+            settings = Settings()
+            configure_logging(log_format=settings.log_format, level=settings.log_level)
+            with closing(_opened(settings.resolved_database_url, lock_timeout=arguments.wait)) as database:
+                if arguments.command == "migrate":
+                    applied = ", ".join(database.applied)
+                    _say(f"migrated: {applied}" if applied else "the database is up to date")
+                elif arguments.command == "backup":
+                    _say(f"{arguments.file}: {_summary(back_up(database, arguments.file))}")
+                else:
+                    _say(f"restored from {arguments.file}: {_summary(restore(arguments.file, database))}")
     except BackupRefused as refused:
-        sys.stderr.write(f"cannot {arguments.command}: {refused}\n")
+        sys.stderr.write(f"{prefix}{refused}\n")
         return 1
     return 0
 
@@ -88,16 +84,6 @@ def _summary(counts: dict[str, int]) -> str:
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _seconds(given: str) -> float:
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
-    return seconds
 
 
 if __name__ == "__main__":

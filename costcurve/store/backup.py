@@ -17,6 +17,7 @@ from sqlalchemy import Connection, LargeBinary, Table, func, insert, select, tex
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
+from costcurve.runtime.files import flush_folder
 from costcurve.store.base import clock_of
 from costcurve.store.database import Database
 from costcurve.store.maintenance import retire
@@ -143,11 +144,7 @@ def _publish(copy: Path, file: Path) -> None:
         if error.errno not in {EPERM, EOPNOTSUPP}:
             raise BackupRefused(f"{file} cannot be written: {error.strerror}") from error
         copy.rename(file)  # a file system without links
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush_folder(file.parent)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http_cache import CACHE_CONTROL
+# Caches revalidate their copy at each request; responses belong to one client.
+_REVALIDATED = "private, no-cache"
 
 
 class SafeHeaders:
@@ -22,7 +23,7 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
                 # A response with an ETag may be cached and revalidated; any other is valid only now.
-                headers.setdefault("Cache-Control", CACHE_CONTROL if "etag" in headers else "no-store")
+                headers.setdefault("Cache-Control", _REVALIDATED if "etag" in headers else "no-store")
             await send(message)
 
         await self._app(scope, receive, safe)

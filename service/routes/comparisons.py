@@ -15,7 +15,7 @@ from service.dependencies import ReadingGate, Store
 from service.export.csv_export import Csv
 from service.heavy_work import Later, json_of
 from service.http.strict_routes import StrictRoute, Whole
-from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional, etag_of
 from service.problems import documents
 from service.routes.curves import TAGGED, CurveParameters, csv_answer, reading_of
 from service.schemas.curves import ComparisonOut, compared_curves
@@ -74,13 +74,7 @@ def get_comparison(
     `curves` is null if the jobs are of different experiments, which share no axis.
     """
     etag = etag_of(store.versions(parameters.job), parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-
-    def compared() -> Response:
-        return json_of(_compared(store, parameters), ETag=etag, Cache_Control=CACHE_CONTROL)
-
-    return Later(gate, compared)
+    return conditional(etag, if_none_match, lambda: Later(gate, lambda: json_of(_compared(store, parameters))))
 
 
 def _compared(store: JobStore, parameters: ComparisonParameters) -> ComparisonOut:

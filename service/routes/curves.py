@@ -16,7 +16,7 @@ from service.export.csv_export import Csv, csv_of_pieces, csv_of_sample
 from service.export.transcript import transcript
 from service.heavy_work import Gate, Later, Streamed, json_of
 from service.http.strict_routes import StrictRoute, Whole
-from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional, etag_of
 from service.problems import documents
 from service.schemas.curves import CurveOut
 
@@ -81,20 +81,19 @@ def get_curve(
 
     Every value is exactly as it was recorded.
     """
-
-    def answer(curve: CurveOut) -> Response:
-        return json_of(curve, ETag=etag, Cache_Control=CACHE_CONTROL)
-
     with store.read_transaction() as seen:
         # Of a long curve, which is read later, the ETag may be too old: the next request gets the curve, not a 304.
         etag = etag_of(job_id, seen.versions([job_id]), parameters)
-        if is_known(etag, if_none_match):
-            return unchanged(etag)
-        reading = reading_of(seen, [job_id], parameters)
-        if reading.total_points * len(reading.metrics) > _FEW_VALUES:
-            return Later(gate, lambda: answer(_long_curve(store, job_id, parameters)))
-        reading.load()
-    return answer(CurveOut.of_sample(job_id, parameters.granularity, reading, reading.sample(parameters.max_points)))
+
+        def respond() -> Response:
+            reading = reading_of(seen, [job_id], parameters)
+            if reading.total_points * len(reading.metrics) > _FEW_VALUES:
+                return Later(gate, lambda: json_of(_long_curve(store, job_id, parameters)))
+            reading.load()
+            sample = reading.sample(parameters.max_points)
+            return json_of(CurveOut.of_sample(job_id, parameters.granularity, reading, sample))
+
+        return conditional(etag, if_none_match, respond)
 
 
 def _long_curve(store: JobStore, job_id: str, parameters: CurveParameters) -> CurveOut:

@@ -22,9 +22,10 @@ from costcurve.core.validation import bad_value
 from costcurve.store import Submitted
 from costcurve.store.pagination import JobQuery, Order, Page
 from service.dependencies import Store
+from service.heavy_work import json_of
 from service.http.conditions import IfMatch, tag_of, while_it_matches
 from service.http.strict_routes import StrictRoute, Whole
-from service.http_cache import IfNoneMatch, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional
 from service.problems import documents
 from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, set_created_headers
 from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
@@ -120,17 +121,13 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], store: Store) -> P
         304: {"description": "The job is unchanged: If-None-Match has its ETag."},
     },
 )
-def get_job(job_id: str, store: Store, response: Response, if_none_match: IfNoneMatch = None) -> Job | Response:
+def get_job(job_id: str, store: Store, if_none_match: IfNoneMatch = None) -> Response:
     """Return the job in its current state, with an ETag.
 
     The ETag is made from the job's version. It does not change with the job's place in the queue.
     """
     job = store.get(job_id)
-    etag = tag_of(job)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    response.headers["ETag"] = etag
-    return job
+    return conditional(tag_of(job), if_none_match, lambda: json_of(JobOut.model_validate(job)))
 
 
 @router.patch(

@@ -1,6 +1,6 @@
 """Routes of trained networks: files, predictions, confusion matrices and mistakes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -17,7 +17,6 @@ from costcurve.core.errors import (
     NoTestImages,
     StoreUnavailable,
 )
-from costcurve.core.job import Job
 from costcurve.core.spec import NeuronSpec
 from costcurve.store import JobStore
 from service.dependencies import DrawingGate, DrawnPictures, ReadingGate, Store
@@ -26,7 +25,7 @@ from service.heavy_work import Later
 from service.http.conditions import tag_of
 from service.http.image_bodies import Images, read_images
 from service.http.strict_routes import StrictRoute
-from service.http_cache import CACHE_CONTROL, IfNoneMatch, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional, etag_of
 from service.plotting import confusion, mistakes
 from service.plotting.figure import MEDIA_TYPES, Format
 from service.problems import documents
@@ -86,11 +85,8 @@ def _model(store: JobStore, job_id: str, parameters: ModelParameters, if_none_ma
 
         file = onnx_of(file)
     etag = f'"{sha256(file).hexdigest()}"'
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    disposition = f'attachment; filename="{job_id}.{parameters.format}"'
-    headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL, "Content-Disposition": disposition}
-    return Response(file, media_type=_BYTES, headers=headers)
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}.{parameters.format}"'}
+    return conditional(etag, if_none_match, lambda: Response(file, media_type=_BYTES, headers=headers))
 
 
 def _network(job_id: str, store: Store) -> Layers:
@@ -139,8 +135,14 @@ def get_confusion_plot(
 ) -> Response:
     """Plot the confusion matrix of the test images as SVG or PNG."""
     with store.read_transaction() as seen:
-        draw, job = partial(confusion.draw, confusion=seen.confusion(job_id)), seen.get(job_id)
-    return _picture("confusion", job, file_format, draw, pictures, gate, if_none_match)
+        job = seen.get(job_id)
+        etag = etag_of("confusion", file_format, job.id, tag_of(job))
+
+        def respond() -> Response:
+            draw = partial(confusion.draw, job, seen.confusion(job_id), file_format=file_format)
+            return picture_answer(pictures, gate, etag, file_format, draw)
+
+        return conditional(etag, if_none_match, respond)
 
 
 @router.get("/jobs/{job_id}/mistakes", responses=_NO_READER)
@@ -163,23 +165,14 @@ def get_mistakes_plot(
     Each image has its digit, and the digit that the network reads.
     """
     with store.read_transaction() as seen:
-        draw, job = partial(mistakes.draw, mistakes=seen.mistakes(job_id)), seen.get(job_id)
-    return _picture("mistakes", job, file_format, draw, pictures, gate, if_none_match)
+        job = seen.get(job_id)
+        etag = etag_of("mistakes", file_format, job.id, tag_of(job))
 
+        def respond() -> Response:
+            draw = partial(mistakes.draw, job, seen.mistakes(job_id), file_format=file_format)
+            return picture_answer(pictures, gate, etag, file_format, draw)
 
-def _picture(
-    what: str,
-    job: Job,
-    file_format: Format,
-    draw: Callable[..., bytes],
-    pictures: DrawnPictures,
-    gate: DrawingGate,
-    if_none_match: Sequence[str] | None,
-) -> Response:
-    etag = etag_of(what, file_format, job.id, tag_of(job))
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    return picture_answer(pictures, gate, etag, file_format, lambda: draw(job, file_format=file_format))
+        return conditional(etag, if_none_match, respond)
 
 
 def _file(store: JobStore, job_id: str) -> bytes:

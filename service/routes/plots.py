@@ -16,7 +16,7 @@ from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.diagnosis_reader import Recorded, named_stretches
 from service.heavy_work import Gate, Later
 from service.http.strict_routes import StrictRoute
-from service.http_cache import CACHE_CONTROL, IfNoneMatch, Pictures, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, Pictures, conditional, etag_of
 from service.plotting.curves import Line, draw, with_bands
 from service.plotting.figure import MEDIA_TYPES, Format
 from service.problems import documents
@@ -78,9 +78,11 @@ def get_curve_plot(
     warning of the diagnosis holds are shaded.
     """
     etag = etag_of(file_format, job_id, store.versions([job_id]), parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    return picture_answer(pictures, gate, etag, file_format, lambda: _drawn(store, [job_id], file_format, parameters))
+
+    def drawn() -> bytes:
+        return _drawn(store, [job_id], file_format, parameters)
+
+    return conditional(etag, if_none_match, lambda: picture_answer(pictures, gate, etag, file_format, drawn))
 
 
 @router.get("/compare.{file_format}")
@@ -97,24 +99,23 @@ def get_comparison_plot(
     The legend names the fields of the spec that differ.
     """
     etag = etag_of(file_format, store.versions(parameters.job), parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    return picture_answer(
-        pictures, gate, etag, file_format, lambda: _drawn(store, parameters.job, file_format, parameters)
-    )
+
+    def drawn() -> bytes:
+        return _drawn(store, parameters.job, file_format, parameters)
+
+    return conditional(etag, if_none_match, lambda: picture_answer(pictures, gate, etag, file_format, drawn))
 
 
 def picture_answer(
     pictures: Pictures, gate: Gate, etag: str, file_format: Format, draw: Callable[[], bytes]
 ) -> Response:
-    """Return a plot with its ETag, from the cache if it is there.
+    """Return the plot with this ETag, from the cache if it is there.
 
     Otherwise the plot is drawn when its turn comes.
     """
 
     def answer(picture: bytes) -> Response:
-        headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
-        return Response(picture, media_type=MEDIA_TYPES[file_format], headers=headers)
+        return Response(picture, media_type=MEDIA_TYPES[file_format])
 
     known = pictures.known(etag)
     return answer(known) if known is not None else Later(gate, lambda: answer(pictures.get(etag, draw)))

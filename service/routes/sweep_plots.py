@@ -16,7 +16,7 @@ from costcurve.store import JobStore
 from costcurve.store.pagination import CellQuery
 from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.http.strict_routes import StrictRoute, Whole
-from service.http_cache import IfNoneMatch, etag_of, is_known, unchanged
+from service.http_cache import IfNoneMatch, conditional, etag_of
 from service.plotting.figure import Format
 from service.plotting.sweep_bands import draw_bands, sweep_title
 from service.problems import documents
@@ -83,11 +83,11 @@ def get_sweep_plot(
         versions = seen.versions([*chain(*jobs)])
     ranks = [(cell.cell, cell.rank) for cell in cells]
     etag = etag_of(file_format, sweep_id, ranks, jobs, versions, parameters)
-    if is_known(etag, if_none_match):
-        return unchanged(etag)
-    return picture_answer(
-        pictures, gate, etag, file_format, lambda: _drawn(store, page.sweep, cells, file_format, parameters)
-    )
+
+    def drawn() -> bytes:
+        return _drawn(store, page.sweep, cells, file_format, parameters)
+
+    return conditional(etag, if_none_match, lambda: picture_answer(pictures, gate, etag, file_format, drawn))
 
 
 def _drawn(

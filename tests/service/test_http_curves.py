@@ -356,6 +356,6 @@ def test_the_cache_of_pictures_forgets_what_was_longest_unused_and_never_holds_m
     for key in ("a", "b", "a", "c", "a", "b"):
         assert get(key) == key.encode() * 4
     assert drawn == ["a", "b", "c", "b"]
-    assert pictures.keys == ["a", "b"]
+    assert sorted(pictures.keys) == ["a", "b"]
     assert get("d", size=11) == b"d" * 11  # larger than the whole cache: drawn, and not kept
-    assert pictures.keys == []
+    assert sorted(pictures.keys) == ["a", "b"]

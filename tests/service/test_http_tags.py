@@ -1,12 +1,60 @@
-"""ETags after a restore from a backup, which sets versions back."""
+"""ETags: the headers of 304, and tags after a restore from a backup, which sets versions back."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
+from costcurve.core.sweep import SweepSubmission
+from costcurve.store.job_update import JobUpdate
 from costcurve.store.schema import jobs
+from tests.helpers.reports import mnist_result, model
+from tests.helpers.writing import written
+
+
+@pytest.fixture
+def tagged(app, store, claim):
+    """The address of each route that documents a 304, for two trained networks of a sweep."""
+    asked = SweepSubmission.model_validate({"spec": {"experiment": "mnist"}, "repeats": 2})
+    sweep_id = store.submit_sweep(asked).sweep.id
+    ids = []
+    for _ in range(2):
+        held = claim()
+        written(store, JobUpdate(held, outcome=mnist_result(9000), model=model()))
+        ids.append(held.job_id)
+    paths = [
+        path for path, route in app.openapi()["paths"].items() if "304" in route.get("get", {}).get("responses", {})
+    ]
+    return [
+        path.format(job_id=ids[0], sweep_id=sweep_id, file_format="svg")
+        + (f"?job={ids[0]}&job={ids[1]}" if "/compare" in path else "")
+        for path in paths
+    ]
+
+
+def test_every_304_has_the_headers_of_the_200(http, tagged):
+    assert len(tagged) == 9
+    for path in tagged:
+        full = http.get(path)
+        again = http.get(path, headers={"If-None-Match": full.headers["etag"]})
+
+        assert (full.status_code, again.status_code, again.content) == (200, 304, b""), path
+        assert full.headers["cache-control"] == "private, no-cache", path
+        for header in ("etag", "cache-control", "vary"):
+            assert again.headers.get(header) == full.headers.get(header), (path, header)
+
+
+def test_a_304_of_a_models_plot_reads_no_model(http, store, tagged):
+    plots = [path for path in tagged if path.endswith(("confusion.svg", "mistakes.svg"))]
+    tags = [http.get(path).headers["etag"] for path in plots]
+    statements: list[str] = []
+    event.listen(store._database.engine, "before_cursor_execute", lambda *statement: statements.append(statement[2]))
+    answers = [http.get(path, headers={"If-None-Match": tag}) for path, tag in zip(plots, tags, strict=True)]
+
+    assert [answer.status_code for answer in answers] == [304, 304]
+    assert statements
+    assert not [statement for statement in statements if "models" in statement]
 
 
 @pytest.mark.parametrize("rest", ["", "/curve", "/curve.svg"])

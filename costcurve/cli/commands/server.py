@@ -2,7 +2,10 @@
 
 import os
 import sys
-from typing import Annotated
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import make_dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +13,7 @@ from costcurve.cli.command import JsonOption
 from costcurve.cli.interrupt import Interruption
 from costcurve.cli.local_service import SERVICE, WORKERS, LocalService, home_folder, require, require_program
 from costcurve.cli.output import tell, write_json, write_line
+from costcurve.runtime.worker_options import FLEET_OPTIONS, WORKER_OPTIONS, WorkerOption
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")]
@@ -60,61 +64,50 @@ def serve(
     _become(*SERVICE, "--host", host, "--port", str(port), *([] if fd is None else ["--fd", str(fd)]))
 
 
-def work(
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes. Default: one for each device.", show_default=False)
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="Run the workers on the Ray cluster with this head node.", show_default=False
-        ),
-    ] = None,
-    min_workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="With --ray: fewest workers, even without jobs. Default: 1.", show_default=False),
-    ] = None,
-    max_workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --ray: most workers. Default: what the cluster has.", show_default=False),
-    ] = None,
-    cpus_per_worker: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="With --ray: CPUs of each worker, and no GPU. Default: one GPU each if there are any, else one CPU.",
-            show_default=False,
-        ),
-    ] = None,
-    idle_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="With --ray: seconds without a job until a worker is stopped. Default: 60.",
-            show_default=False,
-        ),
-    ] = None,
-    ray_without_token: Annotated[
-        bool, typer.Option("--ray-without-token", help="Use a cluster that runs programs without a token.")
-    ] = False,
-) -> None:
+def _checked(read: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a parser for typer that checks the text, and returns it as it is."""
+
+    def parser(text: str) -> str:
+        try:
+            read(text)
+        except ArgumentTypeError as error:
+            raise typer.BadParameter(str(error)) from error
+        return text
+
+    return parser
+
+
+def _typer_field(option: WorkerOption, panel: str) -> tuple[str, Any, None]:
+    """Return the field of a dataclass from which `command` makes this option."""
+    parser = _checked(option.read) if option.read is not None else None
+    shown = typer.Option(
+        option.flag, parser=parser, metavar=option.metavar, help=option.help, show_default=False, rich_help_panel=panel
+    )
+    return option.name, Annotated[bool | None if parser is None else str | None, shown], None
+
+
+def work(options: Any) -> None:
     """Run only workers, on this machine or on a Ray cluster.
 
     On this machine they run in this process and its children.
     """
     require_program("workers", "worker", "torch")
-    if ray is not None:
+    if options.ray is not None:
         require("ray", "ray")
-    options = {
-        "--processes": processes,
-        "--ray": ray,
-        "--min-workers": min_workers,
-        "--max-workers": max_workers,
-        "--cpus-per-worker": cpus_per_worker,
-        "--idle-seconds": idle_seconds,
-    }
-    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    _become(*WORKERS, *given, *(["--ray-without-token"] if ray_without_token else []))
+    words: list[str] = []
+    for option in (*WORKER_OPTIONS, *FLEET_OPTIONS):
+        if (given := getattr(options, option.name)) is not None:
+            words += [option.flag] if option.read is None else [option.flag, given]
+    _become(*WORKERS, *words)
+
+
+work.__annotations__["options"] = make_dataclass(
+    "WorkOptions",
+    [
+        *(_typer_field(option, "Options") for option in WORKER_OPTIONS),
+        *(_typer_field(option, "Fleet: workers on a Ray cluster instead of this machine") for option in FLEET_OPTIONS),
+    ],
+)
 
 
 def _become(*command: str) -> None:
