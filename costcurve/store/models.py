@@ -26,6 +26,10 @@ class ForModels(OnDatabase):
         file: bytes = self._kept(job_id, models.c.file).file
         return file
 
+    def ensure_kept(self, job_id: str) -> None:
+        """Raise an error, as the other methods do, unless the job has a network."""
+        self._kept(job_id)
+
     def confusion(self, job_id: str) -> Confusion:
         """Return the confusion matrix of the network on the test images."""
         return confusion_of(self._kept(job_id, models.c.confusion))

@@ -136,6 +136,7 @@ def get_confusion_plot(
     """Plot the confusion matrix of the test images as SVG or PNG."""
     with store.read_transaction() as seen:
         job = seen.get(job_id)
+        seen.ensure_kept(job_id)
         etag = etag_of("confusion", file_format, job.id, tag_of(job))
 
         def respond() -> Response:
@@ -166,6 +167,7 @@ def get_mistakes_plot(
     """
     with store.read_transaction() as seen:
         job = seen.get(job_id)
+        seen.ensure_kept(job_id)
         etag = etag_of("mistakes", file_format, job.id, tag_of(job))
 
         def respond() -> Response:

@@ -39,10 +39,10 @@ def test_every_option_reaches_the_worker_program(capsys, started, option):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--pack", "0", "must be a whole number from 1 on"),
-        ("--name", "Left", "must be 1 to 12 digits and small letters"),
+        ("--pack", "0", "is not a whole number of at least 1"),
+        ("--name", "Left", "must be 1 to 12 lowercase letters"),
         ("--ray", "head", "is not HOST:PORT"),
-        ("--idle-seconds", "nan", "must be a number of seconds from 0 on"),
+        ("--idle-seconds", "nan", "is not a number of seconds of"),
     ],
 )
 def test_a_value_that_the_worker_program_would_refuse_starts_nothing(capsys, started, option, value, message):
