@@ -16,7 +16,7 @@ from tests.helpers.processes import is_running, until
 pytestmark = pytest.mark.slow
 
 # A test of its own, in a run of its own.
-NEVER_ENDS = ROOT / "tests" / "programs_of_a_run.py"
+NEVER_ENDS = ROOT / "tests" / "helpers" / "programs_of_a_run.py"
 
 
 @pytest.mark.parametrize(
