@@ -1,4 +1,4 @@
-// 16 floats at a time, whatever the registers of an instruction set hold, and the functions of a sigmoid network on them.
+// 16 floats at a time, for any size of the registers of an instruction set, and the functions of a sigmoid network on them.
 //
 // FUSED_ISA names the namespace, FUSED_BYTES is the width of a vector register. No inline function of the standard library
 // may be used here: the linker would keep one copy of it for all instruction sets.
@@ -15,7 +15,7 @@ typedef std::uint32_t NativeBits __attribute__((vector_size(FUSED_BYTES)));
 constexpr int kNatives = kLanes * static_cast<int>(sizeof(float)) / FUSED_BYTES;
 #define FUSED_EACH _Pragma("GCC unroll 16") for (int i = 0; i < kNatives; ++i)
 
-// 16 floats, whatever the registers hold.
+// 16 floats, for any size of the registers.
 struct Block {
   Native part[kNatives];
 };

@@ -1,4 +1,4 @@
-// The other layers: C (rows, blocks) from A (rows, depth) and B (depth, blocks), in whatever order A lies in memory.
+// The other layers: C (rows, blocks) from A (rows, depth) and B (depth, blocks), for any order of A in memory.
 #pragma once
 
 #include "blocks.hpp"
@@ -6,7 +6,7 @@
 namespace fused::FUSED_ISA {
 namespace {
 
-// Blocks of 16 floats that one pass keeps in registers, beside a row and a factor.
+// Blocks of 16 floats that one pass keeps in registers, next to a row and a factor.
 constexpr int kWide = FUSED_BYTES >= 64 ? 4 : 2;
 // Rows of a product that share the loads of a column block.
 constexpr int kRows = FUSED_BYTES >= 64 ? 5 : 2;

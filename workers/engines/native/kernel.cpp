@@ -1,7 +1,7 @@
 // SGD on a fully connected sigmoid network, written once and compiled for each instruction set.
 //
 // Two facts make it fast. Four of five pixels of MNIST are zero, so the first layer reads and updates only the rows of W
-// that an image touches. And all weights fit into a core's second-level cache, so many steps run in one call, with
+// that an image touches. And all weights fit into a core's second-level cache, which lets many steps run in one call, with
 // nothing between them.
 //
 // What blocks.hpp says of the standard library holds here as well.

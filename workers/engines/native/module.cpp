@@ -126,7 +126,7 @@ using Layers = std::vector<std::pair<Array<float, nb::ndim<2>>, Array<float, nb:
 // Floats that begin at a line of the cache.
 class Floats {
  public:
-  // At least so many; what was in them is lost if there were fewer.
+  // At least this many; if it grows, its values are lost.
   float* at_least(std::size_t count) {
     if (count > count_) {
       held_.reset(static_cast<float*>(::operator new(count * sizeof(float), kAlignment)));

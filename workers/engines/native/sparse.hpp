@@ -43,7 +43,7 @@ struct Batch {
   float* values;
 };
 
-// Floats of memory for the values of one image: they are written in pieces of so many.
+// Floats of memory for the values of one image: they are written in pieces of this size.
 constexpr int kPiece = 64;
 inline std::size_t value_room(const Images& images) {
   return (static_cast<std::size_t>(images.most) + kPiece - 1) / kPiece * kPiece;
@@ -162,7 +162,7 @@ __attribute__((always_inline)) inline void touch_sample(const Passage& passage, 
 }
 
 // The update of one part of a panel, whose columns begin at `at`, by a batch of more than kOneByOne. A weight is large
-// beside what one sample moves it by: were they added to it one by one, most of each would be lost.
+// compared with what one sample moves it by: if they were added to it one by one, most of each would be lost.
 template <int V>
 __attribute__((noinline)) void update_in_parts(const FirstLayer& layer, const Passage& passage, float* panel, int at,
                                                int part) {
