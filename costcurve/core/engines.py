@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# What a client requests that leaves the choice to the worker.
 AUTO = "auto"
 
 
@@ -14,6 +15,16 @@ class EngineInfo:
     experiment: str | None = None
     device: Literal["cpu", "cuda"] | None = None
 
+    def why_unsupported(self, experiment: str, device: str) -> str | None:
+        """Return why this engine cannot train an experiment on a kind of device, or None if it can."""
+        if self.experiment not in (None, experiment):
+            return f"{self.name} trains the experiment {self.experiment} only"
+        if self.device not in (None, device):
+            return f"{self.name} trains on {_PLACES[self.device]} only"
+        return None
+
+
+_PLACES = {"cpu": "a CPU", "cuda": "CUDA devices"}
 
 # From the plainest to the fastest: `auto` takes the last that suits a job.
 ENGINES: dict[str, EngineInfo] = {
@@ -25,3 +36,8 @@ ENGINES: dict[str, EngineInfo] = {
         EngineInfo("packed_gpu", experiment="mnist", device="cuda"),
     )
 }
+
+
+def engine_requests() -> tuple[str, ...]:
+    """Return what a client may request as an engine: "auto", or an engine's name."""
+    return (AUTO, *ENGINES)

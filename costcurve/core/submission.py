@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from costcurve.core.engines import AUTO, ENGINES, engine_requests
 from costcurve.core.errors import invalid_fields
 from costcurve.core.job import Job
 from costcurve.core.presets import PRESETS
@@ -12,10 +13,6 @@ from costcurve.core.spec_diff import own_fields
 from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
 
 Device = Literal["auto", "cpu", "cuda"]
-Engine = Literal["auto", "autograd", "fused_cpu", "neuron_pack", "packed_gpu"]
-# The experiment and the device of the engines that support only one.
-_ENGINE_TRAINS = {"fused_cpu": "mnist", "neuron_pack": "neuron", "packed_gpu": "mnist"}
-_ENGINE_RUNS_ON = {"fused_cpu": "cpu", "packed_gpu": "cuda"}
 MAX_TAGS = 16
 
 
@@ -25,6 +22,16 @@ def _without_colon(key: str) -> str:
     return key
 
 
+def _known_engine(name: Any) -> Any:
+    if name not in engine_requests():
+        *most, last = map(repr, engine_requests())
+        raise bad_value(f"Input should be {', '.join(most)} or {last}")
+    return name
+
+
+EngineRequest = Annotated[
+    str, BeforeValidator(_known_engine), Field(json_schema_extra={"enum": list(engine_requests())})
+]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
 TagValue = Annotated[Text, Field(max_length=256)]
@@ -36,7 +43,7 @@ class Placement(StrictModel):
     """Where and when a job runs, and what it is called. Nothing here changes the numbers."""
 
     device: Device = "auto"
-    engine: Engine = "auto"
+    engine: EngineRequest = AUTO
     name: Name | None = None
     tags: Tags = Field(default={})
     priority: Priority = 50
@@ -93,18 +100,14 @@ class Submission(Placement):
         if not isinstance(given, dict) or given.get("device", "auto") != "auto":
             return given
         engine = given.get("engine")
-        device = _ENGINE_RUNS_ON.get(engine) if isinstance(engine, str) else None
-        return given if device is None else {**given, "device": device}
+        info = ENGINES.get(engine) if isinstance(engine, str) else None
+        return given if info is None or info.device is None else {**given, "device": info.device}
 
     @model_validator(mode="after")
     def _an_engine_that_can_train_it(self) -> Self:
-        experiment = _ENGINE_TRAINS.get(self.engine, self.spec.experiment)
-        if self.spec.experiment != experiment:
-            raise bad_value(f"{self.engine} trains the experiment {experiment} only", at="engine")
-        device = _ENGINE_RUNS_ON.get(self.engine, self.device)
-        if self.device != device:
-            where = {"cpu": "a CPU", "cuda": "CUDA devices"}[device]
-            raise bad_value(f"{self.engine} trains on {where} only", at="engine")
+        info = ENGINES.get(self.engine)
+        if info is not None and (why := info.why_unsupported(self.spec.experiment, self.device)) is not None:
+            raise bad_value(why, at="engine")
         return self
 
 

@@ -11,9 +11,10 @@ from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, text, tuple_
 
+from costcurve.core.engines import engine_requests
 from costcurve.core.spec import AnySpec, MnistSpec
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Device, Engine
+from costcurve.core.submission import Device
 from costcurve.store.schema import jobs
 
 # A job with a priority higher by one comes before those submitted up to this many seconds earlier.
@@ -26,7 +27,7 @@ _takes_company = text("NOT solo")
 _turn = (jobs.c.queue_rank, jobs.c.pk)
 # True of every job; lets counts use ix_jobs_queue, which begins with these columns. An index on _turn alone would serve
 # counts too, but PostgreSQL would also claim by it, and read all jobs queued for CUDA before the first for a CPU.
-_any_request = jobs.c.requested_device.in_(get_args(Device)), jobs.c.requested_engine.in_(get_args(Engine))
+_any_request = jobs.c.requested_device.in_(get_args(Device)), jobs.c.requested_engine.in_(engine_requests())
 
 
 def queue_rank(created_at: datetime, priority: int) -> float:

@@ -7,8 +7,9 @@ from typing import get_args
 
 from sqlalchemy import Connection, func, select
 
+from costcurve.core.engines import engine_requests
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Device, Engine
+from costcurve.core.submission import Device
 from costcurve.store.leases import is_not_stopped
 from costcurve.store.queue import count_queued, first_in_line
 from costcurve.store.schema import jobs, workers
@@ -41,7 +42,7 @@ def read_queue_stats(tx: Connection, now: datetime) -> QueueStats:
     return QueueStats(
         jobs=dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in counts},
         depth={device: count_queued(tx, device) for device in get_args(Device)},
-        age={device: _age(tx, device, get_args(Engine), now) for device in get_args(Device)},
+        age={device: _age(tx, device, engine_requests(), now) for device in get_args(Device)},
         workers={device: alive.count(device) for device in alive},
         heartbeats={row.id: _since(row.heartbeat_at, now) for row in found if row.heartbeat_at is not None},
     )
