@@ -22,7 +22,7 @@ def test_without_a_password_it_refuses_to_start_and_says_how_to_make_one(tmp_pat
     assert refused.returncode != 0
     assert "required variable POSTGRES_PASSWORD is missing" in refused.stderr
 
-    [recipe] = re.findall(r"say: (printf .* >> \.env)$", refused.stderr, re.MULTILINE)
+    [recipe] = re.findall(r"Create one with: (printf .* >> \.env)$", refused.stderr, re.MULTILINE)
     subprocess.run(["sh", "-c", recipe], cwd=tmp_path, check=True)
     [(name, value)] = re.findall(r"^(\w+)=([0-9a-f]{48})$", (tmp_path / ".env").read_text(), re.MULTILINE)
     assert Compose("costcurve", {name: value})("config", "--quiet").returncode == 0
