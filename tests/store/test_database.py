@@ -293,7 +293,7 @@ def test_no_query_of_a_busy_store_reads_a_whole_table(opened):
                 plan = [step.detail for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)]
                 # A page of the newest jobs or sweeps reads as many as it shows; workers are few.
                 known = re.search("ORDER BY (jobs|sweeps).pk DESC", sql) or sql.startswith("DELETE FROM workers")
-                # An unnamed subquery, `anon_1`, has rows of the requested jobs only; its tables have steps of their own.
+                # An unnamed subquery, `anon_1`, has rows of the requested jobs only; its tables have their own steps.
                 scans = [step for step in plan if re.match("SCAN (?!anon_)", step) and "INDEX" not in step]
                 if not known and scans:
                     read_whole.append((sql, plan))
