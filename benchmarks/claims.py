@@ -40,7 +40,7 @@ SEED = 1
 
 @dataclass
 class Claimed:
-    """What one claimer measured in one phase.
+    """Measurements of one claimer in one phase.
 
     Attributes:
         claimer: number of the claimer.

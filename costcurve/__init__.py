@@ -26,9 +26,14 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
         WaitTimeout,
     )
-    from costcurve.client.types import (
+    from costcurve.client.sweep_types import (
         Cell,
         CellPage,
+        Sweep,
+        SweepPage,
+        SweepPreset,
+    )
+    from costcurve.client.types import (
         Comparison,
         Confusion,
         Curve,
@@ -39,9 +44,6 @@ if TYPE_CHECKING:
         Prediction,
         Preset,
         Progress,
-        Sweep,
-        SweepPage,
-        SweepPreset,
         Validation,
         Worker,
     )
@@ -76,7 +78,12 @@ __all__ = [
     "Worker",
 ]
 
-_MODULES = ("costcurve.client.client", "costcurve.client.errors", "costcurve.client.types")
+_MODULES = (
+    "costcurve.client.client",
+    "costcurve.client.errors",
+    "costcurve.client.types",
+    "costcurve.client.sweep_types",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,12 @@ from costcurve.article.claims import Claim, Plot
 from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.page import Picture
 from costcurve.client.client import Client
-from costcurve.client.types import Job, Sweep
+from costcurve.client.sweep_types import (
+    Sweep,
+)
+from costcurve.client.types import (
+    Job,
+)
 
 _NEURON = "article-neuron"
 _NETWORKS = ("article-mnist", "article-equal-rates")

@@ -7,7 +7,14 @@ from typing import Any
 from rich.cells import cell_len
 from rich.table import Table
 
-from costcurve.client.types import Job, Preset, Sweep, SweepPreset
+from costcurve.client.sweep_types import (
+    Sweep,
+    SweepPreset,
+)
+from costcurve.client.types import (
+    Job,
+    Preset,
+)
 
 _WIDE = 130
 _LONGEST_LOSS = len("cross_entropy")

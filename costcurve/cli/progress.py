@@ -11,7 +11,12 @@ from rich.table import Column
 from costcurve.cli.formatting import duration, figure, outcome, short_result, standing
 from costcurve.cli.output import PlainConsole
 from costcurve.client.client import Client
-from costcurve.client.types import Job, Sweep
+from costcurve.client.sweep_types import (
+    Sweep,
+)
+from costcurve.client.types import (
+    Job,
+)
 from costcurve.core.text import printable
 
 _LINE_SECONDS = 3.0

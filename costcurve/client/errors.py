@@ -6,7 +6,12 @@ A failed job is not an error of the client: it is returned as a job, with its `e
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from costcurve.client.types import Job, Sweep
+from costcurve.client.sweep_types import (
+    Sweep,
+)
+from costcurve.client.types import (
+    Job,
+)
 
 E = TypeVar("E", bound="CostCurveError")
 

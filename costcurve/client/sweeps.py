@@ -11,8 +11,14 @@ from costcurve.client.jobs import AnyGivenSpec, JobFields, submission_body
 from costcurve.client.plain_values import plain
 from costcurve.client.polling import until_ended
 from costcurve.client.request import Call, Query, as_bytes, as_model, picture_type, sweep_path
+from costcurve.client.sweep_types import (
+    CellPage,
+    Sweep,
+    SweepPage,
+    SweepPreset,
+    SweepPresetList,
+)
 from costcurve.client.transport import Remote, Steps
-from costcurve.client.types import CellPage, Sweep, SweepPage, SweepPreset, SweepPresetList
 
 
 def submit_sweep(

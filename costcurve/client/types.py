@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """Base of all responses: immutable, and with the fields that a newer service adds."""
+
     # The validator of each class is built when it is first used: a command needs few of them.
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
-class Progress(_Answer):
+class Progress(Answer):
     """Progress of training: finished epochs and steps, and their totals.
 
     `fraction` is a share from 0 to 1. `eta_seconds` is the remaining time in seconds, once known.
@@ -28,14 +30,14 @@ class Progress(_Answer):
     eta_seconds: float | None = None
 
 
-class JobError(_Answer):
+class JobError(Answer):
     """Reason why a job failed: a stable code and a message."""
 
     code: str
     message: str
 
 
-class Job(_Answer):
+class Job(Answer):
     """Training job, in its state at the time of the response."""
 
     id: str
@@ -72,7 +74,7 @@ class Job(_Answer):
         return self.status == "succeeded"
 
 
-class JobPage(_Answer):
+class JobPage(Answer):
     """One page of a list of jobs.
 
     `next_cursor` is the cursor of the next page; None on the last page.
@@ -82,128 +84,7 @@ class JobPage(_Answer):
     next_cursor: str | None = None
 
 
-class Spread(_Answer):
-    """Statistics of one result figure over n jobs.
-
-    `stdev` is the sample standard deviation (divisor n − 1); None for one job.
-    """
-
-    n: int
-    mean: float
-    stdev: float | None = None
-    min: float
-    max: float
-
-
-class SeedDifference(_Answer):
-    """Difference between a cell's scores and those of the best cell.
-
-    Scores are compared for equal seeds, over the n seeds that both cells have.
-    """
-
-    to_cell: int
-    n: int
-    mean: float
-    stdev: float | None = None
-    standard_error: float | None = None
-
-
-class CellJob(_Answer):
-    """One job of a cell, with the score that ranks its cell.
-
-    `score` is None until the job has succeeded.
-    """
-
-    id: str
-    repeat: int
-    seed: int
-    status: str
-    score: float | None = None
-
-
-class Cell(_Answer):
-    """Cell of a sweep: settings, jobs and the spread of their results.
-
-    `rank` counts from 1, the best cell. It is None until one of its jobs has succeeded.
-    """
-
-    cell: int
-    settings: dict[str, Any]
-    rank: int | None = None
-    counts: dict[str, int]
-    figures: dict[str, Spread] = {}
-    difference: SeedDifference | None = None
-    jobs: list[CellJob] = []
-
-
-class Ranking(_Answer):
-    """Rule that ranks cells: the figure whose mean is compared.
-
-    `better` is `higher` or `lower`.
-    """
-
-    figure: str
-    better: str
-
-
-class CellPage(_Answer):
-    """One page of the cells of a sweep.
-
-    `next_cursor` is the cursor of the next page; None on the last page.
-    """
-
-    ranking: Ranking
-    items: list[Cell]
-    next_cursor: str | None = None
-
-
-class Sweep(_Answer):
-    """Sweep as submitted, with the number of its jobs in each state.
-
-    `leaderboard` holds its best cells if the sweep was requested by its id.
-    """
-
-    id: str
-    grid: dict[str, list[Any]]
-    repeats: int
-    cells: int
-    total: int
-    counts: dict[str, int]
-    is_terminal: bool
-    name: str | None = None
-    preset: str | None = None
-    spec: dict[str, Any] = {}
-    tags: dict[str, str] = {}
-    priority: int | None = None
-    engine: str | None = None
-    device: str | None = None
-    max_runtime_seconds: float | None = None
-    ranking: Ranking | None = None
-    leaderboard: list[Cell] = []
-    created_at: datetime
-
-    @property
-    def ended(self) -> int:
-        """Number of jobs that have succeeded, failed or been cancelled."""
-        return self.total - sum(self.counts.get(status, 0) for status in ("queued", "running", "paused"))
-
-    @property
-    def succeeded(self) -> bool:
-        """True if all jobs of the sweep have succeeded."""
-        return self.counts.get("succeeded", 0) == self.total
-
-
-class SweepPage(_Answer):
-    """One page of a list of sweeps.
-
-    `next_cursor` is the cursor of the next page; None on the last page.
-    """
-
-    items: list[Sweep]
-    next_cursor: str | None = None
-
-
-class Event(_Answer):
+class Event(Answer):
     """Event of a job: its actor, time and reason in words.
 
     `from_status` of the first event is None.
@@ -217,13 +98,13 @@ class Event(_Answer):
     why: str
 
 
-class EventList(_Answer):
+class EventList(Answer):
     """All events of a job, the oldest first."""
 
     items: list[Event]
 
 
-class Worker(_Answer):
+class Worker(Answer):
     """Worker that is alive, with the ids of its running jobs."""
 
     id: str
@@ -237,13 +118,13 @@ class Worker(_Answer):
     job_ids: list[str] = []
 
 
-class WorkerList(_Answer):
+class WorkerList(Answer):
     """List of all workers that are alive at present."""
 
     items: list[Worker]
 
 
-class Curve(_Answer):
+class Curve(Answer):
     """Curve of one job as columns: `series[metric][i]` belongs to `x[i]`.
 
     A value is None if it is infinite or was not recorded. For mnist, x counts finished epochs or steps, from 0, as
@@ -262,7 +143,7 @@ class Curve(_Answer):
     next_from: int
 
 
-class ComparedJob(_Answer):
+class ComparedJob(Answer):
     """One of the jobs of a comparison."""
 
     id: str
@@ -271,7 +152,7 @@ class ComparedJob(_Answer):
     experiment: str
 
 
-class Difference(_Answer):
+class Difference(Answer):
     """Field of the spec that differs between the compared jobs.
 
     `values` holds its value by job id; None if a job has no such field. `derived` is True if the field follows from
@@ -283,7 +164,7 @@ class Difference(_Answer):
     derived: bool = False
 
 
-class ResultFigure(_Answer):
+class ResultFigure(Answer):
     """One result figure of the compared jobs.
 
     `values` holds its value by job id; None if a job has none yet, or never has it.
@@ -293,7 +174,7 @@ class ResultFigure(_Answer):
     values: dict[str, Any]
 
 
-class ComparedCurves(_Answer):
+class ComparedCurves(Answer):
     """Curves of several jobs on one axis: `series[metric][job_id][i]` belongs to `x[i]`.
 
     A value is None where the job has no point.
@@ -307,7 +188,7 @@ class ComparedCurves(_Answer):
     next_from: int
 
 
-class Comparison(_Answer):
+class Comparison(Answer):
     """Comparison of several jobs: differences, results and curves.
 
     `curves` is None for jobs of different experiments, which share no axis.
@@ -319,7 +200,7 @@ class Comparison(_Answer):
     curves: ComparedCurves | None = None
 
 
-class Prediction(_Answer):
+class Prediction(Answer):
     """Predicted digit and ten network outputs for each image."""
 
     job_id: str
@@ -327,7 +208,7 @@ class Prediction(_Answer):
     outputs: list[list[float]]
 
 
-class Confusion(_Answer):
+class Confusion(Answer):
     """Confusion matrix of a network on the test images.
 
     `counts[i][j]` is the number of test images of digit `labels[i]` that are classified as `labels[j]`.
@@ -340,7 +221,7 @@ class Confusion(_Answer):
     total: int
 
 
-class Mistake(_Answer):
+class Mistake(Answer):
     """Test image that the network classifies wrongly.
 
     `image` is its number among the test images, from 0.
@@ -353,20 +234,20 @@ class Mistake(_Answer):
     outputs: list[float]
 
 
-class MistakeList(_Answer):
+class MistakeList(Answer):
     """Test images that the network classifies wrongly, the worst first."""
 
     items: list[Mistake]
 
 
-class SpecWarning(_Answer):
+class SpecWarning(Answer):
     """Warning about a spec that is legal but rarely intended."""
 
     code: str
     message: str
 
 
-class Validation(_Answer):
+class Validation(Answer):
     """Result of validating a submission: resolved spec, cost and warnings.
 
     The cost in time and memory is estimated for one CPU core.
@@ -380,7 +261,7 @@ class Validation(_Answer):
     warnings: list[SpecWarning]
 
 
-class Preset(_Answer):
+class Preset(Answer):
     """Ready spec, with every default filled in."""
 
     name: str
@@ -388,29 +269,13 @@ class Preset(_Answer):
     spec: dict[str, Any]
 
 
-class PresetList(_Answer):
+class PresetList(Answer):
     """All presets, those of the article first."""
 
     items: list[Preset]
 
 
-class SweepPreset(_Answer):
-    """Ready sweep, in the form in which a client would submit it."""
-
-    name: str
-    description: str
-    spec: dict[str, Any]
-    grid: dict[str, list[Any]]
-    repeats: int
-
-
-class SweepPresetList(_Answer):
-    """All ready sweeps that the service offers."""
-
-    items: list[SweepPreset]
-
-
-class ServiceVersion(_Answer):
+class ServiceVersion(Answer):
     """Version of CostCurve that the service runs."""
 
     version: str

@@ -58,7 +58,7 @@ class Report:
 
 
 class Engine(Protocol):
-    """What a module has that is an engine."""
+    """Attributes of a module that is an engine."""
 
     __file__: str
     NAME: str

@@ -26,7 +26,12 @@ from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.cli.progress import display_on
 from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError, ServiceUnreachable
-from costcurve.client.types import Job, Sweep
+from costcurve.client.sweep_types import (
+    Sweep,
+)
+from costcurve.client.types import (
+    Job,
+)
 
 _LOOK_SECONDS = 0.3
 _WORKERS = 2

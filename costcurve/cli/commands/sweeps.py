@@ -20,7 +20,10 @@ from costcurve.cli.job_options import JobOptions, KeyOptions, SourceOptions, par
 from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.cli.progress import display_on
 from costcurve.client.client import Client
-from costcurve.client.types import Cell, Sweep
+from costcurve.client.sweep_types import (
+    Cell,
+    Sweep,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
