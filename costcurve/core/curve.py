@@ -16,7 +16,7 @@ STEPS_A_POINT = 100
 STEP_METRICS = ("cost", "cost_min", "cost_max")
 
 NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
-_MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accuracy")
+_MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "least_class_accuracy", "validation_accuracy")
 # Diagnostic metrics that an engine records after each epoch (workers/training/diagnostics.py): for each layer, counted
 # from 1; for each hidden layer; for the output.
 _OF_LAYERS = ("saturated_fraction", "mean_sigmoid_prime", "gradient_norm", "update_ratio")

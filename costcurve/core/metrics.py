@@ -47,6 +47,7 @@ METRICS: Mapping[str, Metric] = {
     "test_cost": Metric("cost on the test images", OF_LOSS, low=0.0),
     "correct": Metric("test images read correctly", "of 10,000", low=0.0, high=10_000.0, chance=1_000.0),
     "accuracy": Metric("accuracy on the test images", PERCENT, low=0.0, high=1.0, chance=0.1),
+    "least_class_accuracy": Metric("accuracy on the test images of the digit read worst", PERCENT, low=0.0, high=1.0),
     "validation_accuracy": Metric("accuracy on the validation images", PERCENT, low=0.0, high=1.0, chance=0.1),
     "output": Metric("output a", low=0.0, high=1.0),
     "weight": Metric("weight w"),
