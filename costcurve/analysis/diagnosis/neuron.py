@@ -6,6 +6,7 @@ from math import inf, sqrt
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of, figure
 from costcurve.analysis.diagnosis.thresholds import PEAK_SHARE, SLOWDOWN, WRONG_OUTPUT
 from costcurve.core.curve import Curve
+from costcurve.core.job import Failure
 from costcurve.core.spec import NeuronSpec
 from costcurve.core.spec_diff import altered
 
@@ -13,7 +14,7 @@ from costcurve.core.spec_diff import altered
 NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 
 
-def diagnose_neuron(spec: NeuronSpec, chunks: Iterable[Curve]) -> Diagnosis:
+def diagnose_neuron(spec: NeuronSpec, chunks: Iterable[Curve], failure: Failure | None = None) -> Diagnosis:
     """Return the diagnosis of a neuron from its curve.
 
     `chunks` are consecutive chunks of the curve with NEURON_DIAGNOSED. Each is read once.

@@ -13,7 +13,7 @@ import record
 import torch
 from engines import compiled, load_images, mnist
 
-from costcurve.analysis.diagnosis.mnist import diagnose_network
+from costcurve.analysis.diagnosis.network import diagnose_network
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
 from costcurve.core.curve import Curve, diagnosis_metrics
 from costcurve.core.presets import PRESETS
