@@ -127,8 +127,10 @@ def _case(found: Base, run: Run, fault: Fault | None, runs: Runs) -> Case:
     changed = None
     if fault is not None:
         draw = Random(f"random {found.half} {found.number} {fault.family} {fault.strength}")
-        changed = {**run.spec.model_dump(mode="json", exclude={"effective_learning_rate"}), **random_change(run.spec, draw)}
-    assert found.sound is not None
+        changed = {
+            **run.spec.model_dump(mode="json", exclude={"effective_learning_rate"}),
+            **random_change(run.spec, draw),
+        }
     return Case(
         half=found.half,
         number=found.number,
@@ -138,7 +140,7 @@ def _case(found: Base, run: Run, fault: Fault | None, runs: Runs) -> Case:
         spec=own_fields(run.spec),
         named=None if finding is None else finding.code,
         confidence=None if finding is None else finding.confidence,
-        sound=found.sound.accuracy,
+        sound=run.accuracy if found.sound is None else found.sound.accuracy,
         best=found.best.accuracy,
         accuracy=run.accuracy,
         tried=None if fields is None else runs.of(spec_of(fields)).accuracy,

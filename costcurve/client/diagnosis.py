@@ -1,4 +1,4 @@
-"""Diagnoses: why a training is slow, and which spec may cure it."""
+"""Diagnoses: why a training is slow, and which spec would test it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,21 @@ from costcurve.client.request import Call, as_model, job_path
 from costcurve.client.transport import Remote, Steps
 
 
+class Change(BaseModel):
+    """A field of the spec that a finding's `cure` changes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
 class Finding(BaseModel):
     """One explanation of how a training went, with its evidence.
 
-    `cure` is a spec to submit that would test the explanation.
+    `cure` is the spec that is most likely to repair the training, and `changes` lists every field in which it differs.
+    `isolate` makes the same change and holds the effective learning rate. `confidence` is `certain`, `high` or `low`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
@@ -23,6 +34,10 @@ class Finding(BaseModel):
     statement: str
     evidence: dict[str, Any]
     cure: dict[str, Any] | None = Field(default=None, alias="try")
+    # A service of an older version sends none of these.
+    changes: list[Change] = []
+    isolate: dict[str, Any] | None = None
+    confidence: str | None = None
 
 
 class Diagnosis(BaseModel):

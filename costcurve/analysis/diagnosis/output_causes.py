@@ -130,5 +130,5 @@ def _repair(course: NetworkCourse) -> tuple[Repair, str]:
         if init.output_bias:
             return output_bias_repair(course), "An output bias of 0"
         if isinstance(init, NormalInit) and init.layer_std(len(course.spec.layers) - 1) > 1:
-            return output_init_repair(course), "A smaller init of the output layer"
+            return output_init_repair(course, init), "A smaller init of the output layer"
     return loss_repair(course), "Cross-entropy, at a rate that suits it,"

@@ -65,8 +65,14 @@ PLATEAU_UPDATES = 2_000
 PEAK_SHARE = 0.5
 # A neuron has learned if it won this share of the way from its first output to its target.
 LEARNED = 0.75
+# Its repair is to win this share.
+WELL_LEARNED = 0.9
+# A slow start of less than this share of the updates is not worth a word.
+NEGLIGIBLE = 0.02
+# Of a job with fewer updates than this it is said that it makes too few.
+FEW_NEURON_UPDATES = 50
 # Updates of a neuron that a simulation of a repair makes at most.
-SIMULATED_UPDATES = 20_000
+SIMULATED_UPDATES = 5_000
 
 # From here on, the difference of two accuracies on the 10,000 test images is more than chance: three standard errors of
 # the difference at 95 %, 3 √(2 · 0.95 · 0.05 / 10,000) = 0.0092.

@@ -162,7 +162,13 @@ def epochs_of(course: NetworkCourse, stretch: Stretch) -> dict[str, Any]:
 
 def rate_for(spec: MnistSpec, output_slope: float) -> float:
     """Return the sound effective rate of this spec if its output layer starts with this mean σ′(z)."""
-    return sound_rate(loss=spec.loss, layers=spec.layers, batch_size=spec.batch_size, output_slope=output_slope)
+    return sound_rate(
+        loss=spec.loss,
+        layers=spec.layers,
+        batch_size=spec.batch_size,
+        output_slope=output_slope,
+        updates=spec.total_steps,
+    )
 
 
 def is_stuck(point: Point) -> bool:

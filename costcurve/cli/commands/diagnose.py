@@ -1,4 +1,4 @@
-"""`diagnose`: reasons why jobs learn slowly, and possible cures."""
+"""`diagnose`: reasons why jobs learn slowly, and specs that would test them."""
 
 import json
 
@@ -14,7 +14,7 @@ from costcurve.core.text import printable
 
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
-    """Explain why a job learns slowly, and suggest a cure.
+    """Explain why a job learns slowly, and print a spec that would test it.
 
     With several jobs, explain the effect of their differences.
     """
@@ -27,12 +27,17 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 
 def described(diagnosis: Diagnosis) -> RenderableType:
-    """Return a diagnosis as text: summary, findings and the cures to try."""
+    """Return a diagnosis as text: summary, findings, and specs that would test them."""
     parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
-        parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
+        sure = f" (confidence: {finding.confidence})" if finding.confidence else ""
+        parts += [_text(f"\n{finding.severity}: {finding.code}{sure}"), _indented(finding.statement)]
         if finding.cure is not None:
             parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
+        for change in finding.changes:
+            parts.append(_indented(f"  {change.field}: {json.dumps(change.before)} → {json.dumps(change.after)}"))
+        if finding.isolate is not None and finding.isolate != finding.cure:
+            parts.append(_indented(f"at the same effective rate: {json.dumps(finding.isolate)}"))
     return Group(*parts)
 
 
