@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = load_images()
     text = [*cost(images, options.repeats), "", *figures(images, options.seeds)]
-    record.write("diagnosis", "Diagnosis of a network: cost and figures", text)
+    record.write("diagnosis_cost", "Diagnosis of a network: cost and figures", text)
 
 
 def cost(images: ImageSets, repeats: int) -> list[str]:

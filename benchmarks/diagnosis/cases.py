@@ -103,7 +103,7 @@ class Case:
     tried: float | None
     random: float | None
     changes: Sequence[str]
-    updates: int
+    updates_of_base: int
 
 
 def measured(found: Base, runs: Runs) -> Iterator[Case]:
@@ -146,5 +146,5 @@ def _case(found: Base, run: Run, fault: Fault | None, runs: Runs) -> Case:
         tried=None if fields is None else runs.of(spec_of(fields)).accuracy,
         random=None if changed is None else runs.of(spec_of(changed)).accuracy,
         changes=[] if finding is None else [change.field for change in finding.repair.changes],
-        updates=run.spec.total_steps,
+        updates_of_base=found.best.spec.total_steps,
     )

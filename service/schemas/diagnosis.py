@@ -25,15 +25,15 @@ class FindingOut(BaseModel):
     code: Code
     severity: Severity
     confidence: Confidence = Field(
-        description="`certain`: read off the spec or exact figures. `high`: several figures agree. `low`: the likeliest "
-        "of several causes."
+        description="`certain`: read off the spec or exact figures. `high`: several figures agree. `low`: the "
+        "likeliest of several causes."
     )
     statement: str = Field(description="The finding and its reason, in words.")
     evidence: dict[str, Any] = Field(description="The figures of the finding; an infinite ratio is null.")
     try_: dict[str, Any] | None = Field(
         alias="try",
-        description="The `spec` that is most likely to repair the training, and so tests the explanation; null if there "
-        "is none.",
+        description="The `spec` that is most likely to repair the training, and so tests the explanation; null if "
+        "there is none.",
     )
     changes: list[ChangeOut] = Field(description="Every field in which `try` differs from the job's spec.")
     isolate: dict[str, Any] | None = Field(

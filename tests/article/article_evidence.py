@@ -133,8 +133,8 @@ def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
     ]
     comparisons = {}
     for seed in seeds:
-        comparisons[Start.ORDINARY, seed] = diagnosis(["loss_makes_no_difference"])
-        comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_makes_the_difference"])
+        comparisons[Start.ORDINARY, seed] = diagnosis(["loss_and_rate_make_no_difference"])
+        comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_and_rate_make_the_difference"])
     return Evidence([*neurons, *(run for seed in seeds for run in _networks(seed))], comparisons)
 
 

@@ -100,8 +100,8 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
         yield Finding(
             "loss_makes_no_difference" if alone else "loss_and_rate_make_no_difference",
             "info",
-            f"The loss{'' if alone else ' and its rate'} make{'s' if alone else ''} no difference here: the best accuracy is {best[0]:.2%} with the quadratic loss and "
-            f"{best[1]:.2%} with cross-entropy.",
+            f"{'The loss makes' if alone else 'The loss and its rate make'} no difference here: the best accuracy is "
+            f"{best[0]:.2%} with the quadratic loss and {best[1]:.2%} with cross-entropy.",
             "The start is not badly wrong. Cross-entropy helps only where outputs are saturated and wrong. At the "
             f"start its mean |δ| is {figure(factor)} times that of the quadratic loss, as in any network that learns "
             f"well. No epoch was lost to saturation with either loss. {_what_differs(quadratic, cross_entropy)}",

@@ -61,11 +61,9 @@ def loss_repair(course: NetworkCourse) -> Repair:
 
 
 def other_loss_test(course: NetworkCourse) -> Repair:
-    """Return the spec with the other loss, at the rate that does what its own rate does."""
-    rate = course.spec.effective_learning_rate
-    if course.spec.loss == "quadratic":
-        return repaired(course.spec, _OF_CROSS_ENTROPY * rate, loss="cross_entropy")
-    return repaired(course.spec, rate / _OF_CROSS_ENTROPY, loss="quadratic")
+    """Return the spec with the other loss, at the rate that suits this one."""
+    other: Loss = "cross_entropy" if course.spec.loss == "quadratic" else "quadratic"
+    return repaired(course.spec, course.sound_rate_of(other), loss=other)
 
 
 def output_bias_repair(course: NetworkCourse) -> Repair:

@@ -1,6 +1,7 @@
 """Diagnosis of a training of one sigmoid neuron: exact, as its whole state is recorded."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of, figure
@@ -27,6 +28,8 @@ NEURON_DIAGNOSED = ("output", "sigmoid_prime")
 # Factors of a rate that are tried for a repair, in this order.
 _SMALLER = (0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6, 1e-9)
 _LARGER = (3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6, 1e9)
+# The rate times x² + 1 of the default job.
+_ORDINARY_STEP = 0.3
 # An input with a larger size can leave the range of float64.
 _LARGE_INPUT = 100.0
 
@@ -80,27 +83,27 @@ def _diverged(course: NeuronCourse, failure: Failure | None) -> Iterator[Finding
     yield Finding(
         "diverged",
         "error",
-        f"The training diverged: {failure.message}.",
+        f"The training diverged after update {max(course.last_update, 0):,}: a figure was no longer finite.",
         f"The updates were too large to recover from. The learning rate is {spec.learning_rate:g}. A smaller rate "
         "would test this.",
         {"message": failure.message, "learning_rate": spec.learning_rate},
-        _rate_repair(course, _SMALLER) if course.updates_seen else repaired(spec, spec.learning_rate / 10),
+        repaired(spec, _ORDINARY_STEP / (spec.input**2 + 1)),
         "certain",
     )
 
 
 def _dead_input(course: NeuronCourse) -> Iterator[Finding]:
-    if course.spec.input != 0 or course.has_learned:
+    if course.spec.input != 0:
         return
     yield Finding(
         "dead_input",
-        "warning",
+        "info" if course.has_learned else "warning",
         "The input is 0, so the weight never changes: only the bias can learn.",
         f"The gradient of the weight is the input times δ, 0 in every update with either loss. The output went from "
         f"{course.first_output:.4g} to {course.last_output:.4g}; the target is {course.spec.target:.4g}. An input of 1 "
         "would test this.",
         {"input": 0.0, "output": course.last_output, "target": course.spec.target},
-        repaired(course.spec, input=1.0),
+        _input_repair(course),
         "certain",
     )
 
@@ -269,6 +272,19 @@ def _learns(course: NeuronCourse, *, updates: int) -> bool:
     rate = course.spec.learning_rate
     is_simulated = updates <= SIMULATED_UPDATES
     return is_simulated and course.learns_with(loss=course.spec.loss, rate=rate, updates=updates, share=WELL_LEARNED)
+
+
+def _input_repair(course: NeuronCourse) -> Repair:
+    """Return the spec with an input of 1, and with cross-entropy if its start is saturated where it is wrong.
+
+    A neuron that has learned needs no repair.
+    """
+    if course.has_learned:
+        return isolated(course.spec, input=1.0)
+    alone = repaired(course.spec, input=1.0)
+    if not _starts_stuck(course) or course.spec.loss != "quadratic":
+        return alone
+    return replace(repaired(course.spec, input=1.0, loss="cross_entropy"), isolate=alone.fields)
 
 
 def _rate_repair(course: NeuronCourse, factors: Sequence[float]) -> Repair:

@@ -9,6 +9,7 @@ from math import copysign, exp, inf, log, sqrt
 
 from costcurve.analysis.diagnosis.thresholds import LEARNED, PEAK_SHARE, SIMULATED_UPDATES, SLOWDOWN, WRONG_OUTPUT
 from costcurve.core.curve import Curve
+from costcurve.core.initializers import ConstantInit
 from costcurve.core.spec import Loss, NeuronSpec
 
 # z whose σ′ is the smallest float64.
@@ -27,7 +28,7 @@ class NeuronCourse:
         self.first_output = self.last_output = self.first_slowdown = 0.0
         # The first update at which the output was not saturated where it is badly wrong.
         self.unstuck_at: int | None = None
-        # The first updates with half of the largest quadratic gradient, and past its peak.
+        # The first update with half of the largest quadratic gradient or past its peak, and the first past its peak.
         self.gradient_at: int | None = None
         self.peak_at: int | None = None
         # The first update that carried the output past its target.
@@ -41,9 +42,10 @@ class NeuronCourse:
             error = output - spec.target
             if self.unstuck_at is None and not (slowdown >= SLOWDOWN and abs(error) >= WRONG_OUTPUT):
                 self.unstuck_at = update
-            if self.gradient_at is None and self._is_steep(output):
+            is_past_peak = abs(error) <= abs(self.peak_output - spec.target)
+            if self.gradient_at is None and (is_past_peak or self._is_steep(output)):
                 self.gradient_at = update
-            if self.peak_at is None and abs(error) <= abs(self.peak_output - spec.target):
+            if self.peak_at is None and is_past_peak:
                 self.peak_at = update
             if self.overshot_at is None and error * self.first_error < 0:
                 self.overshot_at = update
@@ -78,7 +80,10 @@ class NeuronCourse:
 
     @property
     def _first_z(self) -> float:
-        """The start's z: e^|z| is σ(|z|) / σ(−|z|)."""
+        """The start's z: from a constant init, or from the figures, as e^|z| is σ(|z|) / σ(−|z|)."""
+        init = self.spec.init
+        if isinstance(init, ConstantInit):
+            return init.weight * self.spec.input + init.bias + init.output_bias
         largest = max(self.first_output, 1 - self.first_output)
         size = min(log(largest**2 * self.first_slowdown), _LARGEST_Z) if self.first_slowdown < inf else _LARGEST_Z
         return copysign(size, self.first_output - 0.5)
@@ -93,8 +98,6 @@ def simulated_output(spec: NeuronSpec, z: float, *, loss: Loss, rate: float, upd
     for _ in range(min(updates, SIMULATED_UPDATES)):
         output = _sigmoid(z)
         z -= step * (quadratic_delta(output, spec.target) if loss == "quadratic" else output - spec.target)
-        if abs(z) > _LARGEST_Z:
-            break
     return _sigmoid(z)
 
 
@@ -115,10 +118,12 @@ def quadratic_delta(output: float, target: float) -> float:
 
 def _points(chunks: Iterable[Curve]) -> Iterator[tuple[int, float, float]]:
     for chunk in chunks:
+        if not len(chunk):
+            continue
         columns = zip(chunk.series["output"], chunk.series["sigmoid_prime"], strict=True)
         for update, (output, slope) in enumerate(columns, start=chunk.start):
             yield update, output, 1 / slope if slope else inf
 
 
 def _sigmoid(z: float) -> float:
-    return 1 / (1 + exp(-z)) if z >= 0 else exp(max(z, -_LARGEST_Z)) / (1 + exp(max(z, -_LARGEST_Z)))
+    return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

@@ -32,8 +32,11 @@ from costcurve.core.spec import TEST_IMAGES
 
 
 def output_saturated(course: NetworkCourse) -> Iterator[Finding]:
-    """Yield a finding if the outputs start saturated where they are wrong, the loss is quadratic, and it shows."""
-    if course.spec.loss != "quadratic" or course.start is None or course.gap < GAP:
+    """Yield a finding if the outputs start saturated where they are wrong, the loss is quadratic, and it shows.
+
+    It shows if accuracy is missing, or if the network stood on a plateau before it learned.
+    """
+    if course.spec.loss != "quadratic" or course.start is None or (course.gap < GAP and course.plateau is None):
         return
     factor = course.start["slowdown_factor"]
     if factor < START_SLOWDOWN or (factor < BEYOND_HIDDEN_SLOWDOWN and starts_slow(course.start)):

@@ -24,7 +24,7 @@ def diverged(course: NetworkCourse) -> Iterator[Finding]:
     yield Finding(
         "diverged",
         "error",
-        f"The training diverged: {course.failure.message}.",
+        f"The training diverged in epoch {len(course.points)}: a figure was no longer finite.",
         f"The updates were too large to recover from. {_rates(course)} A smaller rate would test this.",
         {"message": course.failure.message, "epoch": len(course.points), **_evidence(course)},
         sound_rate_repair(course),

@@ -12,10 +12,9 @@ from costcurve.analysis.diagnosis.thresholds import (
     GUESSED,
     LINEAR_CLASSIFIER,
     MOSTLY_SATURATED,
-    PLATEAU_UPDATES,
     STANDING_STILL,
 )
-from costcurve.analysis.diagnosis.training_course import NetworkCourse, Stretch, epochs_of, is_stuck
+from costcurve.analysis.diagnosis.training_course import NetworkCourse, epochs_of, is_stuck
 
 
 def plateau(course: NetworkCourse, severity: Severity) -> Iterator[Finding]:
@@ -23,10 +22,11 @@ def plateau(course: NetworkCourse, severity: Severity) -> Iterator[Finding]:
 
     Its length is counted in updates, so that it does not depend on what an epoch is.
     """
-    best = list(accumulate(course.accuracies, max))
-    stretch = _longest_plateau(best)
-    if stretch is None or (updates := (len(stretch) - 1) * course.spec.steps_per_epoch) < PLATEAU_UPDATES:
+    stretch = course.plateau
+    if stretch is None:
         return
+    best = list(accumulate(course.accuracies, max))
+    updates = course.updates_between(stretch)
     first, last = best[stretch.first], best[stretch.last]
     yield Finding(
         "plateau",
@@ -37,19 +37,6 @@ def plateau(course: NetworkCourse, severity: Severity) -> Iterator[Finding]:
         {**epochs_of(course, stretch), "updates": updates, "best_accuracy": {"first": first, "last": last}},
         confidence="certain",
     )
-
-
-def _longest_plateau(best: list[float]) -> Stretch | None:
-    """Return the longest stretch below a linear classifier's accuracy that adds less than STANDING_STILL in all."""
-    found, first = None, 0
-    for last, accuracy in enumerate(best):
-        if accuracy >= LINEAR_CLASSIFIER:
-            break
-        while accuracy - best[first] >= STANDING_STILL:
-            first += 1
-        if found is None or last - first > found.last - found.first:
-            found = Stretch(first, last)
-    return found
 
 
 def saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:

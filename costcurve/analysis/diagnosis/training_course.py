@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from statistics import fmean
 from typing import Any
 
 from costcurve.analysis.diagnosis.expected_accuracy import expected_accuracy
-from costcurve.analysis.diagnosis.thresholds import SLOWDOWN, WRONG_OUTPUTS
+from costcurve.analysis.diagnosis.thresholds import (
+    LINEAR_CLASSIFIER,
+    PLATEAU_UPDATES,
+    SLOWDOWN,
+    STANDING_STILL,
+    WRONG_OUTPUTS,
+)
 from costcurve.analysis.sound_rate import expected_output_slope, sound_rate
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import Failure
-from costcurve.core.spec import MnistSpec
+from costcurve.core.spec import Loss, MnistSpec
 
 Point = Mapping[str, float]
 
@@ -96,17 +102,21 @@ class NetworkCourse:
 
         A start with saturated outputs says nothing of it: then the start that the init has without its fault counts.
         """
-        output = len(self.spec.layers) - 1
-        if self.start is None or self.starts_stuck:
-            slope = expected_output_slope(self.spec.init.model_copy(update={"output_bias": 0.0}), self.spec.layers)
-        else:
-            slope = self.start[f"mean_sigmoid_prime.{output}"]
-        return rate_for(self.spec, slope)
+        return self.sound_rate_of(self.spec.loss)
 
     @property
     def rate_ratio(self) -> float:
         """The effective learning rate in relation to the sound one."""
         return self.spec.effective_learning_rate / self.sound_rate
+
+    def sound_rate_of(self, loss: Loss) -> float:
+        """Return the effective learning rate that suits this network with this loss."""
+        output = len(self.spec.layers) - 1
+        if self.start is None or self.starts_stuck:
+            slope = expected_output_slope(self.spec.init.model_copy(update={"output_bias": 0.0}), self.spec.layers)
+        else:
+            slope = self.start[f"mean_sigmoid_prime.{output}"]
+        return rate_for(self.spec.model_copy(update={"loss": loss}), slope)
 
     @property
     def accuracies(self) -> list[float]:
@@ -120,6 +130,26 @@ class NetworkCourse:
         Return None if the start is not recorded.
         """
         return None if self.start is None else is_stuck(self.start)
+
+    @property
+    def plateau(self) -> Stretch | None:
+        """The longest stretch below a linear classifier's accuracy that adds less than STANDING_STILL in all.
+
+        None if it has fewer updates than PLATEAU_UPDATES. So the length of an epoch does not matter.
+        """
+        best = list(accumulate(self.accuracies, max))
+        found, first = Stretch(0, 0), 0
+        for last, accuracy in enumerate(best):
+            if accuracy >= LINEAR_CLASSIFIER:
+                break
+            while accuracy - best[first] >= STANDING_STILL:
+                first += 1
+            found = max(found, Stretch(first, last), key=len)
+        return found if self.updates_between(found) >= PLATEAU_UPDATES else None
+
+    def updates_between(self, stretch: Stretch) -> int:
+        """Return the updates from the first point of the stretch to its last."""
+        return (len(stretch) - 1) * self.spec.steps_per_epoch
 
     def longest(self, holds: Callable[[Point], bool]) -> Stretch | None:
         """Return the longest stretch of epochs after which the condition holds.
