@@ -75,7 +75,7 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     z, share = 1.96, hits / count
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return middle - half, middle + half
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def summary(cases: Sequence[Case]) -> dict[str, Any]:
@@ -118,8 +118,8 @@ def text(found: dict[str, Any], cases: Iterable[Case]) -> list[str]:
     """Return the record's text, in Markdown."""
     low, high = found["false_alarms_interval"]
     lines = [
-        f"**{found['sound']} sound specs**: {found['alarms']} with a cause named, {found['false_alarms']} of them false "
-        f"alarms, whose `try` wins less than 1 point ({low:.1%} to {high:.1%}).",
+        f"**{found['sound']} sound specs**: {found['alarms']} with a cause named, {found['false_alarms']} of them "
+        f"false alarms, whose `try` wins less than 1 point ({low:.1%} to {high:.1%}).",
         "",
     ]
     for strength in ("strong", "weak"):
