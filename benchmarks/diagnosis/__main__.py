@@ -48,8 +48,8 @@ def write(half: Half, cases: Sequence[Case], bases: int) -> None:
     found = summary(cases)
     lines = [
         f"Half {half}: {bases} bases, each with a sweep of the rate, one of its sound points, four strong and three "
-        "weak faults. Jobs of 1,000 to 150,000 updates, one run with the same seed for each arm. Shares with their 95 % "
-        "intervals (Wilson).",
+        "weak faults. Jobs of 1,000 to 150,000 updates, one run with the same seed for each arm. Shares with their 95 "
+        "% intervals (Wilson).",
         "",
         *text(found, cases),
     ]

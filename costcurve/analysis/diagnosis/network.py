@@ -50,7 +50,10 @@ def diagnose_network(course: NetworkCourse) -> Diagnosis:
     remarks = [*plateau(course, "info" if causes else "warning"), *saturated_but_learning(course)]
     if not causes:
         remarks += loss_makes_no_difference(course)
-    return diagnosis_of([*causes, *remarks], otherwise=_nothing(course))
+    found = diagnosis_of([*causes, *remarks], otherwise="")
+    if any(finding.severity != "info" for finding in found.findings):
+        return found
+    return Diagnosis(f"{_nothing(course)} {found.summary}".strip(), found.findings)
 
 
 def _first(causes: Sequence[Cause], course: NetworkCourse) -> list[Finding]:
