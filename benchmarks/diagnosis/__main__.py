@@ -13,10 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import record
-
+from benchmarks import record
 from benchmarks.diagnosis.cases import Case
 from benchmarks.diagnosis.generator import Half
 from benchmarks.diagnosis.measure import cases_of, prepare

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import sqrt
 from typing import Any
 
-import record
-
+from benchmarks import record
 from benchmarks.diagnosis.cases import Case
 from benchmarks.diagnosis.generator import FAMILIES
 

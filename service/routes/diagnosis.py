@@ -37,7 +37,7 @@ class ComparedParameters(BaseModel):
 def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """Explain the job's training by findings in plain words.
 
-    Each finding has its figures, and a cure to try; `try` is null if there is none.
+    Each finding has its figures, and a spec that would test it; `try` is null if there is none.
     """
 
     def diagnosed() -> Response:

@@ -162,7 +162,9 @@ def test_a_gap_without_a_known_cause_is_stated_as_such():
     diagnosis = diagnose_network(network({"learning_rate": 2.0}, {"accuracy": 0.88}))
 
     assert diagnosis.findings == []
-    assert diagnosis.summary.startswith("No cause was found. The accuracy is 88.0% after 5,000 updates, where about 92%")
+    assert diagnosis.summary.startswith(
+        "No cause was found. The accuracy is 88.0% after 5,000 updates, where about 92%"
+    )
 
 
 def test_a_plateau_is_where_nothing_is_added_while_there_is_something_to_learn():

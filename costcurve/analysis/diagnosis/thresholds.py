@@ -57,7 +57,7 @@ LINEAR_CLASSIFIER = 0.88
 # Learning is on a plateau while it adds less than this to the best accuracy so far. 100 of 10,000 images are three
 # times the standard error of an accuracy of 88 % on 10,000 images (0.0032).
 STANDING_STILL = 0.01
-# Shorter plateaus occur by chance, whatever the length of an epoch.
+# Shorter plateaus occur by chance. Updates are counted, so the length of an epoch does not matter.
 PLATEAU_UPDATES = 2_000
 
 # The quadratic gradient of one sigmoid neuron with x = 1, y = 0 is a² (1 − a), which peaks at a = 2/3. Below half of
