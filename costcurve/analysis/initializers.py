@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from costcurve.analysis.randomness import Purpose, generator
 from costcurve.core.initializers import ConstantInit, Init, NormalInit, ScaledNormalInit, XavierInit, ZerosInit
-from workers.training.randomness import Purpose, generator
 
 
 @dataclass(frozen=True, slots=True)
