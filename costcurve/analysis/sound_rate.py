@@ -4,6 +4,7 @@ The formula was fitted to rate sweeps of networks on MNIST; benchmarks/records/d
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from math import exp, pi, sqrt
 
 from costcurve.core.initializers import AnyInit, ConstantInit, NormalInit, ScaledNormalInit, XavierInit
@@ -44,7 +45,7 @@ def expected_output_slope(init: AnyInit, layers: tuple[int, ...]) -> float:
     """
     squares, mean = _SQUARED_PIXELS, 0.0
     variance = 0.0
-    for layer, (n_in, n_out) in enumerate(zip(layers[:-1], layers[1:], strict=True), start=1):
+    for layer, (n_in, n_out) in enumerate(pairwise(layers), start=1):
         of_weights, of_biases = _variances(init, layer, n_in, n_out)
         variance = of_weights * squares + of_biases
         if isinstance(init, ConstantInit):
