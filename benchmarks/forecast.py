@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
 import torch
 
@@ -141,6 +141,8 @@ def times() -> list[str]:
         Client(local.url) as client,
     ):
         local.wait_until_ready(Interruption())
+        while not client.workers():  # until then the worker that starts takes the processor
+            sleep(0.1)
         for name, fields in cases.items():
             base = {} if "experiment" in fields else {"experiment": "mnist"}
             taken = []
