@@ -22,6 +22,7 @@ from service.plotting.labels import loss_label, title_of, x_label_of
 
 _COLOURS = colormaps["viridis"].with_extremes(bad="#d9d9d9")
 _PANEL_INCHES, _ROW_INCHES = 0.75, 0.3
+_TICKS = 4  # of a colour bar
 
 
 def draw(job: Job, flow: Flow, *, file_format: Format) -> bytes:
@@ -68,10 +69,10 @@ def _map(canvas: Canvas, axes: Axes, label: str, names: Sequence[str], rows: Seq
     axes.grid(visible=False)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
+    axes.set_title(label, loc="left", fontsize=10)
     values = [[value if isfinite(value) and value > 0 else np.nan for value in row] for row in rows]
     known = [value for row in values for value in row if isfinite(value)]
     if not known:
-        axes.set_title(label, loc="left", fontsize=9)
         nothing = "no points yet" if not rows[0] else "not recorded" if np.isnan(rows).all() else "no values above 0"
         axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
         return False
@@ -86,7 +87,8 @@ def _map(canvas: Canvas, axes: Axes, label: str, names: Sequence[str], rows: Seq
         cmap=_COLOURS,
         norm=LogNorm(low, high),
     )
-    canvas.figure.colorbar(shown, ax=axes, pad=0.015).set_label(label, fontsize=9)
+    bar = canvas.figure.colorbar(shown, ax=axes, pad=0.015, ticks=np.geomspace(low, high, _TICKS), format="{x:.2g}")
+    bar.ax.minorticks_off()
     return len(known) < sum(map(len, rows))
 
 

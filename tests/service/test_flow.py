@@ -68,7 +68,7 @@ def test_the_plot_names_layers_losses_and_metrics_and_is_drawn_again_only_after_
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
     assert {
         *("layer 1", "layer 2", "layer 3, output", "quadratic", "cross-entropy"),
-        *("mean σ′(z)", "update / weight norm ratio", "that each loss passes down"),
+        *("mean σ′(z)", "update / weight norm ratio", "mean |δ| at the output that each loss passes down"),
         *("start", "0", "1", "2", "finished epochs, counted from 0"),
     } <= set(texts(answer.text))
     assert answer.text.count("<image") >= 4
