@@ -34,9 +34,8 @@ def draw(job: Job, flow: Flow, *, file_format: Format) -> bytes:
     names = _names(job)
     maps = [(metric_named(metric).label, names, rows) for metric, rows in flow.layers.items()]
     losses = [loss_label(loss) for loss in flow.losses]
-    maps.append(
-        (metric_named("output_delta").label + "\nthat each loss passes down", losses, list(flow.losses.values()))
-    )
+    passed = f"{metric_named('output_delta').label} that each loss passes down"
+    maps.append((passed, losses, list(flow.losses.values())))
 
     def paint(canvas: Canvas) -> None:
         has_gaps = False

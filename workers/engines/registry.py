@@ -115,7 +115,7 @@ _COMMON = (
     *("engines/epoch_loop.py", "engines/step_metrics.py"),
     *(f"training/{name}.py" for name in ("diagnostics", "losses", "network")),
 )
-_DRAWS = (initializers, randomness)
+_DRAWS = (initializers.__file__, randomness.__file__)
 
 
 @lru_cache(maxsize=8)
@@ -129,7 +129,7 @@ def source_digest(engine: str) -> str:
     own = Path(engine_named(engine).__file__)
     files = sorted(own.parent.glob("*.py")) if own.name == "__init__.py" else [own]
     common = (Path(__file__).parent.parent / name for name in _COMMON)
-    for path in (*files, *common, *(Path(module.__file__) for module in _DRAWS)):
+    for path in (*files, *common, *map(Path, _DRAWS)):
         tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
