@@ -15,6 +15,7 @@ _SCALES: Mapping[Loss, float] = {"quadratic": 4.0, "cross_entropy": 1.17}
 # A larger product of rate and κ overshoots, for each loss.
 _LARGEST_STEPS: Mapping[Loss, float] = {"quadratic": 14.0, "cross_entropy": 7.0}
 _OF_SLOPE, _OF_BATCH, _OF_WIDTH = -0.55, 0.29, 0.33
+_LEAST_SLOPE = 1e-3
 # Mean square of a hidden unit's output, σ(z)², and mean sum of the squared pixels of an image.
 _SQUARED_OUTPUT, _SQUARED_PIXELS = 0.35, 87.84
 
@@ -30,9 +31,10 @@ def sound_rate(*, loss: Loss, layers: tuple[int, ...], batch_size: int, output_s
     """
     hidden = layers[1:-1]
     squares = _SQUARED_OUTPUT * hidden[-1] if hidden else _SQUARED_PIXELS
-    kappa = (1 + squares) * output_slope
+    # A smaller slope says that the start is saturated, and nothing of a sound rate.
+    kappa = (1 + squares) * max(output_slope, _LEAST_SLOPE)
     width = min(hidden, default=30)
-    rate = _SCALES[loss] * kappa**_OF_SLOPE * (batch_size / 10) ** _OF_BATCH * (width / 30) ** _OF_WIDTH
+    rate: float = _SCALES[loss] * kappa**_OF_SLOPE * (batch_size / 10) ** _OF_BATCH * (width / 30) ** _OF_WIDTH
     return min(rate, _LARGEST_STEPS[loss] / kappa)
 
 
