@@ -128,6 +128,7 @@ class _Operations:
     compare = Operation(curves.compare)
     compare_csv = Operation(curves.compare_csv)
     plot = Operation(curves.plot)
+    flow_plot = Operation(curves.flow_plot)
     transcript = Operation(curves.transcript)
     diagnosis = Operation(diagnoses.diagnosis)
     compare_diagnosis = Operation(diagnoses.compare_diagnosis)

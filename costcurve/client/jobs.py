@@ -23,6 +23,7 @@ from costcurve.client.types import (
     Preset,
     PresetList,
     ServiceVersion,
+    SubmittedJob,
     Validation,
     Worker,
     WorkerList,
@@ -97,10 +98,10 @@ def submit(
     *,
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
-) -> Steps[Job]:
+) -> Steps[SubmittedJob]:
     """Queue one training job and return it without waiting for training.
 
-    Use `wait` to wait until the job ends.
+    Its `warnings` say why it may learn slowly, or not at all. Use `wait` to wait until the job ends.
 
     Args:
         spec: the spec to train, as a mapping or a model. With a preset, only the fields that differ from the preset.
@@ -116,11 +117,11 @@ def submit(
             the job.
     """
     body = submission_body(spec, fields)
-    return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=body, key=checked_key(idempotency_key)))
+    return remote.answer(Call("POST", "/v1/jobs", as_model(SubmittedJob), body=body, key=checked_key(idempotency_key)))
 
 
 def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:
-    """Return the resolved spec, cost and warnings of a submission.
+    """Return the resolved spec, cost, forecast and warnings of a submission.
 
     Takes the arguments of `submit`, but queues nothing.
 
@@ -230,7 +231,7 @@ def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
 
 def clone(
     remote: Remote, /, job_id: str, *, idempotency_key: str | None = None, **overrides: Unpack[Overrides]
-) -> Steps[Job]:
+) -> Steps[SubmittedJob]:
     """Queue a copy of the job, changed by the overrides.
 
     The `parent_id` of the new job is the id of the original job.
@@ -248,7 +249,7 @@ def clone(
     """
     path = job_path(job_id, "/clone")
     return remote.answer(
-        Call("POST", path, as_model(Job), body=plain(overrides, "overrides"), key=checked_key(idempotency_key))
+        Call("POST", path, as_model(SubmittedJob), body=plain(overrides, "overrides"), key=checked_key(idempotency_key))
     )
 
 

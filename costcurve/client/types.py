@@ -74,6 +74,23 @@ class Job(Answer):
         return self.status == "succeeded"
 
 
+class SpecWarning(Answer):
+    """Warning about a valid setting with which a job is expected to learn slowly, or not at all.
+
+    `pointer` is the JSON pointer of the field in the submission.
+    """
+
+    code: str
+    message: str
+    pointer: str | None = None
+
+
+class SubmittedJob(Job):
+    """Job that was just submitted, with warnings about its spec."""
+
+    warnings: list[SpecWarning] = []
+
+
 class JobPage(Answer):
     """One page of a list of jobs.
 
@@ -240,17 +257,47 @@ class MistakeList(Answer):
     items: list[Mistake]
 
 
-class SpecWarning(Answer):
-    """Warning about a spec that is legal but rarely intended."""
+class RateRange(Answer):
+    """Effective learning rate of a spec, the one that suits its network, and the range of sound rates."""
 
-    code: str
-    message: str
+    effective: float
+    sound: float
+    lowest: float
+    highest: float
+
+
+class NeuronCourse(Answer):
+    """Simulated course of a neuron.
+
+    `updates` is the number of simulated updates. `halfway_update` is the first update after which the output has come
+    half way to its target; None if there is none.
+    """
+
+    updates: int
+    halfway_update: int | None = None
+    final_output: float | None = None
+    final_cost: float | None = None
+
+
+class Forecast(Answer):
+    """Expected start of a training, and a neuron's whole course.
+
+    `method` is `drawn_weights`, `mean_field` or `simulation`. `start` has the expected metrics before the first update;
+    a value is None if it is not finite. `learning_rate` is None where the start says nothing of the rate. `course` is
+    None for a network.
+    """
+
+    method: str
+    start: dict[str, float | None]
+    is_badly_wrong: bool
+    learning_rate: RateRange | None = None
+    course: NeuronCourse | None = None
 
 
 class Validation(Answer):
-    """Result of validating a submission: resolved spec, cost and warnings.
+    """Result of validating a submission: resolved spec, cost, forecast and warnings.
 
-    The cost in time and memory is estimated for one CPU core.
+    The cost in time and memory is estimated for one CPU core. `forecast` is None if the service is too old for one.
     """
 
     spec: dict[str, Any]
@@ -258,6 +305,7 @@ class Validation(Answer):
     total_steps: int
     estimated_seconds: float
     estimated_memory_bytes: int
+    forecast: Forecast | None = None
     warnings: list[SpecWarning]
 
 

@@ -1,8 +1,7 @@
-"""Cost estimate and warnings for a spec, before its job is queued."""
+"""Cost estimate for a spec, before its job is queued."""
 
 from dataclasses import dataclass
 
-from costcurve.core.initializers import ConstantInit, NormalInit, ZerosInit
 from costcurve.core.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
 # Speeds of the engines that `auto` selects on one CPU core with the compiled engine (benchmarks/records/engines.md).
@@ -20,14 +19,6 @@ _DIAGNOSED_IMAGES = 1_000
 
 _DATASET_BYTES = 4 * 70_000 * PIXELS
 _NEURON_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class SpecWarning:
-    """Warning that a client should see before submitting; `code` is stable."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +48,3 @@ def estimate(spec: AnySpec) -> Estimate:
     epoch_seconds = _EVALUATED_IMAGES * (sparse + dense) + _DIAGNOSED_IMAGES * diagnosed
     memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
     return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
-
-
-def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
-    """Return warnings about values that are valid but rarely intended."""
-    found = []
-    # A hidden layer of one unit has no other unit to equal.
-    if not isinstance(spec, NeuronSpec) and max(spec.layers[1:-1], default=1) > 1 and _is_symmetric(spec.init):
-        found.append(
-            SpecWarning(
-                "symmetric_init",
-                "All units of a hidden layer start alike and receive the same gradient, so they stay alike: "
-                "the layer works as a single unit (effective hidden units: 1). Use a random init.",
-            )
-        )
-    return tuple(found)
-
-
-def _is_symmetric(init: object) -> bool:
-    if isinstance(init, NormalInit):
-        stds = init.std if isinstance(init.std, tuple) else (init.std,)
-        return all(std == 0 for std in stds)
-    return isinstance(init, ConstantInit | ZerosInit)

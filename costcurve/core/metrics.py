@@ -10,6 +10,8 @@ from dataclasses import dataclass
 PERCENT = "%"
 # The unit of the loss: half a squared error, or nats.
 OF_LOSS = "of its loss"
+# A unit is saturated if σ′(z), the share that it passes on of what reaches it, is below this. σ′ is at most 0.25.
+SATURATED_BELOW = 0.01
 
 
 @dataclass(frozen=True, slots=True)

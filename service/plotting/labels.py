@@ -33,7 +33,7 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     if of.isdecimal():
         text = f"layer {of}: {text}"
     elif of:
-        text = f"{text}, {_LOSSES.get(of, of)}"
+        text = f"{text}, {loss_label(of)}"
     if known.unit == OF_LOSS:
         units = {_COST_UNITS[loss] for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
@@ -41,6 +41,11 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
         text += f" ({known.unit})"
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _LINE)]
     return Label("\n".join(lines), known.scale)
+
+
+def loss_label(loss: str) -> str:
+    """Return the name of a loss in words; of an unknown one its name in the spec."""
+    return _LOSSES.get(loss, loss)
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:

@@ -28,7 +28,7 @@ from service.http.strict_routes import StrictRoute, Whole
 from service.http_cache import IfNoneMatch, conditional
 from service.problems import documents
 from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, set_created_headers
-from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
+from service.schemas.jobs import EventList, JobList, JobOut, SubmittedJobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
 
@@ -83,17 +83,21 @@ class ListParameters(BaseModel):
 @router.post(
     "/jobs",
     status_code=201,
-    response_model=JobOut,
     responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
-def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
-    """Queue one training job; the response comes before training starts."""
+def submit_job(
+    body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
+) -> SubmittedJobOut:
+    """Queue one training job; the response comes before training starts.
+
+    It has warnings if the job is expected to learn slowly, or not at all.
+    """
     return _created(store.submit(body, idempotency_key=idempotency_key), response)
 
 
-def _created(submitted: Submitted, response: Response) -> Job:
+def _created(submitted: Submitted, response: Response) -> SubmittedJobOut:
     set_created_headers(response, f"/v1/jobs/{submitted.job.id}", replayed=submitted.replayed)
-    return submitted.job
+    return SubmittedJobOut.of(submitted.job)
 
 
 @router.post(
@@ -102,7 +106,7 @@ def _created(submitted: Submitted, response: Response) -> Job:
     responses=documents(*BODY_ERRORS),
 )
 def validate_job(body: Submission) -> ValidationOut:
-    """Resolve a submission and estimate its cost, without queueing it."""
+    """Resolve a submission, estimate its cost and forecast its start, without queueing it."""
     return ValidationOut.of(body)
 
 
@@ -159,12 +163,11 @@ def list_events(job_id: str, store: Store) -> EventList:
 @router.post(
     "/jobs/{job_id}/clone",
     status_code=201,
-    response_model=JobOut,
     responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def clone_job(
     job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
-) -> Job:
+) -> SubmittedJobOut:
     """Queue the same job again, except for the fields in the body.
 
     Without a body, the spec of the new job is the same.

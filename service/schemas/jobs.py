@@ -6,13 +6,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from costcurve.core.estimate import estimate, warnings
-from costcurve.core.job import Event, ExecProfile, Result, WorkerInfo
+from costcurve.analysis.forecast import forecast, warnings
+from costcurve.core.estimate import estimate
+from costcurve.core.job import Event, ExecProfile, Job, Result, WorkerInfo
 from costcurve.core.presets import Preset, SweepPreset
 from costcurve.core.spec import Spec, spec_hash
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.store.pagination import Page
+from service.schemas.forecast import ForecastOut
 
 
 class _Out(BaseModel):
@@ -76,6 +78,30 @@ class JobOut(_Out):
     version: int
 
 
+class WarningOut(_Out):
+    """A valid setting with which the job is expected to learn slowly, or not at all."""
+
+    code: str = Field(description="The code of the finding that the diagnosis of the training would have.")
+    message: str
+    pointer: str = Field(description="JSON pointer of the field in the submission.")
+
+
+def warnings_of(spec: Spec) -> list[WarningOut]:
+    """Return the warnings about a spec."""
+    return [WarningOut.model_validate(warning) for warning in warnings(spec)]
+
+
+class SubmittedJobOut(JobOut):
+    """A job that was submitted, with warnings about its spec."""
+
+    warnings: list[WarningOut]
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        fields = {name: getattr(job, name) for name in JobOut.model_fields}
+        return cls.model_validate({**fields, "warnings": warnings_of(job.spec)}, from_attributes=True)
+
+
 class JobList(_Out):
     """One page of jobs; `next_cursor` leads to the next page, null at the end."""
 
@@ -137,21 +163,15 @@ class WorkerList(_Out):
         return cls(items=[WorkerOut.model_validate(worker) for worker in workers])
 
 
-class WarningOut(_Out):
-    """A legal setting that is rarely intended."""
-
-    code: str
-    message: str
-
-
 class ValidationOut(_Out):
-    """Preview of a submission: its resolved spec, cost on one CPU core, and warnings."""
+    """Preview of a submission: its resolved spec, cost on one CPU core, forecast and warnings."""
 
     spec: Spec
     spec_hash: str
     total_steps: int
     estimated_seconds: float
     estimated_memory_bytes: int
+    forecast: ForecastOut
     warnings: list[WarningOut]
 
     @classmethod
@@ -163,7 +183,8 @@ class ValidationOut(_Out):
             total_steps=expected.total_steps,
             estimated_seconds=round(expected.seconds, 3),
             estimated_memory_bytes=expected.memory_bytes,
-            warnings=[WarningOut.model_validate(warning) for warning in warnings(submission.spec)],
+            forecast=ForecastOut.of(forecast(submission.spec)),
+            warnings=warnings_of(submission.spec),
         )
 
 

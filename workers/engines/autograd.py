@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
@@ -27,7 +28,6 @@ from workers.engines.base import (
 )
 from workers.engines.epoch_loop import learning_rate, train_epochs
 from workers.training.diagnostics import diagnosis
-from workers.training.initializers import initial_layers
 from workers.training.losses import cost, cost_of_labels
 from workers.training.network import (
     Evaluation,

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from costcurve.analysis.randomness import SampleOrder
 from costcurve.core.curve import STEPS_A_POINT, Curve, metrics_of
 from costcurve.core.errors import Diverged
 from costcurve.core.job import MnistResult
@@ -22,7 +23,6 @@ from workers.engines.step_metrics import StepCosts
 from workers.training.diagnostics import diagnosed_images
 from workers.training.evaluation import final_network
 from workers.training.network import Evaluation, Images, ImageSets, Network, weights_sha256
-from workers.training.randomness import SampleOrder
 
 T = TypeVar("T")
 

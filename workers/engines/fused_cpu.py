@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import PIXELS, AnySpec, MnistSpec
 from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, ensure_images
 from workers.engines.epoch_loop import learning_rate, train_epochs
 from workers.training.diagnostics import diagnosis
-from workers.training.initializers import initial_layers
 from workers.training.network import Evaluation, Images, ImageSets, Network
 
 try:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.curve import NEURON_METRICS, Curve, may_be_infinite
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
@@ -32,7 +33,6 @@ from workers.engines.base import (
     kept_tensor,
     torch_instruction_set,
 )
-from workers.training.initializers import initial_layers
 from workers.training.losses import costs, difference
 from workers.training.network import ImageSets
 

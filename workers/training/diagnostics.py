@@ -13,12 +13,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from costcurve.core.metrics import SATURATED_BELOW
 from costcurve.core.spec import DIGITS, MnistSpec
 from workers.training.network import Images, ImageSets, Network
 
 _DIAGNOSED = 1000
-# A unit is saturated if σ′(z), the share that it passes on of what reaches it, is below this. σ′ is at most 0.25.
-SATURATED_BELOW = 0.01
 # Most activations of one layer in memory at once.
 _MOST_NUMBERS = 1 << 24
 # Two hidden units are alike if their weights and biases differ by at most this share of the larger one's norm.

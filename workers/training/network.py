@@ -11,8 +11,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from numpy.typing import NDArray
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import DIGITS, MnistSpec
-from workers.training.initializers import initial_layers
 from workers.training.losses import cost_of_labels
 
 # Rows of one forward pass of an evaluation: bounds its memory at every width.

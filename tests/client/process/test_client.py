@@ -318,7 +318,17 @@ def test_validation_and_presets_queue_nothing(client):
     validation = client.validate({"experiment": "mnist", "init": "zeros"})
     assert validation.total_steps == 150_000
     assert [warning.code for warning in validation.warnings] == ["symmetric_init"]
+    assert validation.warnings[0].pointer == "/spec/init"
+    assert validation.forecast.method == "drawn_weights"
     assert [preset.name for preset in client.presets()] == list(PRESETS)
+
+
+def test_a_submission_has_warnings_and_its_flow_can_be_plotted(client):
+    job = client.submit(preset="mnist-slow-quadratic")
+    assert [warning.code for warning in job.warnings] == ["output_saturated_quadratic"]
+    assert client.clone(job.id, spec={"loss": "cross_entropy"}).warnings == []
+    assert client.flow_plot(job.id).startswith(b"<?xml")
+    assert client.flow_plot(job.id, format="png").startswith(b"\x89PNG")
 
 
 def test_a_submission_that_is_not_valid_names_each_bad_field(client):

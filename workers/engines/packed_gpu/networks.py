@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import DIGITS, MnistSpec
 from workers.engines.epoch_loop import learning_rate
 from workers.training.diagnostics import Stack, diagnoses
-from workers.training.initializers import initial_layers
 from workers.training.losses import costs_of_labels
 from workers.training.network import Evaluation, Images, Network
 

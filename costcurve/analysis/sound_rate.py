@@ -1,0 +1,79 @@
+"""Learning rate with which a network of this shape and start learns well.
+
+The formula was fitted to rate sweeps of networks on MNIST; benchmarks/records/diagnosis.md has its errors.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from math import exp, pi, sqrt
+
+from costcurve.core.initializers import AnyInit, ConstantInit, NormalInit, ScaledNormalInit, XavierInit
+from costcurve.core.spec import PIXELS, Loss
+
+# The sound rate at κ = 1, batch 10 and 30 hidden units, for each loss.
+_SCALES: Mapping[Loss, float] = {"quadratic": 4.0, "cross_entropy": 1.17}
+# A larger product of rate and κ overshoots, for each loss.
+_LARGEST_STEPS: Mapping[Loss, float] = {"quadratic": 14.0, "cross_entropy": 7.0}
+_OF_SLOPE, _OF_BATCH, _OF_WIDTH = -0.55, 0.29, 0.33
+_LEAST_SLOPE = 1e-3
+# Mean square of a hidden unit's output, σ(z)², and mean sum of the squared pixels of an image.
+_SQUARED_OUTPUT, _SQUARED_PIXELS = 0.35, 87.84
+
+
+def sound_rate(*, loss: Loss, layers: tuple[int, ...], batch_size: int, output_slope: float) -> float:
+    """Return the effective learning rate that suits a network.
+
+    Args:
+        loss: what the network is trained with.
+        layers: units of every layer, from 784 to 10.
+        batch_size: images of one update.
+        output_slope: mean σ′(z) of the output layer before the first update, > 0.
+    """
+    hidden = layers[1:-1]
+    squares = _SQUARED_OUTPUT * hidden[-1] if hidden else _SQUARED_PIXELS
+    # A smaller slope says that the start is saturated, and nothing of a sound rate.
+    kappa = (1 + squares) * max(output_slope, _LEAST_SLOPE)
+    width = min(hidden, default=30)
+    rate: float = _SCALES[loss] * kappa**_OF_SLOPE * (batch_size / 10) ** _OF_BATCH * (width / 30) ** _OF_WIDTH
+    return min(rate, _LARGEST_STEPS[loss] / kappa)
+
+
+def expected_output_slope(init: AnyInit, layers: tuple[int, ...]) -> float:
+    """Return the σ′(z) of the output layer that this init has on average before the first update.
+
+    Each z is taken as normal, with the variance that the layer before gives it (mean field): Poole et al.,
+    "Exponential expressivity in deep neural networks through transient chaos", 2016. Units that start alike, of a
+    `constant` or `zeros` init, are taken as if they had that value.
+    """
+    squares, mean = _SQUARED_PIXELS, 0.0
+    variance = 0.0
+    for layer, (n_in, n_out) in enumerate(pairwise(layers), start=1):
+        of_weights, of_biases = _variances(init, layer, n_in, n_out)
+        variance = of_weights * squares + of_biases
+        if isinstance(init, ConstantInit):
+            # All weights are alike: the mean moves, and not the variance. An image's pixels add up to about 102.
+            mean = init.weight * (102.0 if n_in == PIXELS else n_in * _mean(_sigmoid, mean, variance)) + init.bias
+        squares = n_out * _mean(lambda z: _sigmoid(z) ** 2, mean, variance)
+    return _mean(lambda z: _sigmoid(z) * _sigmoid(-z), mean + init.output_bias, variance)
+
+
+def _variances(init: AnyInit, layer: int, n_in: int, n_out: int) -> tuple[float, float]:
+    """Return the variances of the weights and of the biases that an init draws."""
+    if isinstance(init, NormalInit):
+        return init.layer_std(layer) ** 2, init.layer_std(layer) ** 2
+    if isinstance(init, ScaledNormalInit):
+        return 1 / n_in, 1.0
+    if isinstance(init, XavierInit):
+        return 2 / (n_in + n_out), 0.0
+    return 0.0, 0.0
+
+
+def _mean(f: Callable[[float], float], mean: float, variance: float) -> float:
+    """Return the mean of f(z) for z ~ N(mean, variance), by the trapezoidal rule over six standard deviations."""
+    step, std = 0.25, sqrt(variance)
+    nodes = [step * place for place in range(-24, 25)]
+    return sum(step * exp(-(node**2) / 2) / sqrt(2 * pi) * f(mean + std * node) for node in nodes)
+
+
+def _sigmoid(z: float) -> float:
+    return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))
