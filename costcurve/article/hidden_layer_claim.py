@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, TEST_IMAGES, both_losses, gains
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # Five times the difference that chance makes between two accuracies near 95 %.
 _CLEARLY = 0.05
@@ -55,7 +56,7 @@ HIDDEN_LAYERS = Claim(
                 at_least=1,
                 why="the service itself looks for it",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
         Figure(
             "gain",

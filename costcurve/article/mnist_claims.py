@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.spread import MeanDifference, mean_difference
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # 95 % minus three standard errors of an accuracy of 95 % on 10,000 images, 3 √(0.95 · 0.05 / 10,000) = 0.0065.
 ABOUT_95 = 9_435
@@ -152,7 +153,7 @@ BETTER = Claim(
                 _worst(loss),
                 "images",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
         *(
             Figure(
@@ -161,7 +162,7 @@ BETTER = Claim(
                 _epochs_to_mark(loss),
                 "epochs",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
     ),
     key="better",

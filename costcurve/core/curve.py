@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from costcurve.core.losses import diagnosed_losses
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
 # One point per epoch, or per STEPS_A_POINT steps. A neuron's epoch is one update, so for a neuron both are the same.
@@ -21,10 +22,7 @@ _MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "validation_accura
 # from 1; for each hidden layer; for the output.
 _OF_LAYERS = ("saturated_fraction", "mean_sigmoid_prime", "gradient_norm", "update_ratio")
 _OF_HIDDEN_LAYERS = ("distinct_units",)
-_OF_OUTPUT = (
-    *("output_delta.quadratic", "output_gradient_norm.quadratic"),
-    *("output_delta.cross_entropy", "output_gradient_norm.cross_entropy", "slowdown_factor"),
-)
+_OF_LOSSES = ("output_delta", "output_gradient_norm")
 # Ratios. The denominator can be too small for a float64 in a healthy training.
 _MAY_BE_INFINITE = ("slowdown_factor", "update_ratio")
 
@@ -44,7 +42,8 @@ def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
     layers = len(spec.layers) - 1
     of_layers = tuple(f"{name}.{layer}" for layer in range(1, layers + 1) for name in _OF_LAYERS)
     of_hidden = tuple(f"{name}.{layer}" for layer in range(1, layers) for name in _OF_HIDDEN_LAYERS)
-    return (*of_layers, *of_hidden, *_OF_OUTPUT)
+    of_losses = tuple(f"{name}.{loss}" for loss in diagnosed_losses(spec.loss) for name in _OF_LOSSES)
+    return (*of_layers, *of_hidden, *of_losses, "slowdown_factor")
 
 
 def may_be_infinite(metric: str) -> bool:

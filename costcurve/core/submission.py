@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from costcurve.core.engines import AUTO, ENGINES, engine_requests
 from costcurve.core.errors import invalid_fields
@@ -10,7 +10,7 @@ from costcurve.core.job import Job
 from costcurve.core.presets import PRESETS
 from costcurve.core.spec import Spec
 from costcurve.core.spec_diff import own_fields
-from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
+from costcurve.core.validation import NameIn, StrictModel, Text, bad_value, field_errors
 
 Device = Literal["auto", "cpu", "cuda"]
 MAX_TAGS = 16
@@ -22,16 +22,7 @@ def _without_colon(key: str) -> str:
     return key
 
 
-def _known_engine(name: Any) -> Any:
-    if name not in engine_requests():
-        *most, last = map(repr, engine_requests())
-        raise bad_value(f"Input should be {', '.join(most)} or {last}")
-    return name
-
-
-EngineRequest = Annotated[
-    str, BeforeValidator(_known_engine), Field(json_schema_extra={"enum": list(engine_requests())})
-]
+EngineRequest = Annotated[str, NameIn(engine_requests)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
 TagValue = Annotated[Text, Field(max_length=256)]
@@ -106,7 +97,7 @@ class Submission(Placement):
     @model_validator(mode="after")
     def _an_engine_that_can_train_it(self) -> Self:
         info = ENGINES.get(self.engine)
-        if info is not None and (why := info.why_unsupported(self.spec.experiment, self.device)) is not None:
+        if info is not None and (why := info.why_unsupported(self.spec, self.device)) is not None:
             raise bad_value(why, at="engine")
         return self
 

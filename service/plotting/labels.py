@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from costcurve.core.curve import STEPS_A_POINT, Granularity
 from costcurve.core.job import Job
+from costcurve.core.losses import LOSSES, loss_named
 from costcurve.core.metrics import OF_LOSS, metric_named
 from costcurve.core.spec import AnySpec, NeuronSpec
 
-_LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
 # Characters that fit next to a diagram.
 _LINE = 38
-_COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,9 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     if of.isdecimal():
         text = f"layer {of}: {text}"
     elif of:
-        text = f"{text}, {_LOSSES.get(of, of)}"
+        text = f"{text}, {LOSSES[of].label if of in LOSSES else of}"
     if known.unit == OF_LOSS:
-        units = {_COST_UNITS[loss] for loss in losses}
+        units = {loss_named(loss).unit for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
     elif known.unit is not None:
         text += f" ({known.unit})"

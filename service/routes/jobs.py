@@ -15,7 +15,7 @@ from costcurve.core.errors import (
     StoreUnavailable,
 )
 from costcurve.core.job import Job
-from costcurve.core.spec import Loss
+from costcurve.core.losses import Loss
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import MAX_TAGS, Clone, JobChanges, Submission
 from costcurve.core.validation import bad_value
