@@ -12,14 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from costcurve.core.datasets import MNIST
 from costcurve.core.initializers import ConstantInit, Init, NormalInit, restored_init
 from costcurve.core.losses import LOSSES, Loss, Reduction, default_reduction
 from costcurve.core.validation import Number, StrictModel, bad_value
 
-PIXELS = 784
-DIGITS = 10
-TRAINING_IMAGES = 55_000
-TEST_IMAGES = 10_000
+PIXELS = MNIST.pixels
+DIGITS = MNIST.classes
+TRAINING_IMAGES = MNIST.training_size
+TEST_IMAGES = MNIST.test_size
 
 # Takes minutes on the fastest engine, most of a day on the slowest.
 MAX_STEPS = 100_000_000
