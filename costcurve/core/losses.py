@@ -34,7 +34,7 @@ LOSSES: Mapping[str, LossInfo] = {
 # A loss in a spec.
 Loss = Annotated[str, NameIn(LOSSES.keys)]
 
-# The article's subject. The diagnosis of every network compares both at the same weights, whatever its loss is.
+# The article's subject. The diagnosis of every network compares both at the same weights, also with a third loss.
 ARTICLE_LOSSES = ("quadratic", "cross_entropy")
 
 

@@ -16,6 +16,7 @@ from costcurve.core.submission import Submission
 from costcurve.core.validation import field_errors
 from service.plotting.labels import label_of
 from workers.engines import fused_cpu, registry
+from workers.engines.packed_gpu.networks import Networks
 from workers.training import losses as formulas
 from workers.training.losses import NumericLoss, Outputs, costs, costs_of_labels
 
@@ -140,5 +141,7 @@ def test_no_engine_trains_an_unknown_loss_as_another(engine, images):
     spec = made().model_copy(update={"loss": LOG_COSH})
     with pytest.raises(ValueError, match=r"(no|unknown) loss '?log_cosh"):
         trained(engine, [spec], images)
+    with pytest.raises(ValueError, match="no loss of packed_gpu 'log_cosh'"):
+        Networks.at_their_start([network().model_copy(update={"loss": LOG_COSH})], torch.device("cpu"))
     with pytest.raises(ValueError, match="no loss 'log_cosh'"):
         costs_of_labels(torch.zeros(1, 1), torch.zeros(1, 1), loss=LOG_COSH)
