@@ -15,10 +15,11 @@ from costcurve.client.types import (
     Job,
     Preset,
 )
+from costcurve.core.losses import LOSSES
 from costcurve.core.metrics import is_shown_in_percent
 
 _WIDE = 130
-_LONGEST_LOSS = len("cross_entropy")
+_LONGEST_LOSS = max(map(len, LOSSES))
 
 
 def figure(name: str, value: object, *, digits: int = 6) -> str:
