@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 from costcurve.client.diagnosis import Diagnosis
 from costcurve.client.types import Curve, Job
-
-Loss = Literal["quadratic", "cross_entropy"]
-LOSSES: tuple[Loss, ...] = ("quadratic", "cross_entropy")
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # Correct test images of 10,000. The diagnosis compares learning speed by the same mark.
 MARK = 9_000
@@ -179,7 +177,7 @@ class Evidence:
 
     def both(self, start: Start) -> list[Run]:
         """Return the start's runs with the quadratic loss, then with cross-entropy."""
-        return [run for loss in LOSSES for run in self.of(start, loss)]
+        return [run for loss in ARTICLE_LOSSES for run in self.of(start, loss)]
 
     def pairs(self, start: Start, *, at_equal_rate: bool = False) -> list[tuple[Run, Run]]:
         """Return, for each seed, the runs with quadratic loss and cross-entropy."""

@@ -15,22 +15,23 @@ from costcurve.client.types import (
     Job,
     Preset,
 )
+from costcurve.core.losses import LOSSES
+from costcurve.core.metrics import is_shown_in_percent
 
 _WIDE = 130
-_LONGEST_LOSS = len("cross_entropy")
-_PERCENT = frozenset({"accuracy", "validation_accuracy", "final_accuracy", "best_accuracy"})
+_LONGEST_LOSS = max(map(len, LOSSES))
 
 
 def figure(name: str, value: object, *, digits: int = 6) -> str:
-    """Return a value as text: an accuracy in percent, others rounded.
+    """Return a value as text: a share in percent, others rounded.
 
     Args:
         name: name of the metric or result, such as `final_accuracy`.
         value: any value of a result; only floats are rounded.
-        digits: significant digits of a float that is not an accuracy. Accuracies have two decimals.
+        digits: significant digits of a float that is not a share. Shares have two decimals.
     """
     if isinstance(value, float):
-        return f"{100 * value:.2f} %" if name in _PERCENT else f"{value:.{digits}g}"
+        return f"{100 * value:.2f} %" if is_shown_in_percent(name) else f"{value:.{digits}g}"
     return str(value)
 
 

@@ -13,6 +13,7 @@ import typer
 from costcurve.cli.inputs import parsed, read
 from costcurve.client.arguments import checked_key
 from costcurve.client.errors import CostCurveError
+from costcurve.core.losses import LOSSES
 
 _WHAT = "What to train"
 _WHERE = "Where and when"
@@ -45,7 +46,7 @@ class JobOptions:
     An option that is not given keeps the value of the preset, file or job that the job starts from.
     """
 
-    loss: Annotated[str | None, _what("quadratic or cross_entropy.")] = None
+    loss: Annotated[str | None, _what(f"{' or '.join(LOSSES)}.")] = None
     reduction: Annotated[str | None, _what("sum_outputs or mean_outputs.")] = None
     init: Annotated[
         str | None,

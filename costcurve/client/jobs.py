@@ -29,39 +29,28 @@ from costcurve.client.types import (
     WorkerList,
 )
 from costcurve.core.errors import JobNotFound
+from costcurve.core.placement import PlacementFields, PlacementOverrides
 from costcurve.core.spec import AnySpec
 
 AnyGivenSpec = Mapping[str, Any] | AnySpec
 
 
-class JobFields(TypedDict, total=False):
+class JobFields(PlacementFields, total=False):
     """Optional fields of a submission, apart from the spec.
 
     A field that is None is not sent: the service uses its default.
     """
 
     preset: str | None
-    device: str | None
-    engine: str | None
-    name: str | None
-    tags: Mapping[str, str] | None
-    priority: int | None
-    max_runtime_seconds: float | None
 
 
-class Overrides(TypedDict, total=False):
+class Overrides(PlacementOverrides, total=False):
     """Fields in which a clone differs from the original job.
 
     Fields left out are copied from the original job.
     """
 
     spec: Mapping[str, Any]
-    device: str
-    engine: str
-    name: str | None
-    tags: Mapping[str, str]
-    priority: int
-    max_runtime_seconds: float | None
 
 
 class Changes(TypedDict, total=False):

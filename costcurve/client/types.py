@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from costcurve.core.placement import PlacedAnswer
+
 
 class Answer(BaseModel):
     """Base of all responses: immutable, and with the fields that a newer service adds."""
@@ -37,10 +39,9 @@ class JobError(Answer):
     message: str
 
 
-class Job(Answer):
+class Job(Answer, PlacedAnswer):
     """Training job, in its state at the time of the response."""
 
-    id: str
     status: str
     is_terminal: bool
     spec: dict[str, Any]
@@ -49,14 +50,8 @@ class Job(Answer):
     error: JobError | None = None
     status_reason: str | None = None
     spec_hash: str | None = None
-    name: str | None = None
-    tags: dict[str, str] = {}
-    priority: int | None = None
     pinned: bool = False
-    engine: str | None = None
-    device: str | None = None
     exec_profile: dict[str, Any] | None = None
-    max_runtime_seconds: float | None = None
     attempt: int | None = None
     queue_position: int | None = None
     parent_id: str | None = None

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from costcurve.core.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
+from costcurve.core.datasets import MNIST
+from costcurve.core.spec import AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
 # Speeds of the engines that `auto` selects on one CPU core with the compiled engine (benchmarks/records/engines.md).
 # Without the compiled engine training takes 10 to 40 times as long.
@@ -14,10 +15,10 @@ _MNIST_STEP_SECONDS = 0.5e-6
 _SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
 _DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
 _INK = 150  # pixels of an image that are not zero
-_EVALUATED_IMAGES = 15_000
+_EVALUATED_IMAGES = MNIST.validation_size + MNIST.test_size
 _DIAGNOSED_IMAGES = 1_000
 
-_DATASET_BYTES = 4 * 70_000 * PIXELS
+_DATASET_BYTES = 4 * MNIST.size * MNIST.pixels
 _NEURON_BYTES = 1 << 20
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
 
@@ -97,8 +98,6 @@ class SweepPreset:
         return {"repeats": self.repeats, **given, **merged}
 
 
-_LOSSES = ["quadratic", "cross_entropy"]
-
 _SWEEPS = (
     SweepPreset(
         "article-neuron",
@@ -109,7 +108,7 @@ _SWEEPS = (
                 {"scheme": "constant", "weight": 0.6, "bias": 0.9},
                 {"scheme": "constant", "weight": 2.0, "bias": 2.0},
             ],
-            "loss": _LOSSES,
+            "loss": [*ARTICLE_LOSSES],
         },
     ),
     SweepPreset(
@@ -124,7 +123,7 @@ _SWEEPS = (
                 {"scheme": "normal", "std": [10.0, 1.0]},
                 "scaled_normal",
             ],
-            "loss": _LOSSES,
+            "loss": [*ARTICLE_LOSSES],
         },
         repeats=3,
     ),

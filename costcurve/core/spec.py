@@ -12,16 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from costcurve.core.datasets import MNIST
 from costcurve.core.initializers import ConstantInit, Init, NormalInit, restored_init
+from costcurve.core.losses import LOSSES, Loss, Reduction, default_reduction
 from costcurve.core.validation import Number, StrictModel, bad_value
 
-Loss = Literal["quadratic", "cross_entropy"]
-Reduction = Literal["sum_outputs", "mean_outputs"]
-
-PIXELS = 784
-DIGITS = 10
-TRAINING_IMAGES = 55_000
-TEST_IMAGES = 10_000
+PIXELS = MNIST.pixels
+DIGITS = MNIST.classes
+TRAINING_IMAGES = MNIST.training_size
+TEST_IMAGES = MNIST.test_size
 
 # Takes minutes on the fastest engine, most of a day on the slowest.
 MAX_STEPS = 100_000_000
@@ -44,7 +43,7 @@ class _Experiment(StrictModel):
     experiment: Literal["neuron", "mnist"]
     loss: Loss = "cross_entropy"
     reduction: Reduction = Field(
-        default_factory=lambda fields: _default_reduction(fields["experiment"], fields["loss"]),
+        default_factory=lambda fields: default_reduction(fields["experiment"], fields["loss"]),
         description="How the cost combines samples and outputs. Default: `mean_outputs` for cross-entropy on MNIST, "
         "otherwise `sum_outputs`, the only one for `quadratic`.",
     )
@@ -57,9 +56,10 @@ class _Experiment(StrictModel):
 
     @field_validator("reduction")
     @classmethod
-    def _quadratic_sums_outputs(cls, reduction: Reduction, info: ValidationInfo) -> Reduction:
-        if reduction == "mean_outputs" and info.data.get("loss") == "quadratic":
-            raise bad_value("quadratic is only defined with sum_outputs")
+    def _one_of_the_loss(cls, reduction: Reduction, info: ValidationInfo) -> Reduction:
+        loss = LOSSES.get(info.data.get("loss", ""))
+        if loss is not None and reduction not in loss.reductions:
+            raise bad_value(f"{loss.name} is only defined with {' or '.join(loss.reductions)}")
         return reduction
 
     @field_validator("effective_learning_rate")
@@ -71,10 +71,6 @@ class _Experiment(StrictModel):
         if not math.isclose(given, computed, rel_tol=1e-9):
             raise bad_value(f"follows from learning_rate and reduction, and must be {computed!r}; omit it")
         return computed
-
-
-def _default_reduction(experiment: str, loss: Loss) -> Reduction:
-    return "mean_outputs" if (experiment, loss) == ("mnist", "cross_entropy") else "sum_outputs"
 
 
 def _effective_learning_rate(fields: Mapping[str, Any]) -> float:

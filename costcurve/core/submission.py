@@ -1,58 +1,17 @@
 """Submissions and clones of jobs, and changes to submitted jobs."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from costcurve.core.engines import AUTO, ENGINES, engine_requests
+from costcurve.core.engines import ENGINES
 from costcurve.core.errors import invalid_fields
 from costcurve.core.job import Job
+from costcurve.core.placement import Name, Placement, Priority, Tags
 from costcurve.core.presets import PRESETS
 from costcurve.core.spec import Spec
 from costcurve.core.spec_diff import own_fields
-from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
-
-Device = Literal["auto", "cpu", "cuda"]
-MAX_TAGS = 16
-
-
-def _without_colon(key: str) -> str:
-    if ":" in key:
-        raise bad_value("must not contain a colon: it separates key and value in a filter")
-    return key
-
-
-def _known_engine(name: Any) -> Any:
-    if name not in engine_requests():
-        *most, last = map(repr, engine_requests())
-        raise bad_value(f"Input should be {', '.join(most)} or {last}")
-    return name
-
-
-EngineRequest = Annotated[
-    str, BeforeValidator(_known_engine), Field(json_schema_extra={"enum": list(engine_requests())})
-]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
-TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
-TagValue = Annotated[Text, Field(max_length=256)]
-Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
-Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)]
-
-
-class Placement(StrictModel):
-    """Where and when a job runs, and what it is called. Nothing here changes the numbers."""
-
-    device: Device = "auto"
-    engine: EngineRequest = AUTO
-    name: Name | None = None
-    tags: Tags = Field(default={})
-    priority: Priority = 50
-    max_runtime_seconds: (
-        Annotated[
-            float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
-        ]
-        | None
-    ) = None
+from costcurve.core.validation import StrictModel, bad_value, field_errors
 
 
 def _spec_or_preset(schema: dict[str, Any]) -> None:
@@ -106,7 +65,7 @@ class Submission(Placement):
     @model_validator(mode="after")
     def _an_engine_that_can_train_it(self) -> Self:
         info = ENGINES.get(self.engine)
-        if info is not None and (why := info.why_unsupported(self.spec.experiment, self.device)) is not None:
+        if info is not None and (why := info.why_unsupported(self.spec, self.device)) is not None:
             raise bad_value(why, at="engine")
         return self
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from costcurve.core.curve import STEPS_A_POINT, Granularity
 from costcurve.core.job import Job
+from costcurve.core.losses import LOSSES, loss_named
 from costcurve.core.metrics import OF_LOSS, metric_named
 from costcurve.core.spec import AnySpec, NeuronSpec
 
-_LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
 # Characters that fit next to a diagram.
 _LINE = 38
-_COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     elif of:
         text = f"{text}, {loss_label(of)}"
     if known.unit == OF_LOSS:
-        units = {_COST_UNITS[loss] for loss in losses}
+        units = {loss_named(loss).unit for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
     elif known.unit is not None:
         text += f" ({known.unit})"
@@ -45,7 +44,7 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
 
 def loss_label(loss: str) -> str:
     """Return the name of a loss in words; of an unknown one its name in the spec."""
-    return _LOSSES.get(loss, loss)
+    return LOSSES[loss].label if loss in LOSSES else loss
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:

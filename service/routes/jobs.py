@@ -15,9 +15,10 @@ from costcurve.core.errors import (
     StoreUnavailable,
 )
 from costcurve.core.job import Job
-from costcurve.core.spec import Loss
+from costcurve.core.losses import Loss
+from costcurve.core.placement import MAX_TAGS
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import MAX_TAGS, Clone, JobChanges, Submission
+from costcurve.core.submission import Clone, JobChanges, Submission
 from costcurve.core.validation import bad_value
 from costcurve.store import Submitted
 from costcurve.store.pagination import JobQuery, Order, Page

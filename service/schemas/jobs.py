@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from costcurve.analysis.forecast import forecast, warnings
 from costcurve.core.estimate import estimate
 from costcurve.core.job import Event, ExecProfile, Job, Result, WorkerInfo
+from costcurve.core.placement import PlacedOut
 from costcurve.core.presets import Preset, SweepPreset
 from costcurve.core.spec import Spec, spec_hash
 from costcurve.core.status import JobStatus
@@ -39,26 +40,19 @@ class ErrorOut(_Out):
     message: str
 
 
-class JobOut(_Out):
+class JobOut(_Out, PlacedOut):
     """One job in its current state."""
 
-    id: str
     status: JobStatus
     is_terminal: bool
     status_reason: str | None
     spec: Spec
     spec_hash: str
-    name: str | None
-    tags: dict[str, str]
-    priority: int
     pinned: bool
-    engine: str
-    device: str
     exec_profile: ExecProfile | None = Field(
         description="Engine, device, instruction set, threads and versions of the training, while it runs and after it "
         "has ended. Equal profiles give equal bits."
     )
-    max_runtime_seconds: float | None
     attempt: int
     progress: ProgressOut
     queue_position: int | None = Field(

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from costcurve import Curve, Job
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.client.diagnosis import Diagnosis
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 INITS = {
     Start.GOOD: {"scheme": "constant", "weight": 0.6, "bias": 0.9},
@@ -114,7 +115,7 @@ def _networks(seed: int) -> Iterable[Run]:
     bad = {"slowdown": 900.0, "saturated_start": 0.99}
     yield network(Start.WRONG_OUTPUTS, "quadratic", seed, [900, 900, 900, 9400], **bad)
     yield network(Start.WRONG_OUTPUTS, "cross_entropy", seed, [8950, 9100, 9400, 9400], **bad)
-    for loss in LOSSES:
+    for loss in ARTICLE_LOSSES:
         yield network(Start.SATURATED_HIDDEN, loss, seed, [6000, 7000, 8500], codes=["hidden_layer_slow"])
         yield network(Start.SCALED, loss, seed, [9300, 9500, 9600])
     equal = {"at_equal_rate": True}

@@ -27,6 +27,7 @@ from workers.engines.base import (
     torch_instruction_set,
 )
 from workers.engines.epoch_loop import learning_rate, train_epochs
+from workers.training.activations import UNIT
 from workers.training.diagnostics import diagnosis
 from workers.training.losses import cost, cost_of_labels
 from workers.training.network import (
@@ -143,10 +144,10 @@ def train_neuron(
 
 
 def _neuron_point(value: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> dict[str, float]:
-    sigmoid_prime = torch.sigmoid(z) * torch.sigmoid(-z)
+    output, sigmoid_prime = UNIT.value_and_slope(z)
     return {
         "cost": value.item(),
-        "output": torch.sigmoid(z).item(),
+        "output": output.item(),
         "weight": weight.item(),
         "bias": bias.item(),
         "gradient": _gradient(weight).item(),

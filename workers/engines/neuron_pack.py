@@ -33,7 +33,8 @@ from workers.engines.base import (
     kept_tensor,
     torch_instruction_set,
 )
-from workers.training.losses import costs, difference
+from workers.training.activations import UNIT
+from workers.training.losses import Outputs, chosen, loss_named
 from workers.training.network import ImageSets
 
 NAME = "neuron_pack"
@@ -275,7 +276,10 @@ class _Program:
         self._inputs = tensor([spec.input for spec in specs], [1.0] * len(specs))
         self._targets = tensor([spec.target for spec in specs])[0]
         self._rates = tensor([spec.learning_rate for spec in specs])[0]
-        self._is_quadratic = tensor([float(spec.loss == "quadratic") for spec in specs])[0] == 1
+        names = sorted({spec.loss for spec in specs})
+        self._losses = [loss_named(name) for name in names]
+        # Lanes of each loss, (lanes,) bool.
+        self._masks = [tensor([float(spec.loss == name) for spec in specs])[0] == 1 for name in names]
         count = min(max(lane.points_left for lane in lanes), _MOST_POINTS // width)
         # Weight and bias before each update of a chunk, and after the last, each (2, lanes).
         self._states = torch.zeros(count + 1, 2, width, dtype=torch.float64, device=self._device)
@@ -292,13 +296,9 @@ class _Program:
         return weights + biases
 
     def _delta(self, z: Tensor) -> Tensor:
-        """Return ∂C/∂z, at full relative precision for every z.
-
-        Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
-        """
-        a, rest = torch.sigmoid(z), torch.sigmoid(-z)
-        error = difference(a, rest, self._targets)
-        return torch.where(self._is_quadratic, error * (a * rest), error)
+        """Return ∂C/∂z, at full relative precision for every z."""
+        outputs = Outputs.of(z, self._targets)
+        return chosen([loss.delta(outputs) for loss in self._losses], self._masks)
 
     def _figures(self, count: int) -> Tensor:
         """Return the metrics of the chunk's first `count` states, on the CPU.
@@ -311,11 +311,9 @@ class _Program:
         for start in range(0, count, at_once):
             states = self._states[start : min(start + at_once, count)]
             z = self._logits(states)
-            outputs = torch.sigmoid(z)
-            sigmoid_prime = outputs * torch.sigmoid(-z)
-            quadratic, cross_entropy = (costs(z, self._targets, loss=loss) for loss in ("quadratic", "cross_entropy"))
+            outputs, sigmoid_prime = UNIT.value_and_slope(z)
             part = (
-                torch.where(self._is_quadratic, quadratic, cross_entropy),
+                chosen([loss.cost(z, self._targets) for loss in self._losses], self._masks),
                 outputs,
                 states[:, 0],
                 states[:, 1],

@@ -90,7 +90,7 @@ def _fastest(spec: AnySpec, device: torch.device) -> tuple[str, str | None]:
     remark = None
     for name in reversed(ENGINES):
         engine = engine_named(name)
-        if engine.suits(spec, device):
+        if ENGINES[name].why_unsupported(spec, device.type) is None and engine.suits(spec, device):
             if (why := engine.why_missing(device)) is None:
                 return name, remark
             remark = f"because {name} is missing here ({why})"
@@ -113,7 +113,7 @@ def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
 # Files that compute the batches, the costs and the metrics of every engine, and modules that draw the start.
 _COMMON = (
     *("engines/epoch_loop.py", "engines/step_metrics.py"),
-    *(f"training/{name}.py" for name in ("diagnostics", "losses", "network")),
+    *(f"training/{name}.py" for name in ("activations", "diagnostics", "losses", "network")),
 )
 _DRAWS = (initializers.__file__, randomness.__file__)
 

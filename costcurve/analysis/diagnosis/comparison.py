@@ -7,6 +7,7 @@ from itertools import combinations
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, figure
 from costcurve.analysis.diagnosis.thresholds import ACCURACY_DIFFERENCE, MARK, MARK_EPOCHS
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import AnySpec
 from costcurve.core.spec_diff import altered
 
@@ -62,8 +63,10 @@ def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
 
 
 def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
-    """Yield findings about two networks that differ only in their loss."""
+    """Yield findings about two networks that differ only in their loss, one of the article's each."""
     if one.course is None or other.course is None or not _differ_in_loss_alone(one.spec, other.spec):
+        return
+    if {one.spec.loss, other.spec.loss} != {*ARTICLE_LOSSES}:
         return
     quadratic, cross_entropy = (one, other) if one.spec.loss == "quadratic" else (other, one)
     courses = [each.course for each in (quadratic, cross_entropy) if each.course is not None]
@@ -74,8 +77,8 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
     stuck = courses[0].longest(is_stuck)
     evidence = {
         "jobs": [quadratic.id, cross_entropy.id],
-        "best_accuracy": dict(zip(("quadratic", "cross_entropy"), best, strict=True)),
-        "epoch_of_90_percent": dict(zip(("quadratic", "cross_entropy"), marks, strict=True)),
+        "best_accuracy": dict(zip(ARTICLE_LOSSES, best, strict=True)),
+        "epoch_of_90_percent": dict(zip(ARTICLE_LOSSES, marks, strict=True)),
         "slowdown_factor_at_start": courses[0].start and courses[0].start["slowdown_factor"],
         "epochs_stuck": None if stuck is None else [stuck.first, stuck.last],
     }

@@ -15,7 +15,8 @@ from costcurve.analysis.diagnosis.thresholds import (
     UPDATE_SHARE,
 )
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point, Stretch, is_stuck, longest
-from costcurve.core.spec import TEST_IMAGES, Loss
+from costcurve.core.losses import ARTICLE_LOSSES
+from costcurve.core.spec import TEST_IMAGES
 from costcurve.core.spec_diff import altered
 
 
@@ -41,7 +42,7 @@ def _output_saturated(course: NetworkCourse) -> Iterator[Finding]:
         return
     first, last = (course.points[epoch]["correct"] for epoch in (stretch.first, stretch.last))
     deltas, gradients = (
-        {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ("quadratic", "cross_entropy")}
+        {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ARTICLE_LOSSES}
         for figures in ("output_delta", "output_gradient_norm")
     )
     factor = deltas["cross_entropy"] / deltas["quadratic"] if deltas["quadratic"] else inf
@@ -192,9 +193,15 @@ def _saturated_but_learning(course: NetworkCourse) -> Iterator[Finding]:
 
 
 def _loss_makes_no_difference(course: NetworkCourse) -> Iterator[Finding]:
-    if course.starts_stuck is not False or course.start is None or course.longest(is_stuck) is not None:
+    if (
+        course.spec.loss not in ARTICLE_LOSSES
+        or course.starts_stuck is not False
+        or course.start is None
+        or course.longest(is_stuck) is not None
+    ):
         return
-    factor, other = course.start["slowdown_factor"], _other(course.spec.loss)
+    factor = course.start["slowdown_factor"]
+    [other] = {*ARTICLE_LOSSES} - {course.spec.loss}
     yield Finding(
         "loss_makes_no_difference",
         "info",
@@ -209,10 +216,6 @@ def _loss_makes_no_difference(course: NetworkCourse) -> Iterator[Finding]:
         },
         altered(course.spec, loss=other),
     )
-
-
-def _other(loss: Loss) -> Loss:
-    return "cross_entropy" if loss == "quadratic" else "quadratic"
 
 
 def _epochs(course: NetworkCourse, stretch: Stretch) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _saturation(spec: NeuronSpec, course: _Course) -> Iterator[Finding]:
             evidence,
             altered(spec, loss="cross_entropy"),
         )
-    elif abs(course.last_output - spec.target) <= abs(error) / 2:
+    elif spec.loss == "cross_entropy" and abs(course.last_output - spec.target) <= abs(error) / 2:
         yield Finding(
             "saturated_but_learning",
             "info",

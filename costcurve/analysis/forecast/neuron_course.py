@@ -10,7 +10,8 @@ import numpy as np
 
 from costcurve.analysis.forecast.network_start import ratio
 from costcurve.analysis.initializers import initial_layers
-from costcurve.core.spec import Loss, NeuronSpec
+from costcurve.core.losses import Loss
+from costcurve.core.spec import NeuronSpec
 
 # Most simulated updates: about 10 ms of one core.
 MOST_UPDATES = 10_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costcurve.core.submission import MAX_TAGS
+from costcurve.core.placement import MAX_TAGS
 from tests.helpers.problems import problem
 
 NEURON = {"spec": {"experiment": "neuron"}}

@@ -4,7 +4,7 @@ Widths are rounded up to multiples of 16 with zeros, which training leaves zero.
 in memory, and a kernel can read whole blocks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -15,12 +15,15 @@ from torch import Tensor
 
 from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import DIGITS, MnistSpec
+from costcurve.core.validation import entry_named
 from workers.engines.epoch_loop import learning_rate
 from workers.training.diagnostics import Stack, diagnoses
-from workers.training.losses import costs_of_labels
+from workers.training.losses import NumericLoss, Outputs, loss_named
 from workers.training.network import Evaluation, Images, Network
 
 _WIDTH = 16
+# The losses that the kernels know: the value of `Networks.quadratic` for each.
+_NUMBERS = {"cross_entropy": 0, "quadratic": 1}
 # Limits of networks that are multiplied together: enough to fill a device, few enough for its memory.
 _MOST_TOGETHER = 64
 _MOST_WEIGHTS_TOGETHER = 1 << 22
@@ -82,7 +85,9 @@ class Networks:
         networks.scales.copy_(torch.tensor(scales, dtype=torch.float64))
         networks.rates.copy_(rates)
         networks.factors.copy_(-networks.rates * networks.scales / specs[0].batch_size)
-        networks.quadratic.copy_(torch.tensor([spec.loss == "quadratic" for spec in specs]))
+        networks.quadratic.copy_(
+            torch.tensor([entry_named(_NUMBERS, spec.loss, "loss of packed_gpu") for spec in specs])
+        )
         return networks
 
     @classmethod
@@ -112,10 +117,26 @@ class Networks:
         return Stack(
             [weights[:, :n_in, :n_out] for weights, (n_in, n_out) in zip(self.weights, sizes, strict=True)],
             [biases[..., :n_out] for biases, (_, n_out) in zip(self.biases, sizes, strict=True)],
-            self.quadratic == 1,
+            {loss: self.quadratic == number for loss, number in _NUMBERS.items()},
             self.scales,
             self.rates,
         )
+
+    def costs(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return the cost of each output of each sample, by its lane's loss, for targets that are all 0 or 1.
+
+        All are (lanes, samples, outputs); y may be broadcast.
+        """
+        return self._by_loss(lambda loss: loss.cost_of_labels(z, y))
+
+    def deltas(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return ∂C/∂z of each output of each sample, like `costs`."""
+        outputs = Outputs.of(z, y)
+        return self._by_loss(lambda loss: loss.delta(outputs))
+
+    def _by_loss(self, value: Callable[[NumericLoss], Tensor]) -> Tensor:
+        quadratic, cross_entropy = (value(loss_named(loss)) for loss in ("quadratic", "cross_entropy"))
+        return torch.where(self.quadratic[:, None, None] == 1, quadratic, cross_entropy)
 
     def copy(self) -> Self:
         """Return a copy that can be trained without changing this object.
@@ -196,7 +217,7 @@ class Evaluator:
             pixels, labels, targets = images.pixels[part], images.labels[part], images.targets[part]
             z = logits[:, part] = forward(room, pixels.expand(len(correct), -1, -1))[-1][..., :DIGITS]
             correct += (z.argmax(dim=2) == labels).sum(dim=1)
-            totals += costs(z, targets, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
+            totals += room.costs(z, targets).sum(dim=(1, 2), dtype=torch.float64)
         return correct, totals * room.scales, logits
 
 
@@ -213,12 +234,3 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
             z[..., width:].zero_()  # or the padding would learn
         inputs.append(z)
     return inputs
-
-
-def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
-    """Return the cost of each output of each sample, by its lane's loss.
-
-    The shape is (lanes, samples, outputs).
-    """
-    squares, entropies = (costs_of_labels(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
-    return torch.where(quadratic[:, None, None] == 1, squares, entropies)
