@@ -53,7 +53,7 @@ def test_a_clone_is_queued_and_says_of_what_it_is_one(run, job):
     assert re.fullmatch(r"job_\w+\n", cloned.out)
     assert "costcurve watch job_" in cloned.err
     rows = shown(run, cloned.out.strip())
-    assert (rows["clone of"], rows["epochs"], rows["name"], rows["tags"]) == (job, "7", "n", "c=d")
+    assert (rows["parent"], rows["epochs"], rows["name"], rows["tags"]) == (job, "7", "n", "c=d")
 
 
 def test_overrides_that_do_not_fit_the_job_are_told_field_by_field(run, job):
