@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -223,7 +223,7 @@ def phase_at(spec: _S, epoch: int) -> _S:
     """Return the spec without a schedule that holds in an epoch; for a neuron, in an update."""
     begun = [change for change in spec.schedule if change.from_epoch <= epoch]
     fields = begun[-1].model_dump(exclude={"from_epoch"}) if begun else {}
-    return spec.model_copy(update={**fields, "schedule": ()})
+    return cast(_S, spec.model_copy(update={**fields, "schedule": ()}))
 
 
 def restored(stored: Mapping[str, Any]) -> AnySpec:

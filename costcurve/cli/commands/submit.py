@@ -123,7 +123,11 @@ def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) ->
 
 
 def _text(validation: Validation) -> str:
-    lines = [f"{key}: {value_text(key, value)}" for key, value in validation.spec.items() if value not in (None, [])]
+    lines = [
+        f"{key}: {value_text(key, value) if key in ('init', 'schedule') else value}"
+        for key, value in validation.spec.items()
+        if value not in (None, [])
+    ]
     lines.append(
         f"{validation.total_steps:,} steps; about {duration(validation.estimated_seconds)} on one CPU core, "
         f"{validation.estimated_memory_bytes >> 20:,} MiB"
