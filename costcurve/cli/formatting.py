@@ -15,7 +15,7 @@ from costcurve.client.types import (
     Job,
     Preset,
 )
-from costcurve.core.schedule import schedule_text
+from costcurve.core.schedule import MAX_CHANGES, schedule_text
 
 _WIDE = 130
 _LONGEST_LOSS = len("cross_entropy")
@@ -143,7 +143,7 @@ def value_text(key: str, value: object) -> str:
 def _schedule_text(schedule: object) -> str:
     """Return a schedule as short text; one of an unknown shape as it is."""
     if isinstance(schedule, list) and all(isinstance(change, dict) for change in schedule):
-        return schedule_text(schedule)
+        return schedule_text(schedule, most=MAX_CHANGES)
     return _compact(schedule)
 
 

@@ -112,8 +112,13 @@ def _after(change: Change, before: Mapping[str, Any], experiment: str, number: i
     return after
 
 
-def schedule_text(schedule: Sequence[Mapping[str, Any]]) -> str:
-    """Return a schedule in a few characters: the values that each change gives, and its first epoch."""
+def schedule_text(schedule: Sequence[Mapping[str, Any]], *, most: int = 3) -> str:
+    """Return a schedule as short text: the values that each change gives, and its first epoch.
+
+    Of more than `most` changes it is only their number.
+    """
+    if len(schedule) > most:
+        return f"{len(schedule)} changes from {schedule[0].get('from_epoch')} on"
     return "; ".join(map(_change_text, schedule)) or "none"
 
 

@@ -1,13 +1,14 @@
 """Labels of axes and titles of plots."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from costcurve.core.curve import STEPS_A_POINT, Granularity
 from costcurve.core.job import Job
 from costcurve.core.metrics import OF_LOSS, metric_named
-from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.schedule import schedule_text
+from costcurve.core.spec import AnySpec, NeuronSpec, phases_of
 
 _LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
 # Characters that fit next to a diagram.
@@ -43,6 +44,11 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     return Label("\n".join(lines), known.scale)
 
 
+def losses_of(specs: Iterable[AnySpec]) -> set[str]:
+    """Return the losses with which these specs train, with those of their schedules."""
+    return {phase.loss for spec in specs for phase in phases_of(spec).values()}
+
+
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
     """Return the label of a curve's x axis."""
     if isinstance(spec, NeuronSpec):
@@ -70,6 +76,8 @@ def title_of_all(jobs: Sequence[Job]) -> str:
 def value_text(value: object) -> str:
     """Return the value of a spec's field in a few characters."""
     if isinstance(value, list | tuple):
+        if any(isinstance(each, Mapping) for each in value):
+            return schedule_text(value)
         # Sizes of layers are written with hyphens everywhere; other numbers would look like a range.
         return ("-" if all(isinstance(each, int) for each in value) else ", ").join(map(value_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -84,4 +92,5 @@ def _summary(spec: AnySpec) -> str:
     changed = {key: value for key, value in spec.init.model_dump().items() if key != "scheme"}
     init = ", ".join(f"{key} {value_text(value)}" for key, value in changed.items() if value != 0)
     scheme = f"{spec.init.scheme} init" + (f" ({init})" if init else "")
-    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}"
+    changes = f", then {value_text(schedule)}" if (schedule := spec.model_dump()["schedule"]) else ""
+    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}{changes}"
