@@ -52,9 +52,9 @@ RESCUE = Claim(
         ),
     ),
     key=f"end_{_LAST}",
-    holds=f"After {_LAST} epochs with the quadratic loss the network reads {{stuck}}. One epoch with cross-entropy takes "
-    f"it from there to {{end_{_LAST}}}. With cross-entropy from epoch 1 on it ends at {{end_1}}. Waiting costs {{price}}, "
-    "but it is never too late.",
+    holds=f"After {_LAST} epochs with the quadratic loss the network reads {{stuck}}. One epoch with cross-entropy "
+    f"takes it from there to {{end_{_LAST}}}. With cross-entropy from epoch 1 on it ends at {{end_1}}. Waiting costs "
+    "{price}, but it is never too late.",
     fails=f"A network that stands still is not saved: {{stuck}} after {_LAST} epochs with the quadratic loss, and "
     f"{{end_{_LAST}}} after one more with cross-entropy.",
     plots=(

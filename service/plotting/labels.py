@@ -76,7 +76,7 @@ def title_of_all(jobs: Sequence[Job]) -> str:
 def value_text(value: object) -> str:
     """Return the value of a spec's field in a few characters."""
     if isinstance(value, list | tuple):
-        if any(isinstance(each, Mapping) for each in value):
+        if not value or isinstance(value[0], Mapping):
             return schedule_text(value)
         # Sizes of layers are written with hyphens everywhere; other numbers would look like a range.
         return ("-" if all(isinstance(each, int) for each in value) else ", ").join(map(value_text, value))
