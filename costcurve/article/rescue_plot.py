@@ -8,8 +8,8 @@ from statistics import fmean
 from costcurve.article.evidence import Evidence, Rescue
 
 _WIDTH, _HEIGHT = 640, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 50, 60
-# Colors that are told apart without colour vision (Okabe and Ito).
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 64, 60
+# Colors that differ for every kind of color vision (Okabe and Ito).
 _END, _BEFORE = "#0072B2", "#D55E00"
 
 
@@ -92,11 +92,9 @@ def _axes(epochs: Sequence[int]) -> list[str]:
 def _legend(lines: Sequence[_Line]) -> list[str]:
     parts = []
     for number, line in enumerate(lines):
-        y = _y(0.62) + 20 * number
-        parts.append(
-            f'<line x1="350" y1="{y - 4:.1f}" x2="374" y2="{y - 4:.1f}" stroke="{line.color}" stroke-width="3"/>'
-        )
-        parts.append(_text(380, y, line.name, anchor="start"))
+        x = _LEFT + 150 * number
+        parts.append(f'<line x1="{x}" y1="42" x2="{x + 24}" y2="42" stroke="{line.color}" stroke-width="3"/>')
+        parts.append(_text(x + 30, 46, line.name, anchor="start"))
     return parts
 
 
