@@ -141,14 +141,43 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescue:
+    """One succeeded training that changes from the quadratic loss to cross-entropy; its curve has the accuracy."""
+
+    job: Job
+    epochs: Curve
+
+    @property
+    def from_epoch(self) -> int:
+        """The first epoch with cross-entropy."""
+        return int(self.job.spec["schedule"][0]["from_epoch"])
+
+    @property
+    def accuracy(self) -> list[float]:
+        """Accuracy on the test images after each epoch."""
+        return [inf if value is None else value for value in self.epochs.series["accuracy"]]
+
+    @property
+    def before(self) -> float:
+        """Accuracy after the last epoch with the quadratic loss."""
+        return self.accuracy[self.from_epoch - 1]
+
+    @property
+    def at_the_end(self) -> float:
+        """Accuracy after the last epoch."""
+        return self.accuracy[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All runs, and the comparisons of pairs that differ in loss alone.
+    """All runs, the comparisons of pairs that differ in loss alone, and the rescues.
 
     The service makes the comparisons: one for each start and seed of the networks.
     """
 
     runs: Sequence[Run]
     comparisons: Mapping[tuple[Start, int], Diagnosis]
+    rescues: Sequence[Rescue] = ()
 
     def neuron(self, start: Start, loss: Loss) -> Run:
         """Return the one run of a neuron from this start.
@@ -174,6 +203,17 @@ class Evidence:
         if not found:
             raise LookupError(f"no run with the loss {loss} from the {start}")
         return sorted(found, key=lambda run: run.seed)
+
+    def rescued(self, from_epoch: int) -> list[Rescue]:
+        """Return the rescues at this epoch, ordered by seed.
+
+        Raises:
+            LookupError: there are none.
+        """
+        found = [rescue for rescue in self.rescues if rescue.from_epoch == from_epoch]
+        if not found:
+            raise LookupError(f"no run that changes to cross-entropy at epoch {from_epoch}")
+        return sorted(found, key=lambda rescue: int(rescue.job.spec["seed"]))
 
     def both(self, start: Start) -> list[Run]:
         """Return the start's runs with the quadratic loss, then with cross-entropy."""

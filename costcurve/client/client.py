@@ -141,6 +141,7 @@ class _Operations:
     resume = Operation(jobs.resume)
     cancel = Operation(jobs.cancel)
     clone = Operation(jobs.clone)
+    fork = Operation(jobs.fork)
     update = Operation(jobs.update)
     delete = Operation(jobs.delete)
     events = Operation(jobs.events)

@@ -242,6 +242,47 @@ def clone(
     )
 
 
+def fork(
+    remote: Remote,
+    /,
+    job_id: str,
+    *,
+    at_epoch: int,
+    loss: str | None = None,
+    reduction: str | None = None,
+    learning_rate: float | None = None,
+    idempotency_key: str | None = None,
+    **placement: Unpack[PlacementOverrides],
+) -> Steps[SubmittedJob]:
+    """Queue a job that equals this one up to an epoch, bit for bit, and differs from there on.
+
+    The `parent_id` of the new job is the id of this job. Changes in this job's schedule from that epoch on are left
+    out.
+
+    Args:
+        job_id: id of the parent.
+        at_epoch: the first epoch that differs, from 1 to epochs - 1; for a neuron, the first update.
+        loss: the loss from there on. None, here and below, keeps the value that holds before.
+        reduction: the reduction from there on. If the loss changes, None is the default of the new loss.
+        learning_rate: the learning rate from there on.
+        idempotency_key: as for `submit`.
+        placement: `device`, `engine`, `name`, `tags`, `priority`, `max_runtime_seconds`, as for `clone`.
+
+    Raises:
+        ApiError: the service refused. Status 422 if the epoch or the change does not fit the job; `errors` then lists
+            each rejected field.
+        ServiceUnreachable: as for `submit`.
+    """
+    given = {"loss": loss, "reduction": reduction, "learning_rate": learning_rate}
+    body = {
+        **plain(placement, "placement"),
+        "at_epoch": plain(at_epoch, "at_epoch"),
+        "spec": {name: plain(value, name) for name, value in given.items() if value is not None},
+    }
+    call = Call("POST", job_path(job_id, "/fork"), as_model(SubmittedJob), body=body, key=checked_key(idempotency_key))
+    return remote.answer(call)
+
+
 def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[Job]:
     """Change the job's name, tags, priority or pin, in any state.
 

@@ -98,6 +98,9 @@ class SweepPreset:
         return {"repeats": self.repeats, **given, **merged}
 
 
+RESCUE_CURVE = "rescue-curve"
+RESCUE_EPOCHS = 10
+
 _SWEEPS = (
     SweepPreset(
         "article-neuron",
@@ -133,6 +136,19 @@ _SWEEPS = (
         "start, and with a saturated hidden layer.",
         spec={"experiment": "mnist", "loss": "cross_entropy", "reduction": "sum_outputs"},
         grid={"init": ["normal", {"scheme": "normal", "std": [10.0, 1.0]}]},
+        repeats=3,
+    ),
+    SweepPreset(
+        RESCUE_CURVE,
+        "MNIST started badly wrong, trained for ten epochs: the quadratic loss at first, and cross-entropy at the same "
+        "effective learning rate from each of the epochs 1 to 9 on.",
+        spec={"experiment": "mnist", "loss": "quadratic", "init": _WRONG_OUTPUTS, "epochs": RESCUE_EPOCHS},
+        grid={
+            "schedule": [
+                [{"from_epoch": epoch, "loss": "cross_entropy", "reduction": "sum_outputs"}]
+                for epoch in range(1, RESCUE_EPOCHS)
+            ]
+        },
         repeats=3,
     ),
 )

@@ -40,7 +40,7 @@ class ForkedProcess:
     Attributes:
         pid: None until it has been forked.
         exitcode: None while it lives, and before it is forked; negative for a signal, as in `multiprocessing`.
-        error: why it was not forked; None if it was, and while nobody knows.
+        error: why it was not forked; None if it was, and while that is unknown.
         sentinel: descriptor that is readable when there is news: the process was forked, or has ended.
     """
 
@@ -156,7 +156,7 @@ class ForkServer:
         return ForkedProcess(self, sentinel)
 
     def kill(self) -> None:
-        """End the server with SIGKILL; the processes that it forked live on until somebody looks at them."""
+        """End the server with SIGKILL; the processes that it forked live on until their end is read."""
         process, requests = self._process, self._requests
         self._process = self._requests = None
         if requests is not None:
@@ -196,8 +196,8 @@ class ForkServer:
 
 def main() -> None:
     """Import the modules, fork on request, and in a forked process do what was asked for."""
-    # A process manager may signal the whole group. The server ends with the program that started it: without it nobody
-    # would learn how its processes end.
+    # A process manager may signal the whole group. The server ends with the program that started it: without it
+    # the ends of its processes would be lost.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # numpy's BLAS would start threads at import.

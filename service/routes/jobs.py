@@ -1,4 +1,4 @@
-"""Routes of jobs: submit, validate, read, list, change, delete, clone, pause, resume and cancel."""
+"""Routes of jobs: submit, validate, read, list, change, delete, clone, fork, pause, resume and cancel."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from costcurve.core.job import Job
 from costcurve.core.losses import Loss
 from costcurve.core.placement import MAX_TAGS
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Clone, JobChanges, Submission
+from costcurve.core.submission import Clone, Fork, JobChanges, Submission
 from costcurve.core.validation import bad_value
 from costcurve.store import Submitted
 from costcurve.store.pagination import JobQuery, Order, Page
@@ -174,6 +174,22 @@ def clone_job(
     Without a body, the spec of the new job is the same.
     """
     return _created(store.clone(job_id, body or Clone(), idempotency_key=idempotency_key), response)
+
+
+@router.post(
+    "/jobs/{job_id}/fork",
+    status_code=201,
+    responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+)
+def fork_job(
+    job_id: str, body: Fork, store: Store, response: Response, idempotency_key: IdempotencyKey = None
+) -> SubmittedJobOut:
+    """Queue a job that equals this one up to an epoch, bit for bit, and differs from there on.
+
+    Its spec is that of this job with one more change in its `schedule`. Changes of this job from that epoch on are
+    left out.
+    """
+    return _created(store.fork(job_id, body, idempotency_key=idempotency_key), response)
 
 
 @router.post(

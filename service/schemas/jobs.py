@@ -60,7 +60,7 @@ class JobOut(_Out, PlacedOut):
     )
     result: Result | None
     error: ErrorOut | None
-    parent_id: str | None = Field(description="The job that this job clones or retries.")
+    parent_id: str | None = Field(description="The job that this job clones, forks or retries.")
     sweep_id: str | None = Field(description="The sweep that queued the job.")
     cell: int | None = Field(
         description="Number of the cell in the sweep's grid, from 0; the last field changes fastest."

@@ -142,3 +142,22 @@ def test_the_article_starts_are_told_apart():
     rates = forecast(PRESETS["mnist-quadratic"].spec).learning_rate
     assert rates.lowest < rates.effective == 3.0 < rates.highest
     assert forecast(PRESETS["mnist-slow-quadratic"].spec).learning_rate is None
+
+
+def test_a_neuron_with_a_schedule_is_simulated_as_it_is_trained():
+    change = {"from_epoch": 20, "loss": "cross_entropy", "learning_rate": 0.3}
+    spec = NeuronSpec.model_validate(
+        {
+            "experiment": "neuron",
+            "loss": "quadratic",
+            "init": {"scheme": "constant", "weight": 2.0, "bias": 2.0},
+            "epochs": 60,
+            "schedule": [change],
+        }
+    )
+    course = forecast(spec).course
+    *_, ended = autograd.train_neuron(spec, device=torch.device("cpu"))
+
+    assert course.final_output == pytest.approx(ended.result.final_output, rel=1e-12)
+    assert course.final_cost == pytest.approx(ended.result.final_cost, rel=1e-12)
+    assert course != forecast(spec.model_copy(update={"schedule": ()})).course

@@ -41,6 +41,7 @@ def test_the_smallest_mnist_spec_shows_every_default_of_the_article():
         "steps_per_epoch": 5000,
         "seed": 0,
         "early_stopping": None,
+        "schedule": [],
     }
 
 
@@ -56,6 +57,7 @@ def test_the_smallest_neuron_spec_shows_every_default_of_the_article():
         "input": 1.0,
         "target": 0.0,
         "seed": 0,
+        "schedule": [],
     }
 
 

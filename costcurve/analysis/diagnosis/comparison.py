@@ -110,7 +110,7 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
 def _differ_in_loss_alone(one: AnySpec, other: AnySpec) -> bool:
     fields, others = one.model_dump(), other.model_dump()
     differing = {name for name in fields.keys() | others.keys() if fields.get(name) != others.get(name)}
-    return "loss" in differing and differing <= _FOLLOWS_LOSS
+    return "loss" in differing and differing <= _FOLLOWS_LOSS and not one.schedule
 
 
 def _reaches_mark(course: NetworkCourse) -> int | None:

@@ -1,6 +1,7 @@
 """Diagnosis of one job from what is recorded about it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, diagnosis_of
 from costcurve.analysis.diagnosis.mnist import diagnose_network
@@ -10,7 +11,7 @@ from costcurve.core.curve import Curve, is_sound
 from costcurve.core.errors import Diverged, StartNotFinite
 from costcurve.core.initializers import ConstantInit
 from costcurve.core.job import Job
-from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec, phase_at
 from costcurve.core.spec_diff import altered, own_fields
 
 NOT_RECORDED = "The job was trained by a version of CostCurve that did not record the metrics that a diagnosis needs."
@@ -28,19 +29,30 @@ def diagnose(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosi
         job: the job, in any state.
         start: the network's metrics before the first update; None for a neuron, and if they are not recorded.
         chunks: the whole curve in consecutive chunks, with the metrics of `metrics_diagnosed`.
+
+    The findings about a job with a schedule are those up to its first change: one loss and one rate explain them.
     """
-    if isinstance(job.spec, NeuronSpec):
-        found = diagnose_neuron(job.spec, chunks)
-    else:
-        curve = Curve.joined(chunks)
-        if len(curve) and "slowdown_factor" not in curve.series:
-            found = Diagnosis(NOT_RECORDED, ())
-        else:
-            found = diagnose_network(course_of(job, job.spec, start, curve))
+    found = _up_to_the_first_change(job, start, chunks)
     if unsound := list(_start_not_finite(job, start)):
         return diagnosis_of(unsound, otherwise=found.summary)
     diverged = list(_diverged(job))
     return diagnosis_of([*diverged, *found.findings], otherwise=found.summary) if diverged else found
+
+
+def _up_to_the_first_change(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosis:
+    spec, change = phase_at(job.spec, 0), min((each.from_epoch for each in job.spec.schedule), default=None)
+    before = chunks if change is None else [chunk.between(0, change - 1) for chunk in chunks]
+    if isinstance(spec, NeuronSpec):
+        found = diagnose_neuron(spec, before)
+    else:
+        curve = Curve.joined(before)
+        if len(curve) and "slowdown_factor" not in curve.series:
+            return Diagnosis(NOT_RECORDED, ())
+        found = diagnose_network(course_of(job, spec, start, curve))
+    if change is None:
+        return found
+    unit = "update" if isinstance(spec, NeuronSpec) else "epoch"
+    return replace(found, summary=f"Before the schedule's first change, at {unit} {change:,}: {found.summary}")
 
 
 def course_of(job: Job, spec: MnistSpec, start: Point | None, curve: Curve) -> NetworkCourse:
@@ -79,19 +91,20 @@ def _start_not_finite(job: Job, start: Point | None) -> Iterator[Finding]:
 def _diverged(job: Job) -> Iterator[Finding]:
     if job.error is None or job.error.code != Diverged.code:
         return
-    rate = job.spec.learning_rate
+    phase = phase_at(job.spec, job.progress.epoch)
+    rate = phase.learning_rate
     yield Finding(
         "diverged",
         "error",
         f"The training diverged: {job.error.message}.",
         f"The updates were too large to recover from. The learning rate is {rate:g} (effectively "
-        f"{job.spec.effective_learning_rate:g}). Try a tenth of it first.",
+        f"{phase.effective_learning_rate:g}). Try a tenth of it first.",
         {
             "message": job.error.message,
             "step": job.progress.step,
             "epoch": job.progress.epoch,
             "learning_rate": rate,
-            "effective_learning_rate": job.spec.effective_learning_rate,
+            "effective_learning_rate": phase.effective_learning_rate,
         },
-        altered(job.spec, learning_rate=rate / 10),
+        altered(job.spec, learning_rate=rate / 10) if phase == phase_at(job.spec, 0) else None,
     )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from costcurve.analysis.forecast.network_start import ratio
 from costcurve.analysis.initializers import initial_layers
 from costcurve.core.losses import Loss
-from costcurve.core.spec import NeuronSpec
+from costcurve.core.spec import NeuronSpec, phase_at, phases_of
 
 # Most simulated updates: about 10 ms of one core.
 MOST_UPDATES = 10_000
@@ -49,7 +49,7 @@ def simulated(spec: NeuronSpec) -> tuple[dict[str, float], NeuronCourse]:
 
     A figure is not finite if the start leaves the range of float64.
     """
-    points = _points(spec, spec.loss)
+    points = _points(spec)
     start = last = next(points)
     half, updates = abs(start.error) / 2, 0
     halfway = None
@@ -65,7 +65,7 @@ def simulated(spec: NeuronSpec) -> tuple[dict[str, float], NeuronCourse]:
         "sigmoid_prime": start.slope,
         "slowdown_factor": ratio(1.0, start.slope),
     }
-    return figures, NeuronCourse(updates, halfway, last.output, _cost(last, spec))
+    return figures, NeuronCourse(updates, halfway, last.output, _cost(last, phase_at(spec, updates)))
 
 
 def halfway_update(spec: NeuronSpec, loss: Loss) -> int | None:
@@ -73,30 +73,33 @@ def halfway_update(spec: NeuronSpec, loss: Loss) -> int | None:
 
     The effective learning rate is the spec's. Return None if there is no such update within the simulated updates.
     """
-    points = _points(spec, loss)
+    points = _points(spec.model_copy(update={"loss": loss, "schedule": ()}))
     half = abs(next(points).error) / 2
     course = enumerate(islice(points, min(spec.epochs, MOST_UPDATES)), start=1)
     return next((update for update, point in course if abs(point.error) <= half), None)
 
 
-def _points(spec: NeuronSpec, loss: Loss) -> Iterator[_Point]:
+def _points(spec: NeuronSpec) -> Iterator[_Point]:
     """Yield the state before the first update, and after each one.
 
     Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
     """
     [layer] = initial_layers(spec.init, (1, 1), seed=spec.seed, dtype=np.float64)
+    phase = spec
     weight, bias = float(layer.weights[0, 0]), float(layer.biases[0])
-    x, y, rate = spec.input, spec.target, spec.learning_rate
-    while True:
+    x, y = spec.input, spec.target
+    phases = phases_of(spec)
+    for update in count():
+        phase = phases.get(update, phase)
         z = x * weight + bias
         small = math.exp(-abs(z))
         a, rest = (1 / (1 + small), small / (1 + small)) if z >= 0 else (small / (1 + small), 1 / (1 + small))
         error = a - y if a < rest else (1 - y) - rest
         slope = a * rest
-        delta = error * slope if loss == "quadratic" else error
+        delta = error * slope if phase.loss == "quadratic" else error
         yield _Point(weight, bias, z, a, error, slope, delta)
-        weight -= rate * (delta * x)
-        bias -= rate * delta
+        weight -= phase.learning_rate * (delta * x)
+        bias -= phase.learning_rate * delta
 
 
 def _cost(point: _Point, spec: NeuronSpec) -> float:

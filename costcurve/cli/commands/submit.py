@@ -1,4 +1,4 @@
-"""`submit`, `clone`, `validate` and `watch`: commands that queue or follow one job."""
+"""`submit`, `clone`, `fork`, `validate` and `watch`: commands that queue or follow one job."""
 
 import sys
 from collections.abc import Iterator
@@ -10,8 +10,16 @@ import typer
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.exit_codes import ExitCode
-from costcurve.cli.formatting import duration, figure, init_text, outcome
-from costcurve.cli.job_options import JobOptions, KeyOptions, SourceOptions, overrides, submission
+from costcurve.cli.formatting import duration, figure, outcome, value_text
+from costcurve.cli.job_options import (
+    JobOptions,
+    KeyOptions,
+    PlaceOptions,
+    SourceOptions,
+    TermsOptions,
+    overrides,
+    submission,
+)
 from costcurve.cli.output import tell, write_json, write_line
 from costcurve.cli.progress import display_on, latest_figures
 from costcurve.client.client import Client
@@ -56,6 +64,29 @@ def clone(
         _hand_over(client, submitted, service, watch=watch)
 
 
+def fork(
+    job_id: JobArgument,
+    at_epoch: Annotated[int, typer.Option(min=1, help="The first epoch that differs; for a neuron, the first update.")],
+    terms: TermsOptions,
+    place: PlaceOptions,
+    again: KeyOptions,
+    service: ServiceOptions,
+    watch: WatchOption = False,
+) -> None:
+    """Queue a job that equals another up to an epoch and then differs, and print its id.
+
+    The loss, the reduction or the learning rate changes at that epoch. Until then the two jobs are equal bit for bit.
+
+    costcurve fork job_... --at-epoch 5 --loss cross_entropy --watch
+    """
+    arguments, key = terms.terms() | place.place(), again.key()
+    with service.client() as client:
+        with submitting(key):
+            submitted = client.fork(job_id, at_epoch=at_epoch, **arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
+
+
 def _print_id(submitted: Job, service: ServiceOptions) -> None:
     if not service.as_json:
         write_line(submitted.id)
@@ -96,9 +127,9 @@ def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) ->
 
 def _text(validation: Validation) -> str:
     lines = [
-        f"{key}: {init_text(value) if key == 'init' else value}"
+        f"{key}: {value_text(key, value) if key in ('init', 'schedule') else value}"
         for key, value in validation.spec.items()
-        if value is not None
+        if value not in (None, [])
     ]
     lines.append(
         f"{validation.total_steps:,} steps; about {duration(validation.estimated_seconds)} on one CPU core, "

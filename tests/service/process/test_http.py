@@ -345,6 +345,7 @@ def test_the_openapi_document_describes_every_route_and_its_errors(http):
         "/v1/jobs/{job_id}/cancel",
         "/v1/jobs/{job_id}/clone",
         "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/fork",
         "/v1/jobs/{job_id}/pause",
         "/v1/jobs/{job_id}/resume",
         "/v1/jobs/{job_id}/curve",
@@ -360,6 +361,7 @@ def test_the_openapi_document_describes_every_route_and_its_errors(http):
     assert {"201", "400", "413", "415", "422", "503"} <= set(submit)
     clone = document["paths"]["/v1/jobs/{job_id}/clone"]["post"]["responses"]
     assert set(clone) == set(submit) | {"404"}
+    assert set(document["paths"]["/v1/jobs/{job_id}/fork"]["post"]["responses"]) == set(clone)
     assert {"204", "404", "409", "503"} <= set(document["paths"]["/v1/jobs/{job_id}"]["delete"]["responses"])
     assert {"200", "400", "404", "413", "415", "422"} <= set(
         document["paths"]["/v1/jobs/{job_id}"]["patch"]["responses"]

@@ -80,14 +80,7 @@ class Networks:
             for (weights, biases), layer in zip(networks.lane(lane), layers, strict=True):
                 weights.copy_(torch.from_numpy(layer.weights))
                 biases.copy_(torch.from_numpy(layer.biases))
-        rates = torch.tensor([learning_rate(spec) for spec in specs], dtype=torch.float64)
-        scales = [1 / DIGITS if spec.reduction == "mean_outputs" else 1.0 for spec in specs]
-        networks.scales.copy_(torch.tensor(scales, dtype=torch.float64))
-        networks.rates.copy_(rates)
-        networks.factors.copy_(-networks.rates * networks.scales / specs[0].batch_size)
-        networks.quadratic.copy_(
-            torch.tensor([entry_named(_NUMBERS, spec.loss, "loss of packed_gpu") for spec in specs])
-        )
+            networks.enter(lane, spec)
         return networks
 
     @classmethod
@@ -103,6 +96,14 @@ class Networks:
             torch.zeros(lanes, dtype=torch.float64, device=device),
             torch.zeros(lanes, dtype=torch.int32, device=device),
         )
+
+    def enter(self, lane: int, phase: MnistSpec) -> None:
+        """Train one network with this spec's loss, reduction and learning rate from here on, here and in all copies."""
+        rate, scale = learning_rate(phase), 1 / DIGITS if phase.reduction == "mean_outputs" else 1.0
+        self.rates[lane] = rate
+        self.scales[lane] = scale
+        self.factors[lane] = -rate * scale / phase.batch_size
+        self.quadratic[lane] = entry_named(_NUMBERS, phase.loss, "loss of packed_gpu")
 
     def lane(self, lane: int) -> Network:
         """Return one network's layers without padding, as views that can be written to."""
