@@ -20,9 +20,9 @@ from engines import compiled, load_images, mnist
 from peers.contender import PEERS_PYTHON, Contender
 from peers.task import Task, Unavailable
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import MnistSpec
 from workers.engines import fused_cpu
-from workers.training.initializers import initial_layers
 from workers.training.network import ImageSets
 
 # Contenders, as the arguments of `python -m peers TASK`.

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from costcurve.analysis.forecast import forecast
+from costcurve.core.spec import MnistSpec
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 from service.documentation_page import router as documentation
@@ -95,4 +97,5 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
     for router in _ROUTERS:
         app.include_router(router, prefix=VERSION_PREFIX)
     app.include_router(documentation)
+    forecast(MnistSpec(experiment="mnist"))  # the first one reads the sample, which takes 50 ms
     return app

@@ -8,7 +8,16 @@ from typing import Self
 
 import numpy as np
 
-from costcurve.analysis.sampling import Chunk, Numbers, Sample, Values, collect_all, min_points, sample_curves
+from costcurve.analysis.sampling import (
+    Chunk,
+    Numbers,
+    Sample,
+    Values,
+    collect_all,
+    min_points,
+    sample_curves,
+    values_at,
+)
 from costcurve.core.curve import Curve, Granularity
 from costcurve.core.errors import InvalidRequest
 from costcurve.core.spec import AnySpec
@@ -183,6 +192,12 @@ class Reading:
             return collect_all(self.pieces(), self.metrics, curves=len(self.curves))
         readers = [partial(self._runs, i) for i in range(len(self.curves))]
         return sample_curves(readers, self.metrics, first=self.start, last=max(self.ends) - 1, points=max_points)
+
+    def values_at(self, numbers: Numbers) -> list[dict[str, list[float | None]]]:
+        """Return the values of each job at the points with these ascending numbers, by metric."""
+        return [
+            values_at(self._runs(place, numbers), self._recorded(place), numbers) for place in range(len(self.curves))
+        ]
 
     def _runs(self, i: int, xs: Numbers | None) -> Iterator[Chunk]:
         """Yield one job's curve over the range in large chunks.

@@ -17,7 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 from costcurve.core.submission import Submission
 from costcurve.store import JobStore, database
 from costcurve.store.database import Database
-from tests.helpers import reaper
+from tests.helpers import reaper, warm_start
 from tests.helpers.postgresql import UNSAFE, postgresql_database, postgresql_server
 from tests.helpers.processes import until
 
@@ -55,6 +55,7 @@ def run_folder() -> Iterator[Path]:
     """The folder of this pytest process, for what needs a short path. What the tests started has ended with them."""
     folder = Path(os.environ[reaper.MARK])
     yield folder
+    warm_start.close()
     until(lambda: reaper.started(folder), lambda left: not left)
 
 

@@ -4,8 +4,6 @@ The workers run on this machine or on a Ray cluster.
 """
 
 import argparse
-import logging
-import os
 import sys
 from collections.abc import Iterable
 
@@ -64,13 +62,10 @@ def main() -> int:
             )
             return 1
     supervisor = Supervisor(store, settings, slots, pack=arguments.pack, name=arguments.name, metrics=metrics)
-    all_requeued = supervisor.run()
+    ended_in_order = supervisor.run()
     if metrics is not None:
         metrics.close()
-    if supervisor.leaves_processes:
-        logging.shutdown()
-        os._exit(1)
-    return 0 if all_requeued else 1
+    return 0 if ended_in_order else 1
 
 
 def _add_options(parser: argparse._ActionsContainer, options: Iterable[WorkerOption]) -> None:

@@ -8,20 +8,20 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import closing
-from ctypes import c_bool
 from functools import partial
 
 from costcurve.core.errors import StoreUnavailable, WorkerRetired
 from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.outages import Outage
-from costcurve.runtime.parent_process import stop_with_parent
+from costcurve.runtime.parent_process import stop_at_end_of
 from costcurve.runtime.settings import Settings
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 from costcurve.store.janitor import Janitor
 from workers.metrics_server import MetricsFile
-from workers.pulse import Pulse
+from workers.worker_state import WorkerState
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,8 @@ def main(
     device: str,
     settings: Settings,
     pack: int,
-    ready: c_bool,
-    pulse: Pulse,
-    metrics_file: MetricsFile | None = None,
+    metrics_file: MetricsFile | None,
+    descriptors: Sequence[int],
 ) -> None:
     """Run a worker until SIGTERM or until the supervisor is gone.
 
@@ -52,14 +51,16 @@ def main(
         device: "cpu", or "cuda:0" and so on.
         settings: the settings.
         pack: number of jobs to train at once.
-        ready: set to true once the worker can train; shared with the supervisor.
-        pulse: beats while this process runs; the supervisor reads it.
         metrics_file: where to keep the metrics that the supervisor exports; None for nowhere.
+        descriptors: the memory of the worker's state, and a pipe that ends with the supervisor.
     """
     stop = threading.Event()
+    memory, lifeline = descriptors
+    state = WorkerState(memory)
+    os.close(memory)
 
     def end(*_: object) -> None:
-        if not ready.value:
+        if not state.is_ready:
             os._exit(0)  # it holds no job, and need not wait for the import of torch
         stop.set()
 
@@ -67,15 +68,15 @@ def main(
     # Ctrl-C, or closing the terminal, reaches every process in it; only the supervisor acts on it.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    stop_with_parent(stop)
-    pulse.start()
+    stop_at_end_of(lifeline, stop)
+    state.pulse.start()
     configure_logging(log_format=settings.log_format, level=settings.log_level, worker_id=worker_id)
     if metrics_file is not None:
         metrics_file.use()
     code = 0
     try:
         with closing(Database(settings.resolved_database_url)) as database:
-            _work(worker_id, device, settings, JobStore(database), pack, ready, stop)
+            _work(worker_id, device, settings, JobStore(database), pack, state, stop)
     except WorkerRetired as retired:
         log.warning("%s, since it sent no heartbeat in time; it ends", retired)
         code = RETIRED
@@ -105,7 +106,7 @@ def _work(
     settings: Settings,
     store: JobStore,
     pack: int,
-    ready: c_bool,
+    state: WorkerState,
     stop: threading.Event,
 ) -> None:
     # cuBLAS reads this at its first use; with it, the same input gives the same bits every time.
@@ -161,7 +162,7 @@ def _work(
     sweep = CheckpointSweep(settings.resolved_checkpoint_dir, store, outage)
     sweep.start()
     log.info("worker %s is ready on %s (pid %d)", worker_id, device, os.getpid())
-    ready.value = True
+    state.set_ready()
     Worker(
         store,
         worker_id=worker_id,

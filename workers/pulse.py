@@ -1,8 +1,7 @@
-"""A process's pulse: a shared counter that grows while its interpreter runs."""
+"""A process's pulse: a counter that grows while its interpreter runs."""
 
 import threading
 from ctypes import c_uint64
-from multiprocessing.sharedctypes import RawValue
 from time import sleep
 
 # Seconds between two beats.
@@ -10,14 +9,15 @@ INTERVAL = 0.25
 
 
 class Pulse:
-    """A counter of heartbeats that another process can read.
+    """A counter of heartbeats.
 
     It stops under SIGSTOP, or while one call holds the interpreter. It has no lock, as a process may be killed at any
     moment, even while it holds one.
     """
 
-    def __init__(self) -> None:
-        self._beats: c_uint64 = RawValue(c_uint64, 0)
+    def __init__(self, beats: c_uint64 | None = None) -> None:
+        """Count here; by default in memory that no other process reads."""
+        self._beats = c_uint64(0) if beats is None else beats
 
     def start(self) -> None:
         """Start a thread of this process that beats from now on."""

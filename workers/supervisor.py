@@ -4,17 +4,15 @@ It replaces a worker that dies or hangs, and stops all in order.
 """
 
 import logging
-import multiprocessing
+import os
 import secrets
 import signal
 from collections.abc import Sequence
-from ctypes import c_bool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import RawValue
 from time import monotonic, sleep
 
+from costcurve.runtime.fork_server import UNKNOWN, ForkedProcess, ForkServer
 from costcurve.runtime.outages import Outage
 from costcurve.runtime.settings import Settings
 from costcurve.store import JobStore
@@ -22,6 +20,7 @@ from workers import process
 from workers.metrics_server import MetricsServer
 from workers.pulse import Pulse, Silence
 from workers.stop_signal import StopRequest
+from workers.worker_state import WorkerState, new_memory
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,8 @@ KILL = 10.0
 # The same while this supervisor stops.
 LAST_KILL = 2.0
 
-# Never fork: a forked CUDA context or thread pool does not work.
-_spawn = multiprocessing.get_context("spawn")
+# What a worker imports before it trains: the fork server imports it once for all workers.
+PRELOADED = ("torch", "workers.engines.fused_cpu", "workers.engines.registry", "workers.loop", "workers.process")
 
 
 @dataclass
@@ -63,16 +62,14 @@ class _WorkerSlot:
 
     number: int
     device: str
-    process: SpawnProcess | None = None
+    process: ForkedProcess | None = None
     worker_id: str = ""
     started: float = 0.0
     not_before: float = 0.0
     backoff: float = BACKOFF
-    # Without a lock: a worker may be killed at any moment, even while it holds the lock.
-    ready: c_bool = field(default_factory=lambda: RawValue(c_bool, False))
+    state: WorkerState | None = None
     # None until the worker is ready: the import of torch holds the interpreter.
     silence: Silence | None = None
-    pulse: Pulse = field(default_factory=Pulse)
     # Why and when this supervisor killed the worker; None if it did not.
     killed_for: str | None = None
     killed_at: float = 0.0
@@ -118,24 +115,19 @@ class Supervisor:
         self._slots = [_WorkerSlot(number, device) for number, device in enumerate(devices)]
         self._unretired: list[_Ended] = []
         # Worker processes that SIGKILL did not end, as the kernel keeps them in a system call.
-        self._undead: list[SpawnProcess] = []
+        self._undead: list[ForkedProcess] = []
+        self._fork_server = ForkServer(PRELOADED)
+        # Workers stop when this end is closed: with this process.
+        self._lifeline, self._life = os.pipe()
         self._pulse = Pulse()
         self._outage = Outage(log)
         self._stop_request = StopRequest()
-
-    @property
-    def leaves_processes(self) -> bool:
-        """True if a worker process lives that SIGKILL did not end.
-
-        Python would wait for it at exit.
-        """
-        return any(process.is_alive() for process in self._undead)
 
     def run(self) -> bool:
         """Supervise the workers until a stop signal.
 
         Returns:
-            True if all jobs are requeued; False if a worker that is gone may still hold a job.
+            True after an orderly end; False if a worker that is gone may still hold a job, or did not end.
         """
         self._stop_request.listen()
         try:
@@ -148,8 +140,9 @@ class Supervisor:
                     log.exception("the supervisor could not check its workers; next try in %.1f s", LOOK)
                     wait([self._stop_request.descriptor], timeout=LOOK)
         finally:
-            all_requeued = self._stop()
-        return all_requeued
+            is_orderly = self._stop() and not any(worker.is_alive() for worker in self._undead)
+            self._fork_server.kill()
+        return is_orderly
 
     def _look(self) -> None:
         """Check every slot once, then wait for the next event."""
@@ -184,25 +177,33 @@ class Supervisor:
         try:
             slot.worker_id = self._prefix + secrets.token_hex(10)
             slot.started = monotonic()
-            slot.ready, slot.pulse = RawValue(c_bool, False), Pulse()
-            slot.silence = slot.killed_for = None
+            slot.state = slot.silence = slot.killed_for = None
             metrics_file = self._metrics.file(slot.number) if self._metrics is not None else None
-            worker = _spawn.Process(
-                target=process.main,
-                args=(slot.worker_id, slot.device, self._settings, self._pack, slot.ready, slot.pulse, metrics_file),
-                name=f"worker-{slot.device}",
-            )
-            worker.start()
+            memory = new_memory()
+            try:
+                slot.state = WorkerState(memory)
+                slot.process = self._fork_server.start(
+                    process.main,
+                    slot.worker_id,
+                    slot.device,
+                    self._settings,
+                    self._pack,
+                    metrics_file,
+                    descriptors=[memory, self._lifeline],
+                )
+            finally:
+                os.close(memory)
         except Exception as error:  # noqa: BLE001 - usually an OSError: no descriptors, processes or memory are left
-            if self._metrics is not None:
-                self._metrics.died()
-            why = f"{type(error).__name__}: {error}"
-            log.error("no worker can be started on %s (%s); next try in %.1f s", slot.device, why, slot.backoff)  # noqa: TRY400
-            self._back_off(slot, most=BACKOFF_UNREADY)
-        else:
-            slot.process = worker
+            self._handle_failed_start(slot, error)
 
-    def _watch(self, slot: _WorkerSlot, worker: SpawnProcess) -> None:
+    def _handle_failed_start(self, slot: _WorkerSlot, error: Exception) -> None:
+        if self._metrics is not None:
+            self._metrics.died()
+        why = f"{type(error).__name__}: {error}"
+        log.error("no worker can be started on %s (%s); next try in %.1f s", slot.device, why, slot.backoff)
+        self._back_off(slot, most=BACKOFF_UNREADY)
+
+    def _watch(self, slot: _WorkerSlot, worker: ForkedProcess) -> None:
         """Kill a worker that does not become ready or has no pulse.
 
         Give up a worker that does not end after SIGKILL.
@@ -214,24 +215,27 @@ class Supervisor:
                 self._handle_exit(slot, worker)
             return
         limit = max(self._settings.lease_seconds, SILENCE)
-        if not slot.ready.value:
+        if slot.state is None or not slot.state.is_ready:
             if monotonic() - slot.started > START:
                 self._kill(slot, worker, f"it was not ready within {START:g} s")
             return
         if slot.silence is None:
-            slot.silence = Silence(slot.pulse, self._pulse)
+            slot.silence = Silence(slot.state.pulse, self._pulse)
         if slot.silence.seconds > limit:
             self._kill(slot, worker, f"it had no pulse for {limit:g} s: it is suspended or hangs")
 
-    def _kill(self, slot: _WorkerSlot, worker: SpawnProcess, why: str) -> None:
+    def _kill(self, slot: _WorkerSlot, worker: ForkedProcess, why: str) -> None:
         log.error("worker %s (pid %s) is killed: %s", slot.worker_id, worker.pid, why)
         slot.killed_for, slot.killed_at = why, monotonic()
         worker.kill()
 
-    def _handle_exit(self, slot: _WorkerSlot, dead: SpawnProcess) -> None:
+    def _handle_exit(self, slot: _WorkerSlot, dead: ForkedProcess) -> None:
         """Schedule the requeue of a dead worker's jobs and the next start."""
         slot.process = None
         if dead.exitcode == process.RETIRED:
+            return
+        if dead.error is not None:
+            self._handle_failed_start(slot, dead.error)
             return
         how = slot.killed_for if slot.killed_for is not None else _how(dead.exitcode)
         if monotonic() - slot.started > YOUNG:
@@ -240,7 +244,7 @@ class Supervisor:
         if self._metrics is not None:
             self._metrics.died()
         self._unretired.append(_Ended(slot.worker_id, f"its worker died ({how})", crashed=True))
-        self._back_off(slot, most=BACKOFF_READY if slot.ready.value else BACKOFF_UNREADY)
+        self._back_off(slot, most=BACKOFF_READY if slot.state is not None and slot.state.is_ready else BACKOFF_UNREADY)
 
     def _back_off(self, slot: _WorkerSlot, *, most: float) -> None:
         slot.not_before = monotonic() + slot.backoff
@@ -285,4 +289,6 @@ class Supervisor:
 def _how(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return signal.Signals(-exit_code).name
+    if exit_code == UNKNOWN:
+        return "with the fork server"
     return f"exit code {exit_code}"

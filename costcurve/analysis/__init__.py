@@ -1,4 +1,4 @@
-"""Pure functions on recorded metrics and results: sampling, bands, rankings, diagnosis.
+"""Pure functions: the random draws of a spec, forecasts, sampling, bands, rankings, diagnosis.
 
-They use no database and no HTTP.
+They use no database, no HTTP and no torch.
 """

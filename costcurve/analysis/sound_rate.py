@@ -8,7 +8,8 @@ from itertools import pairwise
 from math import exp, pi, sqrt
 
 from costcurve.core.initializers import AnyInit, ConstantInit, NormalInit, ScaledNormalInit, XavierInit
-from costcurve.core.spec import PIXELS, Loss
+from costcurve.core.losses import Loss
+from costcurve.core.spec import PIXELS
 
 # The sound rate at κ = 1, batch 10, 30 hidden units and 5,000 updates, for each loss.
 _SCALES: Mapping[Loss, float] = {"quadratic": 4.9, "cross_entropy": 0.8}

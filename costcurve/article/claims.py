@@ -6,7 +6,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from typing import Any, Literal
 
-from costcurve.article.evidence import Evidence, Run
+from costcurve.article.evidence import Evidence, Rescue, Run
 from costcurve.article.spread import spread_of
 
 # `points`: percentage points between two accuracies. `epochs`: up to an event. `ahead`: epochs between two events.
@@ -145,13 +145,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture for a claim: its runs, and the metrics to draw."""
+    """A picture for a claim: its runs, and the metrics of them that the service draws.
+
+    With `svg`, that function draws the picture instead.
+    """
 
     name: str
     title: str
-    runs: Callable[[Evidence], Sequence[Run]]
-    metrics: str
+    runs: Callable[[Evidence], Sequence[Run | Rescue]]
+    metrics: str = ""
     log: bool = False
+    svg: Callable[[Evidence], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

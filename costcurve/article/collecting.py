@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from costcurve.article.claims import Claim, Plot
-from costcurve.article.evidence import Evidence, Run, Start
+from costcurve.article.evidence import Evidence, Rescue, Run, Start
 from costcurve.article.page import Picture
 from costcurve.client.client import Client
 from costcurve.client.sweep_types import (
@@ -12,9 +12,10 @@ from costcurve.client.sweep_types import (
 from costcurve.client.types import (
     Job,
 )
+from costcurve.core.presets import RESCUE_CURVE
 
 _NEURON = "article-neuron"
-_NETWORKS = ("article-mnist", "article-equal-rates")
+_NETWORKS = ("article-mnist", "article-equal-rates", RESCUE_CURVE)
 _NETWORK_STARTS = (Start.ORDINARY, Start.WRONG_OUTPUTS, Start.SATURATED_HIDDEN, Start.SCALED)
 # Most lines on one plot that can still be distinguished.
 _MOST_LINES = 6
@@ -41,23 +42,26 @@ def collect(client: Client, jobs: Sequence[Job], proceed: Proceed) -> Evidence:
         jobs: the jobs of the article's sweeps; all have succeeded.
         proceed: called before each request; see `Proceed`.
     """
-    evidence = Evidence([_run(client, job, proceed) for job in jobs], {})
+    runs = [_run(client, job, proceed) for job in jobs if not job.spec.get("schedule")]
+    rescues = [_rescue(client, job, proceed) for job in jobs if job.spec.get("schedule")]
+    evidence = Evidence(runs, {}, rescues)
     comparisons = {}
     for start in _NETWORK_STARTS:
         for pair in evidence.pairs(start):
             proceed()
             comparisons[start, pair[0].seed] = client.compare_diagnosis([run.job.id for run in pair])
-    return Evidence(evidence.runs, comparisons)
+    return Evidence(runs, comparisons, rescues)
 
 
 def draw(client: Client, claims: Iterable[Claim], evidence: Evidence, proceed: Proceed) -> list[Picture]:
-    """Return the pictures of all claims, as drawn by the service."""
+    """Return the pictures of all claims. The service draws all but those with a function of their own."""
     pictures = []
     for claim in claims:
         for plot in claim.plots:
             proceed()
             jobs = [run.job for run in plot.runs(evidence)]
-            pictures.append(Picture(plot.name, plot.title, [job.id for job in jobs], _drawn(client, plot, jobs)))
+            svg = plot.svg(evidence) if plot.svg is not None else _drawn(client, plot, jobs)
+            pictures.append(Picture(plot.name, plot.title, [job.id for job in jobs], svg))
     return pictures
 
 
@@ -86,3 +90,8 @@ def _run(client: Client, job: Job, proceed: Proceed) -> Run:
     by_steps = job.spec["experiment"] == "mnist"
     steps = client.curve(job.id, granularity="step") if by_steps else epochs
     return Run(job, epochs, steps, client.diagnosis(job.id))
+
+
+def _rescue(client: Client, job: Job, proceed: Proceed) -> Rescue:
+    proceed()
+    return Rescue(job, client.curve(job.id, metrics="accuracy"))

@@ -6,6 +6,7 @@ from costcurve.article.loss_claims import NEAR_ZERO, NEVER_NEGATIVE
 from costcurve.article.mnist_claims import BETTER, CROSS_ENTROPY, QUADRATIC
 from costcurve.article.neuron_claims import CURE, GOOD_START, SLOW_START
 from costcurve.article.remark_claims import BADLY_WRONG, SATURATION
+from costcurve.article.rescue_claim import RESCUE
 
 CLAIMS: tuple[Claim, ...] = (
     GOOD_START,
@@ -19,4 +20,5 @@ CLAIMS: tuple[Claim, ...] = (
     HIDDEN_LAYERS,
     BADLY_WRONG,
     SATURATION,
+    RESCUE,
 )

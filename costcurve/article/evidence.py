@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 from costcurve.client.diagnosis import Diagnosis
 from costcurve.client.types import Curve, Job
-
-Loss = Literal["quadratic", "cross_entropy"]
-LOSSES: tuple[Loss, ...] = ("quadratic", "cross_entropy")
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # Correct test images of 10,000. The diagnosis compares learning speed by the same mark.
 MARK = 9_000
@@ -143,14 +141,43 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescue:
+    """One succeeded training that changes from the quadratic loss to cross-entropy; its curve has the accuracy."""
+
+    job: Job
+    epochs: Curve
+
+    @property
+    def from_epoch(self) -> int:
+        """The first epoch with cross-entropy."""
+        return int(self.job.spec["schedule"][0]["from_epoch"])
+
+    @property
+    def accuracy(self) -> list[float]:
+        """Accuracy on the test images after each epoch."""
+        return [inf if value is None else value for value in self.epochs.series["accuracy"]]
+
+    @property
+    def before(self) -> float:
+        """Accuracy after the last epoch with the quadratic loss."""
+        return self.accuracy[self.from_epoch - 1]
+
+    @property
+    def at_the_end(self) -> float:
+        """Accuracy after the last epoch."""
+        return self.accuracy[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """All runs, and the comparisons of pairs that differ in loss alone.
+    """All runs, the comparisons of pairs that differ in loss alone, and the rescues.
 
     The service makes the comparisons: one for each start and seed of the networks.
     """
 
     runs: Sequence[Run]
     comparisons: Mapping[tuple[Start, int], Diagnosis]
+    rescues: Sequence[Rescue] = ()
 
     def neuron(self, start: Start, loss: Loss) -> Run:
         """Return the one run of a neuron from this start.
@@ -177,9 +204,20 @@ class Evidence:
             raise LookupError(f"no run with the loss {loss} from the {start}")
         return sorted(found, key=lambda run: run.seed)
 
+    def rescued(self, from_epoch: int) -> list[Rescue]:
+        """Return the rescues at this epoch, ordered by seed.
+
+        Raises:
+            LookupError: there are none.
+        """
+        found = [rescue for rescue in self.rescues if rescue.from_epoch == from_epoch]
+        if not found:
+            raise LookupError(f"no run that changes to cross-entropy at epoch {from_epoch}")
+        return sorted(found, key=lambda rescue: int(rescue.job.spec["seed"]))
+
     def both(self, start: Start) -> list[Run]:
         """Return the start's runs with the quadratic loss, then with cross-entropy."""
-        return [run for loss in LOSSES for run in self.of(start, loss)]
+        return [run for loss in ARTICLE_LOSSES for run in self.of(start, loss)]
 
     def pairs(self, start: Start, *, at_equal_rate: bool = False) -> list[tuple[Run, Run]]:
         """Return, for each seed, the runs with quadratic loss and cross-entropy."""

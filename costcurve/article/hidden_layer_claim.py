@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
-from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, TEST_IMAGES, both_losses, gains
+from costcurve.article.evidence import Evidence, Run, Start
+from costcurve.article.mnist_claims import ACCURACY_DIFFERENCE, both_losses, gains
+from costcurve.core.datasets import MNIST
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # Five times the difference that chance makes between two accuracies near 95 %.
 _CLEARLY = 0.05
@@ -20,7 +22,7 @@ def _ahead(evidence: Evidence, start: Start, of: Start) -> list[float]:
     The list has a value for each loss and seed: `start` minus `of`.
     """
     pairs = zip(evidence.both(start), evidence.both(of), strict=True)
-    return [(one.best() - other.best()) / TEST_IMAGES for one, other in pairs]
+    return [(one.best() - other.best()) / MNIST.test_size for one, other in pairs]
 
 
 def _pairs_at_equal_rate(evidence: Evidence) -> list[tuple[Run, Run]]:
@@ -34,7 +36,7 @@ def _pairs_at_equal_rate(evidence: Evidence) -> list[tuple[Run, Run]]:
 
 def _lost_at_equal_rate(evidence: Evidence) -> list[float]:
     pairs = _pairs_at_equal_rate(evidence)
-    return [(ordinary.best() - saturated.best()) / TEST_IMAGES for ordinary, saturated in pairs]
+    return [(ordinary.best() - saturated.best()) / MNIST.test_size for ordinary, saturated in pairs]
 
 
 HIDDEN_LAYERS = Claim(
@@ -55,12 +57,12 @@ HIDDEN_LAYERS = Claim(
                 at_least=1,
                 why="the service itself looks for it",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
         Figure(
             "gain",
             "gain of cross-entropy over the quadratic loss",
-            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best)],
+            lambda e: [gain / MNIST.test_size for gain in gains(e, Start.SATURATED_HIDDEN, Run.best)],
             "points",
             at_most=ACCURACY_DIFFERENCE,
             why="a cure would gain more than three standard errors of a difference",
@@ -68,7 +70,9 @@ HIDDEN_LAYERS = Claim(
         Figure(
             "gain_equal",
             "the same gain where both have the same effective learning rate, 3.0",
-            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.SATURATED_HIDDEN, Run.best, at_equal_rate=True)],
+            lambda e: [
+                gain / MNIST.test_size for gain in gains(e, Start.SATURATED_HIDDEN, Run.best, at_equal_rate=True)
+            ],
             "points",
         ),
         Figure(

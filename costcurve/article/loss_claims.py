@@ -5,7 +5,8 @@ from math import log
 from statistics import correlation
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 _RIGHT = 0.1
 _WRONG = 0.9
@@ -66,11 +67,11 @@ NEVER_NEGATIVE = Claim(
         Figure(
             "negative",
             "costs below 0, of each loss",
-            lambda e: [float(sum(cost < 0 for cost in _of(e, loss))) for loss in LOSSES],
+            lambda e: [float(sum(cost < 0 for cost in _of(e, loss))) for loss in ARTICLE_LOSSES],
             at_most=0,
             why="never has no exception",
         ),
-        Figure("costs", "recorded costs", lambda e: [float(sum(len(_of(e, loss)) for loss in LOSSES))]),
+        Figure("costs", "recorded costs", lambda e: [float(sum(len(_of(e, loss)) for loss in ARTICLE_LOSSES))]),
         Figure("least_quadratic", "the smallest, quadratic", lambda e: [min(_of(e, "quadratic"))]),
         Figure("least_cross_entropy", "the smallest, cross-entropy", lambda e: [min(_of(e, "cross_entropy"))]),
     ),

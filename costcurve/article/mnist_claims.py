@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
 from costcurve.article.spread import MeanDifference, mean_difference
+from costcurve.core.datasets import MNIST
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
 
 # 95 % minus three standard errors of an accuracy of 95 % on 10,000 images, 3 √(0.95 · 0.05 / 10,000) = 0.0065.
 ABOUT_95 = 9_435
 _ABOUT_95_WHY = "95 % minus three standard errors of such an accuracy on 10,000 images (0.65 %)"
 # Three standard errors of the difference of two such accuracies.
 ACCURACY_DIFFERENCE = 0.01
-TEST_IMAGES = 10_000
 
 
 def both_losses(start: Start) -> Callable[[Evidence], list[Run]]:
@@ -40,7 +41,7 @@ def _epochs_to_mark(loss: Loss) -> Callable[[Evidence], list[float]]:
 
 
 def _better(evidence: Evidence) -> MeanDifference:
-    return mean_difference([gain / TEST_IMAGES for gain in gains(evidence, Start.ORDINARY, Run.best)])
+    return mean_difference([gain / MNIST.test_size for gain in gains(evidence, Start.ORDINARY, Run.best)])
 
 
 def _sooner(evidence: Evidence) -> MeanDifference:
@@ -89,7 +90,7 @@ CROSS_ENTROPY = Claim(
         Figure(
             "gain",
             "difference from the quadratic loss with the same seed",
-            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.ORDINARY, Run.best)],
+            lambda e: [gain / MNIST.test_size for gain in gains(e, Start.ORDINARY, Run.best)],
             "points",
             at_least=-ACCURACY_DIFFERENCE,
             why="below it by at most three standard errors of the difference of two such accuracies",
@@ -142,7 +143,7 @@ BETTER = Claim(
         Figure(
             "better_equal",
             "gain in the best accuracy where both have the same effective learning rate, 3.0",
-            lambda e: [gain / TEST_IMAGES for gain in gains(e, Start.ORDINARY, Run.best, at_equal_rate=True)],
+            lambda e: [gain / MNIST.test_size for gain in gains(e, Start.ORDINARY, Run.best, at_equal_rate=True)],
             "points",
         ),
         *(
@@ -152,7 +153,7 @@ BETTER = Claim(
                 _worst(loss),
                 "images",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
         *(
             Figure(
@@ -161,7 +162,7 @@ BETTER = Claim(
                 _epochs_to_mark(loss),
                 "epochs",
             )
-            for loss in LOSSES
+            for loss in ARTICLE_LOSSES
         ),
     ),
     key="better",

@@ -1,7 +1,8 @@
 """The article's claims about one neuron: good start, slow start, cure."""
 
 from costcurve.article.claims import Claim, Figure, Plot
-from costcurve.article.evidence import Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Run, Start
+from costcurve.core.losses import Loss
 
 # Updates after which the article's slow neuron has hardly moved: two thirds of its training.
 _LONG = 200

@@ -143,5 +143,6 @@ def _job_row(job: Job) -> str:
     result = job.result or {}
     outcome = f"best {result['best_correct']}" if "best_correct" in result else f"output {result['final_output']:.4g}"
     rate, took = f"{job.spec['effective_learning_rate']:.3g}", f"{result['train_seconds']:.2g} s"
-    cells = (job.id, start_of(job.spec).value, job.spec["loss"], rate, str(job.spec["seed"]), took, outcome)
+    losses = " → ".join([job.spec["loss"], *(change["loss"] for change in job.spec.get("schedule") or ())])
+    cells = (job.id, start_of(job.spec).value, losses, rate, str(job.spec["seed"]), took, outcome)
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"

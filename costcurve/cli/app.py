@@ -10,13 +10,13 @@ from costcurve.cli.command import OneValue, OneValueGroup, command
 from costcurve.cli.commands import database, sweeps
 from costcurve.cli.commands.article import article
 from costcurve.cli.commands.compare import compare
-from costcurve.cli.commands.curves import curve, transcript
+from costcurve.cli.commands.curves import curve, flow, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
 from costcurve.cli.commands.jobs import cancel, delete, events, list_jobs, pause, presets, resume, show, update, workers
 from costcurve.cli.commands.models import confusion, mistakes, model, predict
 from costcurve.cli.commands.server import serve, up, work
-from costcurve.cli.commands.submit import clone, submit, validate, watch
+from costcurve.cli.commands.submit import clone, fork, submit, validate, watch
 from costcurve.cli.exit_codes import MEANINGS
 from costcurve.client.address import DEFAULT_URL
 
@@ -37,6 +37,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Jobs": {
         "submit": submit,
         "clone": clone,
+        "fork": fork,
         "validate": validate,
         "watch": watch,
         "show": show,
@@ -52,6 +53,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "curve": curve,
         "compare": compare,
         "diagnose": diagnose,
+        "flow": flow,
         "transcript": transcript,
         "model": model,
         "predict": predict,

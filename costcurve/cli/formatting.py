@@ -15,22 +15,24 @@ from costcurve.client.types import (
     Job,
     Preset,
 )
+from costcurve.core.losses import LOSSES
+from costcurve.core.metrics import is_shown_in_percent
+from costcurve.core.schedule import MAX_CHANGES, schedule_text
 
 _WIDE = 130
-_LONGEST_LOSS = len("cross_entropy")
-_PERCENT = frozenset({"accuracy", "validation_accuracy", "final_accuracy", "best_accuracy"})
+_LONGEST_LOSS = max(map(len, LOSSES))
 
 
 def figure(name: str, value: object, *, digits: int = 6) -> str:
-    """Return a value as text: an accuracy in percent, others rounded.
+    """Return a value as text: a share in percent, others rounded.
 
     Args:
         name: name of the metric or result, such as `final_accuracy`.
         value: any value of a result; only floats are rounded.
-        digits: significant digits of a float that is not an accuracy. Accuracies have two decimals.
+        digits: significant digits of a float that is not a share. Shares have two decimals.
     """
     if isinstance(value, float):
-        return f"{100 * value:.2f} %" if name in _PERCENT else f"{value:.{digits}g}"
+        return f"{100 * value:.2f} %" if is_shown_in_percent(name) else f"{value:.{digits}g}"
     return str(value)
 
 
@@ -134,7 +136,16 @@ def value_text(key: str, value: object) -> str:
     """Return a spec's value as short text; empty for None."""
     if value is None:
         return ""
+    if key == "schedule":
+        return _schedule_text(value)
     return init_text(value) if key == "init" else _compact(value, key)
+
+
+def _schedule_text(schedule: object) -> str:
+    """Return a schedule as short text; one of an unknown shape as it is."""
+    if isinstance(schedule, list) and all(isinstance(change, dict) for change in schedule):
+        return schedule_text(schedule, most=MAX_CHANGES)
+    return _compact(schedule)
 
 
 def _pairs(tags: Mapping[str, str]) -> str:
@@ -149,13 +160,13 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     if job.tags:
         yield "tags", _pairs(job.tags)
     if job.parent_id is not None:
-        yield "clone of" if job.sweep_id is None else "retry of", job.parent_id
+        yield "parent" if job.sweep_id is None else "retry of", job.parent_id
     if job.sweep_id is not None:
         yield "sweep", f"{job.sweep_id}, cell {job.cell}, repeat {job.repeat}"
     if job.pinned:
         yield "pinned", "kept after its retention time"
     for key, value in job.spec.items():
-        if value is not None:
+        if value not in (None, []):
             yield key, value_text(key, value)
     if job.queue_position is not None:
         yield "place in the queue", f"{job.queue_position:,}"

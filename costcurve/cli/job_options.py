@@ -13,6 +13,7 @@ import typer
 from costcurve.cli.inputs import parsed, read
 from costcurve.client.arguments import checked_key
 from costcurve.client.errors import CostCurveError
+from costcurve.core.losses import LOSSES
 
 _WHAT = "What to train"
 _WHERE = "Where and when"
@@ -39,30 +40,23 @@ class SourceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """Options for the spec of a job, its device and its priority.
+class TermsOptions:
+    """Options for what a schedule may change: loss, reduction and learning rate."""
 
-    An option that is not given keeps the value of the preset, file or job that the job starts from.
-    """
-
-    loss: Annotated[str | None, _what("quadratic or cross_entropy.")] = None
+    loss: Annotated[str | None, _what(f"{' or '.join(LOSSES)}.")] = None
     reduction: Annotated[str | None, _what("sum_outputs or mean_outputs.")] = None
-    init: Annotated[
-        str | None,
-        _what(
-            "normal, scaled_normal, xavier, constant or zeros; or JSON with a scheme and its parameters.",
-            metavar="INIT",
-        ),
-    ] = None
-    epochs: Annotated[int | None, _what("Number of epochs to train.")] = None
     learning_rate: Annotated[float | None, _what("Step per update.")] = None
-    layers: Annotated[str | None, _what("mnist: units of each layer, such as 784,30,10.", metavar="A,B,…")] = None
-    batch_size: Annotated[int | None, _what("mnist: images per update.")] = None
-    steps_per_epoch: Annotated[int | None, _what("mnist: updates per epoch.")] = None
-    patience: Annotated[int | None, _what("mnist: stop after this number of epochs without improvement.")] = None
-    input: Annotated[float | None, _what("neuron: the input x.")] = None
-    target: Annotated[float | None, _what("neuron: the output it should learn.")] = None
-    seed: Annotated[int | None, _what("Seed of all random numbers.")] = None
+
+    def terms(self) -> dict[str, Any]:
+        """Return the given ones. Raises typer.BadParameter."""
+        rate = _finite(self.learning_rate, "--learning-rate")
+        return _given(loss=self.loss, reduction=self.reduction, learning_rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Options for the device of a job, its priority, its name and its tags."""
+
     device: Annotated[str | None, _where("auto, cpu or cuda.")] = None
     engine: Annotated[str | None, _where("auto, or the engine that must train the job.")] = None
     name: Annotated[str | None, _where("Display name of the job.")] = None
@@ -71,29 +65,6 @@ class JobOptions:
     )
     priority: Annotated[int | None, _where("0 to 100, higher first.")] = None
     max_runtime: Annotated[float | None, _where("Seconds of training after which the job fails.")] = None
-
-    def spec(self) -> dict[str, Any]:
-        """Return the fields of the spec that are given.
-
-        Raises:
-            typer.BadParameter: an option has a value that is not valid.
-        """
-        spec = _given(
-            loss=self.loss,
-            reduction=self.reduction,
-            init=_init(self.init),
-            epochs=self.epochs,
-            learning_rate=_finite(self.learning_rate, "--learning-rate"),
-            layers=_layers(self.layers),
-            batch_size=self.batch_size,
-            steps_per_epoch=self.steps_per_epoch,
-            input=_finite(self.input, "--input"),
-            target=_finite(self.target, "--target"),
-            seed=self.seed,
-        )
-        if self.patience is not None:
-            spec["early_stopping"] = {"metric": "validation_accuracy", "patience": self.patience}
-        return spec
 
     def place(self) -> dict[str, Any]:
         """Return the given fields outside the spec: device, name, tags, priority.
@@ -111,6 +82,59 @@ class JobOptions:
             priority=self.priority,
             max_runtime_seconds=_finite(self.max_runtime, "--max-runtime"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(PlaceOptions, TermsOptions):
+    """Options for the spec of a job, its device and its priority.
+
+    An option that is not given keeps the value of the preset, file or job that the job starts from.
+    """
+
+    init: Annotated[
+        str | None,
+        _what(
+            "normal, scaled_normal, xavier, constant or zeros; or JSON with a scheme and its parameters.",
+            metavar="INIT",
+        ),
+    ] = None
+    epochs: Annotated[int | None, _what("Number of epochs to train.")] = None
+    layers: Annotated[str | None, _what("mnist: units of each layer, such as 784,30,10.", metavar="A,B,…")] = None
+    batch_size: Annotated[int | None, _what("mnist: images per update.")] = None
+    steps_per_epoch: Annotated[int | None, _what("mnist: updates per epoch.")] = None
+    patience: Annotated[int | None, _what("mnist: stop after this number of epochs without improvement.")] = None
+    input: Annotated[float | None, _what("neuron: the input x.")] = None
+    target: Annotated[float | None, _what("neuron: the output it should learn.")] = None
+    seed: Annotated[int | None, _what("Seed of all random numbers.")] = None
+    schedule: Annotated[
+        str | None,
+        _what(
+            "JSON array of changes, each with from_epoch and loss, reduction or learning_rate; [] for none.",
+            metavar="JSON",
+        ),
+    ] = None
+
+    def spec(self) -> dict[str, Any]:
+        """Return the fields of the spec that are given.
+
+        Raises:
+            typer.BadParameter: an option has a value that is not valid.
+        """
+        spec = self.terms() | _given(
+            init=_init(self.init),
+            epochs=self.epochs,
+            layers=_layers(self.layers),
+            batch_size=self.batch_size,
+            steps_per_epoch=self.steps_per_epoch,
+            input=_finite(self.input, "--input"),
+            target=_finite(self.target, "--target"),
+            seed=self.seed,
+        )
+        if self.schedule is not None:
+            spec["schedule"] = parsed_json(self.schedule, option="--schedule")
+        if self.patience is not None:
+            spec["early_stopping"] = {"metric": "validation_accuracy", "patience": self.patience}
+        return spec
 
 
 @dataclass(frozen=True, kw_only=True)

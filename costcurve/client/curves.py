@@ -170,6 +170,22 @@ def plot(
     return remote.answer(Call("GET", path, as_bytes, query=query, media_type=picture_type(format)))
 
 
+def flow_plot(
+    remote: Remote,
+    /,
+    job_id: str,
+    *,
+    format: Literal["svg", "png"] = "svg",  # noqa: A002 - the usual name for it
+) -> Steps[bytes]:
+    """Return heat maps of what each layer passes on, its gradients and its updates, epoch by epoch.
+
+    Args:
+        job_id: id of the job.
+        format: `svg` or `png`.
+    """
+    return remote.answer(Call("GET", job_path(job_id, f"/flow.{format}"), as_bytes, media_type=picture_type(format)))
+
+
 def transcript(remote: Remote, /, job_id: str) -> Steps[str]:
     """Return the training line by line, in the article's format."""
     return remote.answer(Call("GET", job_path(job_id, "/transcript"), as_text, media_type=TEXT))

@@ -3,9 +3,10 @@
 from typing import Any
 
 from costcurve.client.plain_values import are_numbers, plain
+from costcurve.core.datasets import MNIST
 
-SIDE = 28
-PIXELS = SIDE * SIDE
+SIDE = MNIST.height
+PIXELS = MNIST.pixels
 _DARKEST_BYTE = 255
 
 

@@ -23,44 +23,34 @@ from costcurve.client.types import (
     Preset,
     PresetList,
     ServiceVersion,
+    SubmittedJob,
     Validation,
     Worker,
     WorkerList,
 )
 from costcurve.core.errors import JobNotFound
+from costcurve.core.placement import PlacementFields, PlacementOverrides
 from costcurve.core.spec import AnySpec
 
 AnyGivenSpec = Mapping[str, Any] | AnySpec
 
 
-class JobFields(TypedDict, total=False):
+class JobFields(PlacementFields, total=False):
     """Optional fields of a submission, apart from the spec.
 
     A field that is None is not sent: the service uses its default.
     """
 
     preset: str | None
-    device: str | None
-    engine: str | None
-    name: str | None
-    tags: Mapping[str, str] | None
-    priority: int | None
-    max_runtime_seconds: float | None
 
 
-class Overrides(TypedDict, total=False):
+class Overrides(PlacementOverrides, total=False):
     """Fields in which a clone differs from the original job.
 
     Fields left out are copied from the original job.
     """
 
     spec: Mapping[str, Any]
-    device: str
-    engine: str
-    name: str | None
-    tags: Mapping[str, str]
-    priority: int
-    max_runtime_seconds: float | None
 
 
 class Changes(TypedDict, total=False):
@@ -97,10 +87,10 @@ def submit(
     *,
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
-) -> Steps[Job]:
+) -> Steps[SubmittedJob]:
     """Queue one training job and return it without waiting for training.
 
-    Use `wait` to wait until the job ends.
+    Its `warnings` say why it may learn slowly, or not at all. Use `wait` to wait until the job ends.
 
     Args:
         spec: the spec to train, as a mapping or a model. With a preset, only the fields that differ from the preset.
@@ -116,11 +106,11 @@ def submit(
             the job.
     """
     body = submission_body(spec, fields)
-    return remote.answer(Call("POST", "/v1/jobs", as_model(Job), body=body, key=checked_key(idempotency_key)))
+    return remote.answer(Call("POST", "/v1/jobs", as_model(SubmittedJob), body=body, key=checked_key(idempotency_key)))
 
 
 def validate(remote: Remote, /, spec: AnyGivenSpec | None = None, **fields: Unpack[JobFields]) -> Steps[Validation]:
-    """Return the resolved spec, cost and warnings of a submission.
+    """Return the resolved spec, cost, forecast and warnings of a submission.
 
     Takes the arguments of `submit`, but queues nothing.
 
@@ -230,7 +220,7 @@ def cancel(remote: Remote, /, job_id: str) -> Steps[Job]:
 
 def clone(
     remote: Remote, /, job_id: str, *, idempotency_key: str | None = None, **overrides: Unpack[Overrides]
-) -> Steps[Job]:
+) -> Steps[SubmittedJob]:
     """Queue a copy of the job, changed by the overrides.
 
     The `parent_id` of the new job is the id of the original job.
@@ -248,8 +238,49 @@ def clone(
     """
     path = job_path(job_id, "/clone")
     return remote.answer(
-        Call("POST", path, as_model(Job), body=plain(overrides, "overrides"), key=checked_key(idempotency_key))
+        Call("POST", path, as_model(SubmittedJob), body=plain(overrides, "overrides"), key=checked_key(idempotency_key))
     )
+
+
+def fork(
+    remote: Remote,
+    /,
+    job_id: str,
+    *,
+    at_epoch: int,
+    loss: str | None = None,
+    reduction: str | None = None,
+    learning_rate: float | None = None,
+    idempotency_key: str | None = None,
+    **placement: Unpack[PlacementOverrides],
+) -> Steps[SubmittedJob]:
+    """Queue a job that equals this one up to an epoch, bit for bit, and differs from there on.
+
+    The `parent_id` of the new job is the id of this job. Changes in this job's schedule from that epoch on are left
+    out.
+
+    Args:
+        job_id: id of the parent.
+        at_epoch: the first epoch that differs, from 1 to epochs - 1; for a neuron, the first update.
+        loss: the loss from there on. None, here and below, keeps the value that holds before.
+        reduction: the reduction from there on. If the loss changes, None is the default of the new loss.
+        learning_rate: the learning rate from there on.
+        idempotency_key: as for `submit`.
+        placement: `device`, `engine`, `name`, `tags`, `priority`, `max_runtime_seconds`, as for `clone`.
+
+    Raises:
+        ApiError: the service refused. Status 422 if the epoch or the change does not fit the job; `errors` then lists
+            each rejected field.
+        ServiceUnreachable: as for `submit`.
+    """
+    given = {"loss": loss, "reduction": reduction, "learning_rate": learning_rate}
+    body = {
+        **plain(placement, "placement"),
+        "at_epoch": plain(at_epoch, "at_epoch"),
+        "spec": {name: plain(value, name) for name, value in given.items() if value is not None},
+    }
+    call = Call("POST", job_path(job_id, "/fork"), as_model(SubmittedJob), body=body, key=checked_key(idempotency_key))
+    return remote.answer(call)
 
 
 def update(remote: Remote, /, job_id: str, **changes: Unpack[Changes]) -> Steps[Job]:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from costcurve.client.types import Answer
+from costcurve.core.placement import PlacedAnswer
 
 
 class Spread(Answer):
@@ -83,27 +84,20 @@ class CellPage(Answer):
     next_cursor: str | None = None
 
 
-class Sweep(Answer):
+class Sweep(Answer, PlacedAnswer):
     """Sweep as submitted, with the number of its jobs in each state.
 
     `leaderboard` holds its best cells if the sweep was requested by its id.
     """
 
-    id: str
     grid: dict[str, list[Any]]
     repeats: int
     cells: int
     total: int
     counts: dict[str, int]
     is_terminal: bool
-    name: str | None = None
     preset: str | None = None
     spec: dict[str, Any] = Field(default={})
-    tags: dict[str, str] = Field(default={})
-    priority: int | None = None
-    engine: str | None = None
-    device: str | None = None
-    max_runtime_seconds: float | None = None
     ranking: Ranking | None = None
     leaderboard: list[Cell] = Field(default=[])
     created_at: datetime

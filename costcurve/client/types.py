@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from costcurve.core.placement import PlacedAnswer
+
 
 class Answer(BaseModel):
     """Base of all responses: immutable, and with the fields that a newer service adds."""
@@ -37,10 +39,9 @@ class JobError(Answer):
     message: str
 
 
-class Job(Answer):
+class Job(Answer, PlacedAnswer):
     """Training job, in its state at the time of the response."""
 
-    id: str
     status: str
     is_terminal: bool
     spec: dict[str, Any]
@@ -49,14 +50,8 @@ class Job(Answer):
     error: JobError | None = None
     status_reason: str | None = None
     spec_hash: str | None = None
-    name: str | None = None
-    tags: dict[str, str] = {}
-    priority: int | None = None
     pinned: bool = False
-    engine: str | None = None
-    device: str | None = None
     exec_profile: dict[str, Any] | None = None
-    max_runtime_seconds: float | None = None
     attempt: int | None = None
     queue_position: int | None = None
     parent_id: str | None = None
@@ -72,6 +67,23 @@ class Job(Answer):
     def succeeded(self) -> bool:
         """True if the training succeeded; False while the job has not ended."""
         return self.status == "succeeded"
+
+
+class SpecWarning(Answer):
+    """Warning about a valid setting with which a job is expected to learn slowly, or not at all.
+
+    `pointer` is the JSON pointer of the field in the submission.
+    """
+
+    code: str
+    message: str
+    pointer: str | None = None
+
+
+class SubmittedJob(Job):
+    """Job that was just submitted, with warnings about its spec."""
+
+    warnings: list[SpecWarning] = []
 
 
 class JobPage(Answer):
@@ -240,17 +252,47 @@ class MistakeList(Answer):
     items: list[Mistake]
 
 
-class SpecWarning(Answer):
-    """Warning about a spec that is legal but rarely intended."""
+class RateRange(Answer):
+    """Effective learning rate of a spec, the one that suits its network, and the range of sound rates."""
 
-    code: str
-    message: str
+    effective: float
+    sound: float
+    lowest: float
+    highest: float
+
+
+class NeuronCourse(Answer):
+    """Simulated course of a neuron.
+
+    `updates` is the number of simulated updates. `halfway_update` is the first update after which the output has come
+    half way to its target; None if there is none.
+    """
+
+    updates: int
+    halfway_update: int | None = None
+    final_output: float | None = None
+    final_cost: float | None = None
+
+
+class Forecast(Answer):
+    """Expected start of a training, and a neuron's whole course.
+
+    `method` is `drawn_weights`, `mean_field` or `simulation`. `start` has the expected metrics before the first update;
+    a value is None if it is not finite. `learning_rate` is None where the start says nothing of the rate. `course` is
+    None for a network.
+    """
+
+    method: str
+    start: dict[str, float | None]
+    is_badly_wrong: bool
+    learning_rate: RateRange | None = None
+    course: NeuronCourse | None = None
 
 
 class Validation(Answer):
-    """Result of validating a submission: resolved spec, cost and warnings.
+    """Result of validating a submission: resolved spec, cost, forecast and warnings.
 
-    The cost in time and memory is estimated for one CPU core.
+    The cost in time and memory is estimated for one CPU core. `forecast` is None if the service is too old for one.
     """
 
     spec: dict[str, Any]
@@ -258,6 +300,7 @@ class Validation(Answer):
     total_steps: int
     estimated_seconds: float
     estimated_memory_bytes: int
+    forecast: Forecast | None = None
     warnings: list[SpecWarning]
 
 

@@ -7,44 +7,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from costcurve.core.losses import diagnosed_losses
+from costcurve.core.metrics import metric_named, metrics_of_owner
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
 # One point per epoch, or per STEPS_A_POINT steps. A neuron's epoch is one update, so for a neuron both are the same.
 Granularity = Literal["epoch", "step"]
 STEPS_A_POINT = 100
 # Mean, lowest and highest minibatch cost over these steps; each cost is taken before its update.
-STEP_METRICS = ("cost", "cost_min", "cost_max")
-
-NEURON_METRICS = ("cost", "output", "weight", "bias", "gradient", "sigmoid_prime", "slowdown_factor")
-_MNIST_METRICS = ("cost", "test_cost", "correct", "accuracy", "least_class_accuracy", "validation_accuracy")
-# Diagnostic metrics that an engine records after each epoch (workers/training/diagnostics.py): for each layer, counted
-# from 1; for each hidden layer; for the output.
-_OF_LAYERS = ("saturated_fraction", "mean_sigmoid_prime", "gradient_norm", "update_ratio")
-_OF_HIDDEN_LAYERS = ("distinct_units",)
-_OF_OUTPUT = (
-    *("output_delta.quadratic", "output_gradient_norm.quadratic"),
-    *("output_delta.cross_entropy", "output_gradient_norm.cross_entropy", "slowdown_factor"),
-)
-# Ratios. The denominator can be too small for a float64 in a healthy training.
-_MAY_BE_INFINITE = ("slowdown_factor", "update_ratio")
+STEP_METRICS = metrics_of_owner("step")
+NEURON_METRICS = metrics_of_owner("neuron")
 
 
 def metrics_of(spec: AnySpec, granularity: Granularity = "epoch") -> tuple[str, ...]:
     """Return the metrics that this spec records, in their documented order."""
     if isinstance(spec, NeuronSpec):
         return NEURON_METRICS
-    return (*_MNIST_METRICS, *diagnosis_metrics(spec)) if granularity == "epoch" else STEP_METRICS
+    return (*metrics_of_owner("network"), *diagnosis_metrics(spec)) if granularity == "epoch" else STEP_METRICS
 
 
 def diagnosis_metrics(spec: MnistSpec) -> tuple[str, ...]:
     """Return the metrics that show how well a network can learn.
 
-    They describe the state that the network has at each point.
+    They describe the state that the network has at each point (workers/training/diagnostics.py). Layers are counted
+    from 1.
     """
     layers = len(spec.layers) - 1
-    of_layers = tuple(f"{name}.{layer}" for layer in range(1, layers + 1) for name in _OF_LAYERS)
-    of_hidden = tuple(f"{name}.{layer}" for layer in range(1, layers) for name in _OF_HIDDEN_LAYERS)
-    return (*of_layers, *of_hidden, *_OF_OUTPUT)
+    of_layers = (f"{name}.{layer}" for layer in range(1, layers + 1) for name in metrics_of_owner("layer"))
+    of_hidden = (f"{name}.{layer}" for layer in range(1, layers) for name in metrics_of_owner("hidden_layer"))
+    of_losses = (f"{name}.{loss}" for loss in diagnosed_losses(spec.loss) for name in metrics_of_owner("loss"))
+    return (*of_layers, *of_hidden, *of_losses, *metrics_of_owner("output"))
 
 
 def may_be_infinite(metric: str) -> bool:
@@ -52,7 +44,7 @@ def may_be_infinite(metric: str) -> bool:
 
     Infinity is then no sign that the training diverged.
     """
-    return metric.partition(".")[0] in _MAY_BE_INFINITE
+    return metric_named(metric).may_be_infinite
 
 
 def is_sound(metric: str, value: float) -> bool:

@@ -1,9 +1,9 @@
-"""Cost estimate and warnings for a spec, before its job is queued."""
+"""Cost estimate for a spec, before its job is queued."""
 
 from dataclasses import dataclass
 
-from costcurve.core.initializers import ConstantInit, NormalInit, ZerosInit
-from costcurve.core.spec import PIXELS, AnySpec, NeuronSpec, parameter_count, training_memory_bytes
+from costcurve.core.datasets import MNIST
+from costcurve.core.spec import AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
 # Speeds of the engines that `auto` selects on one CPU core with the compiled engine (benchmarks/records/engines.md).
 # Without the compiled engine training takes 10 to 40 times as long.
@@ -15,19 +15,11 @@ _MNIST_STEP_SECONDS = 0.5e-6
 _SPARSE_MULTIPLY_ADDS_PER_SECOND = 2e10
 _DENSE_MULTIPLY_ADDS_PER_SECOND = 3e10
 _INK = 150  # pixels of an image that are not zero
-_EVALUATED_IMAGES = 15_000
+_EVALUATED_IMAGES = MNIST.validation_size + MNIST.test_size
 _DIAGNOSED_IMAGES = 1_000
 
-_DATASET_BYTES = 4 * 70_000 * PIXELS
+_DATASET_BYTES = 4 * MNIST.size * MNIST.pixels
 _NEURON_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class SpecWarning:
-    """Warning that a client should see before submitting; `code` is stable."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +49,3 @@ def estimate(spec: AnySpec) -> Estimate:
     epoch_seconds = _EVALUATED_IMAGES * (sparse + dense) + _DIAGNOSED_IMAGES * diagnosed
     memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
     return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
-
-
-def warnings(spec: AnySpec) -> tuple[SpecWarning, ...]:
-    """Return warnings about values that are valid but rarely intended."""
-    found = []
-    # A hidden layer of one unit has no other unit to equal.
-    if not isinstance(spec, NeuronSpec) and max(spec.layers[1:-1], default=1) > 1 and _is_symmetric(spec.init):
-        found.append(
-            SpecWarning(
-                "symmetric_init",
-                "All units of a hidden layer start alike and receive the same gradient, so they stay alike: "
-                "the layer works as a single unit (effective hidden units: 1). Use a random init.",
-            )
-        )
-    return tuple(found)
-
-
-def _is_symmetric(init: object) -> bool:
-    if isinstance(init, NormalInit):
-        stds = init.std if isinstance(init.std, tuple) else (init.std,)
-        return all(std == 0 for std in stds)
-    return isinstance(init, ConstantInit | ZerosInit)

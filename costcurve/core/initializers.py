@@ -1,6 +1,6 @@
 """Initialization schemes that a spec may name for weights and biases.
 
-workers/training/initializers.py draws the values.
+costcurve/analysis/initializers.py draws the values.
 """
 
 from collections.abc import Mapping

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator
 
+from costcurve.core.placement import Placed
 from costcurve.core.spec import AnySpec
 from costcurve.core.status import JobStatus
 
@@ -97,8 +98,8 @@ class ExecProfile(BaseModel):
     versions: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Placed):
     """One training job in its current state."""
 
     id: str
@@ -106,12 +107,6 @@ class Job:
     status_reason: str | None
     spec: AnySpec
     spec_hash: str
-    name: str | None
-    tags: dict[str, str]
-    priority: int
-    engine: str
-    device: str
-    max_runtime_seconds: float | None
     attempt: int
     parent_id: str | None
     pinned: bool

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
 
@@ -97,7 +98,8 @@ class SweepPreset:
         return {"repeats": self.repeats, **given, **merged}
 
 
-_LOSSES = ["quadratic", "cross_entropy"]
+RESCUE_CURVE = "rescue-curve"
+RESCUE_EPOCHS = 10
 
 _SWEEPS = (
     SweepPreset(
@@ -109,7 +111,7 @@ _SWEEPS = (
                 {"scheme": "constant", "weight": 0.6, "bias": 0.9},
                 {"scheme": "constant", "weight": 2.0, "bias": 2.0},
             ],
-            "loss": _LOSSES,
+            "loss": [*ARTICLE_LOSSES],
         },
     ),
     SweepPreset(
@@ -124,7 +126,7 @@ _SWEEPS = (
                 {"scheme": "normal", "std": [10.0, 1.0]},
                 "scaled_normal",
             ],
-            "loss": _LOSSES,
+            "loss": [*ARTICLE_LOSSES],
         },
         repeats=3,
     ),
@@ -134,6 +136,19 @@ _SWEEPS = (
         "start, and with a saturated hidden layer.",
         spec={"experiment": "mnist", "loss": "cross_entropy", "reduction": "sum_outputs"},
         grid={"init": ["normal", {"scheme": "normal", "std": [10.0, 1.0]}]},
+        repeats=3,
+    ),
+    SweepPreset(
+        RESCUE_CURVE,
+        "MNIST started badly wrong, trained for ten epochs: the quadratic loss at first, and cross-entropy at the same "
+        "effective learning rate from each of the epochs 1 to 9 on.",
+        spec={"experiment": "mnist", "loss": "quadratic", "init": _WRONG_OUTPUTS, "epochs": RESCUE_EPOCHS},
+        grid={
+            "schedule": [
+                [{"from_epoch": epoch, "loss": "cross_entropy", "reduction": "sum_outputs"}]
+                for epoch in range(1, RESCUE_EPOCHS)
+            ]
+        },
         repeats=3,
     ),
 )

@@ -5,23 +5,31 @@ A spec alone decides the numbers.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from costcurve.core.datasets import MNIST
 from costcurve.core.initializers import ConstantInit, Init, NormalInit, restored_init
+from costcurve.core.losses import Loss, Reduction, default_reduction
+from costcurve.core.schedule import (
+    CHANGEABLE,
+    Change,
+    LearningRate,
+    Schedule,
+    effective_learning_rate,
+    resolved_schedule,
+    why_not_effective,
+    why_undefined,
+)
 from costcurve.core.validation import Number, StrictModel, bad_value
 
-Loss = Literal["quadratic", "cross_entropy"]
-Reduction = Literal["sum_outputs", "mean_outputs"]
-
-PIXELS = 784
-DIGITS = 10
-TRAINING_IMAGES = 55_000
-TEST_IMAGES = 10_000
+PIXELS = MNIST.pixels
+DIGITS = MNIST.classes
+TRAINING_IMAGES = MNIST.training_size
+TEST_IMAGES = MNIST.test_size
 
 # Takes minutes on the fastest engine, most of a day on the slowest.
 MAX_STEPS = 100_000_000
@@ -31,7 +39,6 @@ MAX_STEP_WORK = 5_000_000_000
 MAX_MEMORY_BYTES = 1 << 30
 MAX_SEED = 2**63 - 1
 
-LearningRate = Annotated[Number, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -44,7 +51,7 @@ class _Experiment(StrictModel):
     experiment: Literal["neuron", "mnist"]
     loss: Loss = "cross_entropy"
     reduction: Reduction = Field(
-        default_factory=lambda fields: _default_reduction(fields["experiment"], fields["loss"]),
+        default_factory=lambda fields: default_reduction(fields["experiment"], fields["loss"]),
         description="How the cost combines samples and outputs. Default: `mean_outputs` for cross-entropy on MNIST, "
         "otherwise `sum_outputs`, the only one for `quadratic`.",
     )
@@ -57,9 +64,9 @@ class _Experiment(StrictModel):
 
     @field_validator("reduction")
     @classmethod
-    def _quadratic_sums_outputs(cls, reduction: Reduction, info: ValidationInfo) -> Reduction:
-        if reduction == "mean_outputs" and info.data.get("loss") == "quadratic":
-            raise bad_value("quadratic is only defined with sum_outputs")
+    def _defined_with_the_loss(cls, reduction: Reduction, info: ValidationInfo) -> Reduction:
+        if (why := why_undefined(info.data.get("loss"), reduction)) is not None:
+            raise bad_value(why)
         return reduction
 
     @field_validator("effective_learning_rate")
@@ -68,19 +75,27 @@ class _Experiment(StrictModel):
         if not {"experiment", "reduction", "learning_rate"} <= info.data.keys():
             return given
         computed = _effective_learning_rate(info.data)
-        if not math.isclose(given, computed, rel_tol=1e-9):
-            raise bad_value(f"follows from learning_rate and reduction, and must be {computed!r}; omit it")
+        if (why := why_not_effective(given, computed)) is not None:
+            raise bad_value(why)
         return computed
 
+    @field_validator("schedule", mode="before", check_fields=False)
+    @classmethod
+    def _an_array_of_changes(cls, schedule: Any) -> Any:
+        if not isinstance(schedule, list | tuple):
+            raise bad_value("must be an array of changes")
+        return schedule
 
-def _default_reduction(experiment: str, loss: Loss) -> Reduction:
-    return "mean_outputs" if (experiment, loss) == ("mnist", "cross_entropy") else "sum_outputs"
+    @field_validator("schedule", check_fields=False)
+    @classmethod
+    def _every_change_resolved(cls, schedule: tuple[Change, ...], info: ValidationInfo) -> tuple[Change, ...]:
+        if not {"experiment", "epochs", *CHANGEABLE} <= info.data.keys():
+            return schedule
+        return resolved_schedule(schedule, info.data)
 
 
 def _effective_learning_rate(fields: Mapping[str, Any]) -> float:
-    outputs = DIGITS if fields["experiment"] == "mnist" else 1
-    rate: float = fields["learning_rate"]
-    return rate / outputs if fields["reduction"] == "mean_outputs" else rate
+    return effective_learning_rate(fields["experiment"], fields["reduction"], fields["learning_rate"])
 
 
 class NeuronSpec(_Experiment):
@@ -95,6 +110,7 @@ class NeuronSpec(_Experiment):
     learning_rate: LearningRate = 0.15
     input: Number = 1.0
     target: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    schedule: Schedule = ()
 
     @field_validator("init")
     @classmethod
@@ -137,6 +153,7 @@ class MnistSpec(_Experiment):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
     learning_rate: LearningRate = 3.0
     early_stopping: EarlyStopping | None = None
+    schedule: Schedule = ()
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -190,6 +207,23 @@ class MnistSpec(_Experiment):
 AnySpec = NeuronSpec | MnistSpec
 Spec = Annotated[AnySpec, Field(discriminator="experiment")]
 
+_S = TypeVar("_S", bound=AnySpec)
+
+
+def phases_of(spec: _S) -> Mapping[int, _S]:
+    """Return the specs without a schedule that hold one after the other, each by its first epoch.
+
+    They differ in loss, reduction and learning rate. The first begins at epoch 0. For a neuron an epoch is an update.
+    """
+    return {first: phase_at(spec, first) for first in (0, *(change.from_epoch for change in spec.schedule))}
+
+
+def phase_at(spec: _S, epoch: int) -> _S:
+    """Return the spec without a schedule that holds in an epoch; for a neuron, in an update."""
+    begun = [change for change in spec.schedule if change.from_epoch <= epoch]
+    fields = begun[-1].model_dump(exclude={"from_epoch"}) if begun else {}
+    return cast(_S, spec.model_copy(update={**fields, "schedule": ()}))
+
 
 def restored(stored: Mapping[str, Any]) -> AnySpec:
     """Restore a resolved spec from its stored JSON.
@@ -202,6 +236,7 @@ def restored(stored: Mapping[str, Any]) -> AnySpec:
         fields["layers"] = tuple(stored["layers"])
     if stored.get("early_stopping") is not None:
         fields["early_stopping"] = EarlyStopping.model_construct(**stored["early_stopping"])
+    fields["schedule"] = tuple(Change.model_construct(**change) for change in stored.get("schedule", ()))
     return experiment.model_construct(**fields)
 
 
@@ -224,9 +259,11 @@ def training_memory_bytes(layers: tuple[int, ...], batch_size: int) -> int:
 def canonical_json(spec: AnySpec) -> str:
     """Return the canonical JSON text of a resolved spec.
 
-    Every default is filled in, keys are sorted, and floats are in their shortest form.
+    Every default is filled in, keys are sorted, and floats are in their shortest form. An empty schedule is left out:
+    a spec without one keeps the hash that it had before there were schedules.
     """
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    left_out = None if spec.schedule else {"schedule"}
+    return json.dumps(spec.model_dump(mode="json", exclude=left_out), sort_keys=True, separators=(",", ":"))
 
 
 def spec_hash(spec: AnySpec) -> str:

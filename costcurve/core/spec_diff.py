@@ -57,7 +57,20 @@ def own_fields(spec: AnySpec) -> dict[str, Any]:
         rest = {key: value for key, value in fields.items() if key != name}
         if name != "experiment" and _resolves_to(rest, spec):
             fields = rest
+    for number in range(len(fields.get("schedule", ()))):
+        fields["schedule"][number] = _own_fields_of_change(fields, number, spec)
     return fields
+
+
+def _own_fields_of_change(fields: Mapping[str, Any], number: int, spec: AnySpec) -> dict[str, Any]:
+    """Return the fields that a client must have set in one change of the schedule."""
+    schedule = list(fields["schedule"])
+    for name in tuple(schedule[number]):
+        change = schedule[number]
+        schedule[number] = {key: value for key, value in change.items() if key != name}
+        if name == "from_epoch" or not _resolves_to({**fields, "schedule": schedule}, spec):
+            schedule[number] = change
+    return dict(schedule[number])
 
 
 def altered(spec: AnySpec, **changes: Any) -> dict[str, Any] | None:

@@ -1,58 +1,20 @@
-"""Submissions and clones of jobs, and changes to submitted jobs."""
+"""Submissions, clones and forks of jobs, and changes to submitted jobs."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from costcurve.core.engines import AUTO, ENGINES, engine_requests
+from costcurve.core.engines import ENGINES
 from costcurve.core.errors import invalid_fields
 from costcurve.core.job import Job
+from costcurve.core.losses import Loss, Reduction
+from costcurve.core.placement import Name, Placement, Priority, Tags
 from costcurve.core.presets import PRESETS
+from costcurve.core.schedule import LearningRate
 from costcurve.core.spec import Spec
 from costcurve.core.spec_diff import own_fields
-from costcurve.core.validation import StrictModel, Text, bad_value, field_errors
-
-Device = Literal["auto", "cpu", "cuda"]
-MAX_TAGS = 16
-
-
-def _without_colon(key: str) -> str:
-    if ":" in key:
-        raise bad_value("must not contain a colon: it separates key and value in a filter")
-    return key
-
-
-def _known_engine(name: Any) -> Any:
-    if name not in engine_requests():
-        *most, last = map(repr, engine_requests())
-        raise bad_value(f"Input should be {', '.join(most)} or {last}")
-    return name
-
-
-EngineRequest = Annotated[
-    str, BeforeValidator(_known_engine), Field(json_schema_extra={"enum": list(engine_requests())})
-]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
-TagKey = Annotated[Text, AfterValidator(_without_colon), Field(min_length=1, max_length=64)]
-TagValue = Annotated[Text, Field(max_length=256)]
-Priority = Annotated[int, Field(ge=0, le=100, description="Higher first.")]
-Tags = Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)]
-
-
-class Placement(StrictModel):
-    """Where and when a job runs, and what it is called. Nothing here changes the numbers."""
-
-    device: Device = "auto"
-    engine: EngineRequest = AUTO
-    name: Name | None = None
-    tags: Tags = Field(default={})
-    priority: Priority = 50
-    max_runtime_seconds: (
-        Annotated[
-            float, Field(gt=0, le=31_536_000, description="Training time after which the job fails (`timed_out`).")
-        ]
-        | None
-    ) = None
+from costcurve.core.validation import FieldError, StrictModel, bad_value, field_errors
 
 
 def _spec_or_preset(schema: dict[str, Any]) -> None:
@@ -106,7 +68,7 @@ class Submission(Placement):
     @model_validator(mode="after")
     def _an_engine_that_can_train_it(self) -> Self:
         info = ENGINES.get(self.engine)
-        if info is not None and (why := info.why_unsupported(self.spec.experiment, self.device)) is not None:
+        if info is not None and (why := info.why_unsupported(self.spec, self.device)) is not None:
             raise bad_value(why, at="engine")
         return self
 
@@ -122,6 +84,29 @@ class Clone(Placement):
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     spec: dict[str, Any] = Field(default={}, description="Fields of the spec to override.")
+
+
+class NewTerms(StrictModel):
+    """Values that hold from a fork's epoch on. An omitted field keeps the value that holds before it.
+
+    The reduction follows a change of the loss.
+    """
+
+    loss: Loss | None = None
+    reduction: Reduction | None = None
+    learning_rate: LearningRate | None = None
+
+
+class Fork(Placement):
+    """The epoch from which a fork differs from its parent, and how. Omitted fields keep the parent's values.
+
+    For a neuron an epoch is an update.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    at_epoch: Annotated[int, Field(ge=1, description="The first epoch that differs, from 1 to epochs − 1.")]
+    spec: NewTerms
 
 
 class JobChanges(StrictModel):
@@ -146,11 +131,45 @@ def cloned(original: Job, asked: dict[str, str], overrides: Clone) -> Submission
     Raises:
         InvalidRequest: the result is not a valid job; names each invalid field.
     """
-    # No model_dump: pydantic cannot dump a deeply nested spec, which must be reported as an invalid one.
-    given = {name: getattr(overrides, name) for name in overrides.model_fields_set}
-    same = {name: getattr(original, name) for name in Placement.model_fields} | asked
-    spec = {**own_fields(original.spec), **given.pop("spec", {})}
     try:
-        return Submission.model_validate(same | given | {"spec": spec})
+        return _derived(original, asked, overrides, overrides.spec)
     except ValidationError as error:
         raise invalid_fields(field_errors(error.errors())) from error
+
+
+def forked(parent: Job, asked: dict[str, str], fork: Fork) -> Submission:
+    """Return the submission of a fork.
+
+    Its schedule has the parent's changes before the fork's epoch, and then the fork's own.
+
+    Args:
+        parent: the job to fork.
+        asked: the engine and the device that the parent's client requested.
+        fork: the epoch, the change from there on, and the placement.
+
+    Raises:
+        InvalidRequest: the result is not a valid job; names each invalid field of the fork.
+    """
+    kept = [change for change in own_fields(parent.spec).get("schedule", ()) if change["from_epoch"] < fork.at_epoch]
+    own = {"from_epoch": fork.at_epoch, **fork.spec.model_dump(exclude_none=True)}
+    try:
+        return _derived(parent, asked, fork, {"schedule": [*kept, own]})
+    except ValidationError as error:
+        place = f"/spec/schedule/{len(kept)}"
+        raise invalid_fields([_in_fork(each, place) for each in field_errors(error.errors())]) from error
+
+
+def _derived(original: Job, asked: dict[str, str], changes: Placement, spec: Mapping[str, Any]) -> Submission:
+    """Return the submission of a job that differs from another in these fields. Raises ValidationError."""
+    # No model_dump: pydantic cannot dump a deeply nested spec, which must be reported as an invalid one.
+    given = {name: getattr(changes, name) for name in changes.model_fields_set & Placement.model_fields.keys()}
+    same = {name: getattr(original, name) for name in Placement.model_fields} | asked
+    return Submission.model_validate(same | given | {"spec": {**own_fields(original.spec), **spec}})
+
+
+def _in_fork(error: FieldError, place: str) -> FieldError:
+    """Return an error of a submission as one of the fork, whose own change is at this place of the submission."""
+    if not f"{error.pointer}/".startswith(f"{place}/"):
+        return error
+    name = error.pointer.removeprefix(place)
+    return FieldError("/at_epoch" if name == "/from_epoch" else f"/spec{name}", error.message)

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from costcurve.core.errors import invalid_fields
+from costcurve.core.placement import Placement
 from costcurve.core.presets import PRESETS, SWEEP_PRESETS
 from costcurve.core.spec import MAX_SEED, MnistSpec, NeuronSpec
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Placement, Submission
+from costcurve.core.submission import Submission
 from costcurve.core.validation import FieldError, field_errors, json_pointer
 
 # All are queued in one transaction, which blocks every other writer of SQLite.

@@ -3,12 +3,13 @@
 Each invalid field also has one sentence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from costcurve.core.text import STORABLE_PATTERN, why_unstorable
 
@@ -17,6 +18,9 @@ _UNION_FIELDS = frozenset({"spec", "init", "std"})
 _UNION_MEMBERS = frozenset(
     {"neuron", "mnist", "normal", "scaled_normal", "xavier", "constant", "zeros", "number", "per_layer"}
 )
+
+
+T = TypeVar("T")
 
 
 class StrictModel(BaseModel):
@@ -45,6 +49,38 @@ def bad_value(message: str, *, at: str | None = None) -> PydanticCustomError:
     `at` names the wrong part of the field, if only a part is wrong.
     """
     return PydanticCustomError("bad_value", "{message}", {"message": message, "at": at})
+
+
+@dataclass(frozen=True, slots=True)
+class NameIn:
+    """Constraint of a text field to the names in a table.
+
+    `names` returns them at each check, so that a name added to the table is valid at once.
+    """
+
+    names: Callable[[], Collection[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "enum": list(self.names())}
+
+    def _known(self, given: Any) -> Any:
+        if given not in tuple(self.names()):  # a tuple: a client may send what has no hash
+            *most, last = map(repr, self.names())
+            raise bad_value("Input should be " + " or ".join(filter(None, (", ".join(most), last))))
+        return given
+
+
+def entry_named(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return the table's entry of this name.
+
+    `kind` is the singular of the entries, such as "loss". Raises ValueError, with all known names, if there is none.
+    """
+    if name not in table:
+        raise ValueError(f"there is no {kind} {name!r}; there are {', '.join(table)}")
+    return table[name]
 
 
 def _no_negative_zero(value: float) -> float:

@@ -22,6 +22,20 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
+def stop_at_end_of(lifeline: int, stop: threading.Event) -> None:
+    """Set the event when the pipe behind this descriptor ends.
+
+    The process that holds its other end may have ended in any way.
+    """
+
+    def wait() -> None:
+        while os.read(lifeline, 1024):
+            pass
+        stop.set()
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
 def stop_with_parent(stop: threading.Event) -> None:
     """Set the event when the `multiprocessing` parent of this process is gone.
 

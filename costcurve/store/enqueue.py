@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from costcurve.core.placement import STORED_BY_NAME
 from costcurve.core.spec import spec_hash
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
@@ -31,12 +32,10 @@ def job_values(submission: Submission, **origin: Any) -> Values:
         "loss": spec.loss,
         "spec": spec.model_dump(mode="json"),
         "spec_hash": spec_hash(spec),
-        "name": submission.name,
-        "priority": submission.priority,
+        **{name: getattr(submission, name) for name in STORED_BY_NAME},
         "pack_key": queue.pack_key(spec),
         "requested_engine": submission.engine,
         "requested_device": submission.device,
-        "max_runtime_seconds": submission.max_runtime_seconds,
         "attempt": 1,
         "epoch": 0,
         "step": 0,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 from costcurve.core.errors import IdempotencyKeyReused
 from costcurve.core.job import Job, Progress
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Clone, Submission
+from costcurve.core.submission import Clone, Fork, Submission
 from costcurve.store.row_mapping import job_of
 from costcurve.store.schema import idempotency_keys, jobs
 
@@ -34,6 +34,11 @@ def sent_as_clone(job_id: str, overrides: Clone) -> Sent:
     The resulting submission is not compared: it may change with the job before the request is repeated.
     """
     return {"of": job_id, **{name: getattr(overrides, name) for name in overrides.model_fields_set}}
+
+
+def sent_as_fork(job_id: str, fork: Fork) -> Sent:
+    """Return the content of a fork request, to compare with later ones."""
+    return {"fork_of": job_id, **fork.model_dump(mode="json", exclude_unset=True)}
 
 
 def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:

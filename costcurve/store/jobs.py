@@ -11,7 +11,7 @@ from costcurve.core.curve import Granularity
 from costcurve.core.errors import InvalidTransition, JobNotFound
 from costcurve.core.job import Event, Job, WorkerInfo
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Clone, JobChanges, Submission, cloned
+from costcurve.core.submission import Clone, Fork, JobChanges, Submission, cloned, forked
 from costcurve.store import idempotency, leases, numbering, queue
 from costcurve.store.base import OnDatabase, ensure_found, strip_nul
 from costcurve.store.curve_chunks import (
@@ -32,8 +32,6 @@ from costcurve.store.sweeps import after_deletion, lock_sweeps
 from costcurve.store.tags import give_tags, replace_tags
 from costcurve.store.transitions import cancel_all, change, change_status, request_all
 
-# Called in the submitting transaction; returns the submission, and the id of the job that it clones or None.
-_What = Callable[[Connection], tuple[Submission, str | None]]
 # A job's number of changes, and columns that differ between histories with equal numbers: a database restored from a
 # backup continues from an old number.
 Version = tuple[Any, ...]
@@ -49,6 +47,21 @@ class Submitted:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A job to queue, the id of the job that it derives from, and the reason for its first event."""
+
+    submission: Submission
+    parent_id: str | None = None
+    why: str = "submitted"
+
+
+# Called in the submitting transaction.
+_What = Callable[[Connection], _New]
+# Makes a submission from a job, and from the engine and the device that its client requested.
+_Derive = Callable[[Job, dict[str, str]], Submission]
+
+
 class ForClients(OnDatabase):
     """Store methods for jobs, which clients call through the service."""
 
@@ -60,7 +73,7 @@ class ForClients(OnDatabase):
         Raises:
             IdempotencyKeyReused: the key has come with another submission.
         """
-        return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: (submission, None))
+        return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: _New(submission))
 
     def clone(self, job_id: str, overrides: Clone, *, idempotency_key: str | None = None) -> Submitted:
         """Queue a copy of a job with the overridden fields changed.
@@ -71,12 +84,34 @@ class ForClients(OnDatabase):
             IdempotencyKeyReused: the key has come with another submission.
         """
 
-        def original(tx: Connection) -> tuple[Submission, str]:
+        def derive(original: Job, asked: dict[str, str]) -> Submission:
+            return cloned(original, asked, overrides)
+
+        sent = idempotency.sent_as_clone(job_id, overrides)
+        return self._once(idempotency_key, sent, self._derived(job_id, derive, "a clone"))
+
+    def fork(self, job_id: str, fork: Fork, *, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job that equals another up to an epoch, and differs from there on.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidRequest: the epoch or the change does not fit the job.
+            IdempotencyKeyReused: the key has come with another submission.
+        """
+
+        def derive(parent: Job, asked: dict[str, str]) -> Submission:
+            return forked(parent, asked, fork)
+
+        sent = idempotency.sent_as_fork(job_id, fork)
+        return self._once(idempotency_key, sent, self._derived(job_id, derive, "a fork", f" at epoch {fork.at_epoch}"))
+
+    def _derived(self, job_id: str, derive: _Derive, kind: str, where: str = "") -> _What:
+        def what(tx: Connection) -> _New:
             row = self._row(tx, job_id)
             asked = {"engine": row.requested_engine, "device": row.requested_device}
-            return cloned(self._with_tags(tx, row), asked, overrides), row.id
+            return _New(derive(self._with_tags(tx, row), asked), row.id, f"submitted as {kind} of {row.id}{where}")
 
-        return self._once(idempotency_key, idempotency.sent_as_clone(job_id, overrides), original)
+        return what
 
     def _once(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
         try:
@@ -89,10 +124,10 @@ class ForClients(OnDatabase):
         with self._database.write() as tx:
             if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
                 return Submitted(first, replayed=True)
-            submission, parent_id = what(tx)
-            why = "submitted" if parent_id is None else f"submitted as a clone of {parent_id}"
-            cause = self._by_client(tx, why)
-            values = job_values(submission, parent_id=parent_id)
+            new = what(tx)
+            submission = new.submission
+            cause = self._by_client(tx, new.why)
+            values = job_values(submission, parent_id=new.parent_id)
             [pk] = enqueue(tx, [values], cause, priority=submission.priority)
             give_tags(tx, pk, submission.tags)
             if key is not None:

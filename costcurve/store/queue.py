@@ -12,9 +12,9 @@ from typing import Any, get_args
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, text, tuple_
 
 from costcurve.core.engines import engine_requests
+from costcurve.core.placement import Device
 from costcurve.core.spec import AnySpec, MnistSpec
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Device
 from costcurve.store.schema import jobs
 
 # A job with a priority higher by one comes before those submitted up to this many seconds earlier.

@@ -8,8 +8,8 @@ from typing import get_args
 from sqlalchemy import Connection, func, select
 
 from costcurve.core.engines import engine_requests
+from costcurve.core.placement import Device
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import Device
 from costcurve.store.leases import is_not_stopped
 from costcurve.store.queue import count_queued, first_in_line
 from costcurve.store.schema import jobs, workers

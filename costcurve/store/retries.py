@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
+from costcurve.core.placement import STORED_BY_NAME
 from costcurve.core.submission import Submission
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store.enqueue import Values, job_values
@@ -23,9 +24,7 @@ def retry_values(row: Row[Any], sweep: SweepSubmission) -> Values:
         spec=spec_of(row),
         device=row.requested_device,
         engine=row.requested_engine,
-        name=sweep.name,
-        priority=sweep.priority,
-        max_runtime_seconds=sweep.max_runtime_seconds,
+        **{name: getattr(sweep, name) for name in STORED_BY_NAME},
     )
     place = {"sweep_id": row.sweep_id, "cell": row.cell, "repeat": row.repeat}
     return job_values(submission, parent_id=row.id, inherits_tags=True, **place)

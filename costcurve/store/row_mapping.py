@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 
 from costcurve.core.job import Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
+from costcurve.core.placement import STORED_BY_NAME
 from costcurve.core.spec import AnySpec, MnistSpec, restored
 from costcurve.core.status import JobStatus
 
@@ -28,12 +29,10 @@ def job_of(row: Row[Any], tags: Mapping[str, str]) -> Job:
         status_reason=row.status_reason,
         spec=spec,
         spec_hash=row.spec_hash,
-        name=row.name,
+        **{name: getattr(row, name) for name in STORED_BY_NAME},
         tags=dict(tags),
-        priority=row.priority,
         engine=row.engine or row.requested_engine,
         device=row.device or row.requested_device,
-        max_runtime_seconds=row.max_runtime_seconds,
         attempt=row.attempt,
         parent_id=row.parent_id,
         pinned=row.pinned,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from costcurve.core.activations import UNIT_ACTIVATION
 from costcurve.core.job import Job, NeuronResult
 from costcurve.core.model_file import ensure_succeeded, in_order, metadata
 
@@ -28,7 +29,7 @@ def logits(layers: Layers, inputs: NDArray[Any]) -> NDArray[Any]:
     *hidden, (weights, biases) = layers
     activations = inputs
     for each, bias in hidden:
-        activations = sigmoid(activations @ each + bias)
+        activations = activate(activations @ each + bias)
     return activations @ weights + biases
 
 
@@ -37,6 +38,11 @@ def sigmoid(z: NDArray[Any]) -> NDArray[Any]:
     small = np.exp(-np.abs(z))
     found: NDArray[Any] = np.where(z >= 0, 1 / (1 + small), small / (1 + small))
     return found
+
+
+_ACTIVATIONS = {"sigmoid": sigmoid}
+# The activation of every unit, of z's dtype and shape.
+activate = _ACTIVATIONS[UNIT_ACTIVATION]
 
 
 def neuron_file(job: Job) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from costcurve.core.activations import ACTIVATIONS, UNIT_ACTIVATION
 from costcurve.core.model_file import metadata_of
 from costcurve.core.spec import DIGITS
 from service.export.model_file import layers_of
@@ -21,7 +22,7 @@ def onnx_of(file: bytes) -> bytes:
     `outputs` (n, 10), float32, and the `digits` (n,), int64, that it reads. A neuron takes `inputs` (n, 1), float64,
     and returns its `outputs` (n, 1), float64.
     """
-    layers = layers_of(file)
+    layers, activation = layers_of(file), ACTIVATIONS[UNIT_ACTIVATION]
     reads_digits = layers[-1][1].shape == (DIGITS,)
     given, width = "pixels" if reads_digits else "inputs", layers[0][0].shape[0]
     kind = helper.np_dtype_to_tensor_dtype(layers[0][0].dtype)
@@ -32,7 +33,7 @@ def onnx_of(file: bytes) -> bytes:
         z, activated = f"logits.{number}", "outputs" if number == len(layers) else f"activations.{number}"
         nodes += [
             helper.make_node("Gemm", [activations, *names], [z], name=f"layer.{number}"),
-            helper.make_node("Sigmoid", [z], [activated], name=f"sigmoid.{number}"),
+            helper.make_node(activation.onnx, [z], [activated], name=f"{activation.name}.{number}"),
         ]
         activations = activated
     outputs = [_batch("outputs", kind, len(layers[-1][1]))]

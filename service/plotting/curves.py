@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from costcurve.core.curve import Granularity
 from costcurve.core.job import Job
 from costcurve.core.metrics import metric_named
+from costcurve.core.spec import AnySpec, MnistSpec
 from costcurve.core.spec_diff import differences
 from service.diagnosis_reader import NamedStretch
 from service.plotting.axes import fit_axis
 from service.plotting.figure import Canvas, Format, picture, style
-from service.plotting.labels import label_of, title_of_all, value_text, x_label_of
+from service.plotting.labels import label_of, losses_of, title_of_all, value_text, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
@@ -25,6 +26,8 @@ _FEW_POINTS = 60
 # Metrics between which a band is drawn around the line, if they are recorded.
 _BANDS = {"cost": ("cost_min", "cost_max")}
 _BAND_OPACITY = 0.2
+# Line at a change of a schedule, in the color of its job.
+_CHANGE: Mapping[str, Any] = {"linestyle": ":", "linewidth": 1, "alpha": 0.6, "zorder": 1}
 _BAND_TEXT = "\nmean, in a band from lowest to highest"
 # Shading behind the lines where a warning holds; more would hide the lines.
 _SHADES: Sequence[Mapping[str, Any]] = (
@@ -75,6 +78,8 @@ def draw(
         for axes, metric in zip(canvas.panels, metrics, strict=True):
             handles = _panel(axes, metric, lines, log=log)
             shades = [_shade(axes, stretch, look) for stretch, look in zip(shaded, _SHADES, strict=False)]
+            for number, line in enumerate(lines):
+                _mark_changes(axes, line.job.spec, granularity, color=style(number)["color"])
         canvas.panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         canvas.panels[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         canvas.panels[-1].set_xlabel(x_label_of(lines[0].job.spec, granularity))
@@ -90,8 +95,17 @@ def _shade(axes: Axes, stretch: NamedStretch, look: Mapping[str, Any]) -> Artist
     return axes.axvspan(stretch.first, stretch.last, **look)
 
 
+def _mark_changes(axes: Axes, spec: AnySpec, granularity: Granularity, *, color: str) -> None:
+    """Draw a faint vertical line before the first point of each change of the schedule."""
+    for change in spec.schedule:
+        x = change.from_epoch - 0.5
+        if granularity == "step" and isinstance(spec, MnistSpec):
+            x = change.from_epoch * spec.steps_per_epoch
+        axes.axvline(x, color=color, **_CHANGE)
+
+
 def _panel(axes: Axes, metric: str, lines: Sequence[Line], *, log: bool) -> list[Artist]:
-    label = label_of(metric, [line.job.spec.loss for line in lines])
+    label = label_of(metric, losses_of(line.job.spec for line in lines))
     text, scale, log = label.text, label.scale, log and not metric_named(metric).is_share
     bounds = _BANDS.get(metric, ()) if len(lines) <= _MOST_BANDS else ()
     columns = [{each: _finite(line.series.get(each), len(line.x)) for each in (metric, *bounds)} for line in lines]

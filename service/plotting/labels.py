@@ -1,18 +1,18 @@
 """Labels of axes and titles of plots."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from costcurve.core.curve import STEPS_A_POINT, Granularity
 from costcurve.core.job import Job
+from costcurve.core.losses import LOSSES, loss_named
 from costcurve.core.metrics import OF_LOSS, metric_named
-from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.schedule import schedule_text
+from costcurve.core.spec import AnySpec, NeuronSpec, phases_of
 
-_LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross-entropy"}
 # Characters that fit next to a diagram.
 _LINE = 38
-_COST_UNITS = {"quadratic": "½ squared error", "cross_entropy": "nats"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,24 @@ def label_of(metric: str, losses: Collection[str]) -> Label:
     if of.isdecimal():
         text = f"layer {of}: {text}"
     elif of:
-        text = f"{text}, {_LOSSES.get(of, of)}"
+        text = f"{text}, {loss_label(of)}"
     if known.unit == OF_LOSS:
-        units = {_COST_UNITS[loss] for loss in losses}
+        units = {loss_named(loss).unit for loss in losses}
         text += f" ({units.pop()})" if len(units) == 1 else " (each loss in its own unit)"
     elif known.unit is not None:
         text += f" ({known.unit})"
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _LINE)]
     return Label("\n".join(lines), known.scale)
+
+
+def loss_label(loss: str) -> str:
+    """Return the name of a loss in words; of an unknown one its name in the spec."""
+    return LOSSES[loss].label if loss in LOSSES else loss
+
+
+def losses_of(specs: Iterable[AnySpec]) -> set[str]:
+    """Return the losses with which these specs train, with those of their schedules."""
+    return {phase.loss for spec in specs for phase in phases_of(spec).values()}
 
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
@@ -70,6 +80,8 @@ def title_of_all(jobs: Sequence[Job]) -> str:
 def value_text(value: object) -> str:
     """Return the value of a spec's field in a few characters."""
     if isinstance(value, list | tuple):
+        if not value or isinstance(value[0], Mapping):
+            return schedule_text(value)
         # Sizes of layers are written with hyphens everywhere; other numbers would look like a range.
         return ("-" if all(isinstance(each, int) for each in value) else ", ").join(map(value_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -84,4 +96,5 @@ def _summary(spec: AnySpec) -> str:
     changed = {key: value for key, value in spec.init.model_dump().items() if key != "scheme"}
     init = ", ".join(f"{key} {value_text(value)}" for key, value in changed.items() if value != 0)
     scheme = f"{spec.init.scheme} init" + (f" ({init})" if init else "")
-    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}"
+    changes = f", then {value_text(schedule)}" if (schedule := spec.model_dump()["schedule"]) else ""
+    return f"{what}: {spec.loss} loss, {scheme}, learning rate {spec.learning_rate:g}{changes}"

@@ -18,11 +18,12 @@ from costcurve.analysis.bands import Band, Reach
 from costcurve.analysis.sweep_ranking import Cell
 from costcurve.core.curve import Granularity
 from costcurve.core.metrics import metric_named
+from costcurve.core.schedule import schedule_text
 from costcurve.core.spec import AnySpec, NeuronSpec
 from costcurve.core.sweep import Sweep
 from service.plotting.axes import fit_axis
 from service.plotting.figure import Canvas, Format, picture, style
-from service.plotting.labels import label_of, x_label_of
+from service.plotting.labels import label_of, losses_of, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
@@ -86,7 +87,7 @@ def draw_bands(
     """
     names = cell_names(sweep.cells, repeats)
     key = _key(sweep, repeats)
-    losses = {spec.loss for spec in specs}
+    losses = losses_of(specs)
 
     def paint(canvas: Canvas) -> None:
         for axes, metric in zip(canvas.panels, metrics, strict=True):
@@ -185,6 +186,8 @@ def _value(name: str, value: Any) -> str:
             figures = ", ".join(f"{each} {_value(each, figure)}" for each, figure in shown.items())
             scheme = value.get("scheme", "")
             return f"{scheme} ({figures})" if scheme and figures else scheme or figures
+        case list() if name == "schedule":
+            return schedule_text(value)
         case list():
             return ("-" if name == "layers" else ", ").join(_value("", each) for each in value)
         case float() if float(f"{value:g}") == value:

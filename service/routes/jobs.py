@@ -1,4 +1,4 @@
-"""Routes of jobs: submit, validate, read, list, change, delete, clone, pause, resume and cancel."""
+"""Routes of jobs: submit, validate, read, list, change, delete, clone, fork, pause, resume and cancel."""
 
 from typing import Annotated, Literal
 
@@ -15,9 +15,10 @@ from costcurve.core.errors import (
     StoreUnavailable,
 )
 from costcurve.core.job import Job
-from costcurve.core.spec import Loss
+from costcurve.core.losses import Loss
+from costcurve.core.placement import MAX_TAGS
 from costcurve.core.status import JobStatus
-from costcurve.core.submission import MAX_TAGS, Clone, JobChanges, Submission
+from costcurve.core.submission import Clone, Fork, JobChanges, Submission
 from costcurve.core.validation import bad_value
 from costcurve.store import Submitted
 from costcurve.store.pagination import JobQuery, Order, Page
@@ -28,7 +29,7 @@ from service.http.strict_routes import StrictRoute, Whole
 from service.http_cache import IfNoneMatch, conditional
 from service.problems import documents
 from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, set_created_headers
-from service.schemas.jobs import EventList, JobList, JobOut, ValidationOut
+from service.schemas.jobs import EventList, JobList, JobOut, SubmittedJobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
 
@@ -83,17 +84,21 @@ class ListParameters(BaseModel):
 @router.post(
     "/jobs",
     status_code=201,
-    response_model=JobOut,
     responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
-def submit_job(body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None) -> Job:
-    """Queue one training job; the response comes before training starts."""
+def submit_job(
+    body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
+) -> SubmittedJobOut:
+    """Queue one training job; the response comes before training starts.
+
+    It has warnings if the job is expected to learn slowly, or not at all.
+    """
     return _created(store.submit(body, idempotency_key=idempotency_key), response)
 
 
-def _created(submitted: Submitted, response: Response) -> Job:
+def _created(submitted: Submitted, response: Response) -> SubmittedJobOut:
     set_created_headers(response, f"/v1/jobs/{submitted.job.id}", replayed=submitted.replayed)
-    return submitted.job
+    return SubmittedJobOut.of(submitted.job)
 
 
 @router.post(
@@ -102,7 +107,7 @@ def _created(submitted: Submitted, response: Response) -> Job:
     responses=documents(*BODY_ERRORS),
 )
 def validate_job(body: Submission) -> ValidationOut:
-    """Resolve a submission and estimate its cost, without queueing it."""
+    """Resolve a submission, estimate its cost and forecast its start, without queueing it."""
     return ValidationOut.of(body)
 
 
@@ -159,17 +164,32 @@ def list_events(job_id: str, store: Store) -> EventList:
 @router.post(
     "/jobs/{job_id}/clone",
     status_code=201,
-    response_model=JobOut,
     responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
 )
 def clone_job(
     job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
-) -> Job:
+) -> SubmittedJobOut:
     """Queue the same job again, except for the fields in the body.
 
     Without a body, the spec of the new job is the same.
     """
     return _created(store.clone(job_id, body or Clone(), idempotency_key=idempotency_key), response)
+
+
+@router.post(
+    "/jobs/{job_id}/fork",
+    status_code=201,
+    responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+)
+def fork_job(
+    job_id: str, body: Fork, store: Store, response: Response, idempotency_key: IdempotencyKey = None
+) -> SubmittedJobOut:
+    """Queue a job that equals this one up to an epoch, bit for bit, and differs from there on.
+
+    Its spec is that of this job with one more change in its `schedule`. Changes of this job from that epoch on are
+    left out.
+    """
+    return _created(store.fork(job_id, body, idempotency_key=idempotency_key), response)
 
 
 @router.post(

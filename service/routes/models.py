@@ -20,7 +20,7 @@ from costcurve.core.errors import (
 from costcurve.core.spec import NeuronSpec
 from costcurve.store import JobStore
 from service.dependencies import DrawingGate, DrawnPictures, ReadingGate, Store
-from service.export.model_file import Layers, layers_of, logits, neuron_file, sigmoid
+from service.export.model_file import Layers, activate, layers_of, logits, neuron_file
 from service.heavy_work import Later
 from service.http.conditions import tag_of
 from service.http.image_bodies import Images, read_images
@@ -112,7 +112,7 @@ def predict(
 ) -> PredictionOut:
     """Return the digits that the trained network reads in the images."""
     z = logits(layers, images)
-    return PredictionOut(job_id=job_id, digits=z.argmax(axis=1).tolist(), outputs=sigmoid(z).tolist())
+    return PredictionOut(job_id=job_id, digits=z.argmax(axis=1).tolist(), outputs=activate(z).tolist())
 
 
 @router.get("/jobs/{job_id}/confusion", responses=_NO_READER)

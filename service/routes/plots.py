@@ -1,4 +1,4 @@
-"""Routes that plot the curves of one or more jobs."""
+"""Routes that plot the curves of one or more jobs, and the flow of one."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -14,9 +14,11 @@ from costcurve.store import JobStore
 from service.curve_reader import Reading
 from service.dependencies import DrawingGate, DrawnPictures, Store
 from service.diagnosis_reader import Recorded, named_stretches
+from service.flow_reader import read_flow
 from service.heavy_work import Gate, Later
 from service.http.strict_routes import StrictRoute
 from service.http_cache import IfNoneMatch, Pictures, conditional, etag_of
+from service.plotting import flow
 from service.plotting.curves import Line, draw, with_bands
 from service.plotting.figure import MEDIA_TYPES, Format
 from service.problems import documents
@@ -102,6 +104,28 @@ def get_comparison_plot(
 
     def drawn() -> bytes:
         return _drawn(store, parameters.job, file_format, parameters)
+
+    return conditional(etag, if_none_match, lambda: picture_answer(pictures, gate, etag, file_format, drawn))
+
+
+@router.get("/jobs/{job_id}/flow.{file_format}")
+def get_flow_plot(
+    job_id: str,
+    file_format: Format,
+    store: Store,
+    pictures: DrawnPictures,
+    gate: DrawingGate,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Plot the training's flow as heat maps, with a row for each layer and a column for each epoch.
+
+    They show σ′(z), gradients, updates, and what each loss would pass down from the output.
+    """
+    etag = etag_of("flow", file_format, job_id, store.versions([job_id]))
+
+    def drawn() -> bytes:
+        job, found = read_flow(store, job_id)
+        return flow.draw(job, found, file_format=file_format)
 
     return conditional(etag, if_none_match, lambda: picture_answer(pictures, gate, etag, file_format, drawn))
 

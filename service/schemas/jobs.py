@@ -6,13 +6,16 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from costcurve.core.estimate import estimate, warnings
-from costcurve.core.job import Event, ExecProfile, Result, WorkerInfo
+from costcurve.analysis.forecast import forecast, warnings
+from costcurve.core.estimate import estimate
+from costcurve.core.job import Event, ExecProfile, Job, Result, WorkerInfo
+from costcurve.core.placement import PlacedOut
 from costcurve.core.presets import Preset, SweepPreset
 from costcurve.core.spec import Spec, spec_hash
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.store.pagination import Page
+from service.schemas.forecast import ForecastOut
 
 
 class _Out(BaseModel):
@@ -37,26 +40,19 @@ class ErrorOut(_Out):
     message: str
 
 
-class JobOut(_Out):
+class JobOut(_Out, PlacedOut):
     """One job in its current state."""
 
-    id: str
     status: JobStatus
     is_terminal: bool
     status_reason: str | None
     spec: Spec
     spec_hash: str
-    name: str | None
-    tags: dict[str, str]
-    priority: int
     pinned: bool
-    engine: str
-    device: str
     exec_profile: ExecProfile | None = Field(
         description="Engine, device, instruction set, threads and versions of the training, while it runs and after it "
         "has ended. Equal profiles give equal bits."
     )
-    max_runtime_seconds: float | None
     attempt: int
     progress: ProgressOut
     queue_position: int | None = Field(
@@ -64,7 +60,7 @@ class JobOut(_Out):
     )
     result: Result | None
     error: ErrorOut | None
-    parent_id: str | None = Field(description="The job that this job clones or retries.")
+    parent_id: str | None = Field(description="The job that this job clones, forks or retries.")
     sweep_id: str | None = Field(description="The sweep that queued the job.")
     cell: int | None = Field(
         description="Number of the cell in the sweep's grid, from 0; the last field changes fastest."
@@ -74,6 +70,30 @@ class JobOut(_Out):
     started_at: datetime | None
     finished_at: datetime | None
     version: int
+
+
+class WarningOut(_Out):
+    """A valid setting with which the job is expected to learn slowly, or not at all."""
+
+    code: str = Field(description="The code of the finding that the diagnosis of the training would have.")
+    message: str
+    pointer: str = Field(description="JSON pointer of the field in the submission.")
+
+
+def warnings_of(spec: Spec) -> list[WarningOut]:
+    """Return the warnings about a spec."""
+    return [WarningOut.model_validate(warning) for warning in warnings(spec)]
+
+
+class SubmittedJobOut(JobOut):
+    """A job that was submitted, with warnings about its spec."""
+
+    warnings: list[WarningOut]
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        fields = {name: getattr(job, name) for name in JobOut.model_fields}
+        return cls.model_validate({**fields, "warnings": warnings_of(job.spec)}, from_attributes=True)
 
 
 class JobList(_Out):
@@ -137,21 +157,15 @@ class WorkerList(_Out):
         return cls(items=[WorkerOut.model_validate(worker) for worker in workers])
 
 
-class WarningOut(_Out):
-    """A legal setting that is rarely intended."""
-
-    code: str
-    message: str
-
-
 class ValidationOut(_Out):
-    """Preview of a submission: its resolved spec, cost on one CPU core, and warnings."""
+    """Preview of a submission: its resolved spec, cost on one CPU core, forecast and warnings."""
 
     spec: Spec
     spec_hash: str
     total_steps: int
     estimated_seconds: float
     estimated_memory_bytes: int
+    forecast: ForecastOut
     warnings: list[WarningOut]
 
     @classmethod
@@ -163,7 +177,8 @@ class ValidationOut(_Out):
             total_steps=expected.total_steps,
             estimated_seconds=round(expected.seconds, 3),
             estimated_memory_bytes=expected.memory_bytes,
-            warnings=[WarningOut.model_validate(warning) for warning in warnings(submission.spec)],
+            forecast=ForecastOut.of(forecast(submission.spec)),
+            warnings=warnings_of(submission.spec),
         )
 
 

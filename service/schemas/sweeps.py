@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from costcurve.core.placement import PlacedOut
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep
 from costcurve.store.pagination import CellPage, SweepPage
@@ -14,22 +15,15 @@ class _Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class SweepOut(_Out):
+class SweepOut(_Out, PlacedOut):
     """A sweep: its submission, and the number of its jobs in each state."""
 
-    id: str
-    name: str | None
     preset: str | None
     spec: dict[str, Any] = Field(
         description="Fields that all cells share, as submitted, without those that the grid overrides."
     )
     grid: dict[str, list[Any]]
     repeats: int
-    device: str
-    engine: str
-    tags: dict[str, str]
-    priority: int
-    max_runtime_seconds: float | None
     cells: int = Field(description="Number of cells in the grid.")
     total: int = Field(description="Number of jobs: the newest of each cell and repeat. Deleted jobs are not counted.")
     counts: dict[JobStatus, int] = Field(description="Number of these jobs in each state.")

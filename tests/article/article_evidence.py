@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from costcurve import Curve, Job
-from costcurve.article.evidence import LOSSES, Evidence, Loss, Run, Start
+from costcurve.article.evidence import Evidence, Rescue, Run, Start
 from costcurve.client.diagnosis import Diagnosis
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
+from costcurve.core.presets import RESCUE_EPOCHS
 
 INITS = {
     Start.GOOD: {"scheme": "constant", "weight": 0.6, "bias": 0.9},
@@ -38,6 +40,14 @@ def spec_of(start: Start, loss: Loss, seed: int = 0, *, at_equal_rate: bool = Fa
 def diagnosis(codes: Iterable[str] = (), start: Mapping[str, float] | None = None) -> Diagnosis:
     findings = [{"code": code, "severity": "info", "statement": "", "evidence": {}} for code in codes]
     return Diagnosis.model_validate({"summary": "", "findings": findings, "start": start})
+
+
+def rescue(from_epoch: int, seed: int, *, before: float = 0.1, at_the_end: float = 0.9) -> Rescue:
+    """One that stands still until cross-entropy takes over."""
+    spec = spec_of(Start.WRONG_OUTPUTS, "quadratic", seed)
+    spec["schedule"] = [{"from_epoch": from_epoch, "loss": "cross_entropy"}]
+    accuracy = [before] * from_epoch + [at_the_end] * (RESCUE_EPOCHS - from_epoch)
+    return Rescue(_job(spec, {"best_correct": 9000}), _curve({"accuracy": accuracy}))
 
 
 def _job(spec: dict, result: dict) -> Job:
@@ -114,7 +124,7 @@ def _networks(seed: int) -> Iterable[Run]:
     bad = {"slowdown": 900.0, "saturated_start": 0.99}
     yield network(Start.WRONG_OUTPUTS, "quadratic", seed, [900, 900, 900, 9400], **bad)
     yield network(Start.WRONG_OUTPUTS, "cross_entropy", seed, [8950, 9100, 9400, 9400], **bad)
-    for loss in LOSSES:
+    for loss in ARTICLE_LOSSES:
         yield network(Start.SATURATED_HIDDEN, loss, seed, [6000, 7000, 8500], codes=["hidden_layer_slow"])
         yield network(Start.SCALED, loss, seed, [9300, 9500, 9600])
     equal = {"at_equal_rate": True}
@@ -135,7 +145,8 @@ def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
     for seed in seeds:
         comparisons[Start.ORDINARY, seed] = diagnosis(["loss_and_rate_make_no_difference"])
         comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_and_rate_make_the_difference"])
-    return Evidence([*neurons, *(run for seed in seeds for run in _networks(seed))], comparisons)
+    rescues = [rescue(epoch, seed) for epoch in range(1, RESCUE_EPOCHS) for seed in seeds]
+    return Evidence([*neurons, *(run for seed in seeds for run in _networks(seed))], comparisons, rescues)
 
 
 def with_series(

@@ -3,12 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
 from costcurve.article.claims import Claim, Figure, Judgement, Measured, Verdict
 from costcurve.article.contents import CLAIMS
 from costcurve.article.evidence import Evidence, Start, start_of
+from costcurve.article.rescue_plot import rescue_plot
 from costcurve.article.spread import MAX_PAIRS, mean_difference
 from tests.article.article_evidence import (
     INITS,
@@ -16,6 +18,7 @@ from tests.article.article_evidence import (
     as_the_article_says,
     diagnosis,
     neuron,
+    rescue,
     spec_of,
     with_diagnosis,
     with_series,
@@ -85,6 +88,10 @@ AGAINST = {
     "mnist-quadratic": (
         with_series(RIGHT, Start.ORDINARY, "quadratic", correct=[9000, 9434]),
         {"best"},
+    ),
+    "rescue-curve": (
+        replace(RIGHT, rescues=[rescue(epoch, 0, before=0.95, at_the_end=0.87) for epoch in range(1, 10)]),
+        {"stuck", *(f"end_{epoch}" for epoch in range(1, 10))},
     ),
     "mnist-cross-entropy": (
         with_series(RIGHT, Start.ORDINARY, "cross_entropy", correct=[9000, 9399]),
@@ -249,6 +256,27 @@ def test_outputs_that_do_not_saturate_or_stop_then_would_speak_against_the_third
     judgement = judged("remark-saturation", with_series(RIGHT, Start.ORDINARY, "cross_entropy", **column))
 
     assert missed(judgement) == criterion
+
+
+def test_a_rescue_that_comes_too_late_would_speak_against_the_rescue_at_any_time():
+    late = [rescue(epoch, seed, at_the_end=0.85 if epoch > 6 else 0.9) for epoch in range(1, 10) for seed in SEEDS]
+    judgement = judged("rescue-curve", replace(RIGHT, rescues=late))
+
+    assert missed(judgement) == {"end_7", "end_8", "end_9"}
+    assert values(judgement, "price") == (pytest.approx(0.05),) * 3
+    with pytest.raises(LookupError, match="at epoch 9"):
+        judged("rescue-curve", replace(RIGHT, rescues=late[:-3]))
+
+
+def test_the_rescue_curve_is_drawn_with_its_spread_over_seeds():
+    one_worse = [rescue(epoch, seed, at_the_end=0.9 - seed / 10) for epoch in range(1, 10) for seed in SEEDS]
+    root = ElementTree.fromstring(rescue_plot(replace(RIGHT, rescues=one_worse)))  # noqa: S314 - drawn here
+    shapes = [element.tag.rpartition("}")[2] for element in root.iter()]
+
+    assert (shapes.count("polygon"), shapes.count("polyline"), shapes.count("circle")) == (2, 2, 2 * 9 * len(SEEDS))
+    heights = {float(circle.get("cy")) for circle in root.iter() if circle.tag.endswith("circle")}
+    assert len(heights) == 1 + len(SEEDS)
+    assert any("3 seeds" in (element.text or "") for element in root.iter())
 
 
 def test_evidence_that_is_missing_is_an_error_and_no_verdict():

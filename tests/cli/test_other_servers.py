@@ -15,6 +15,7 @@ from tests.helpers.scripted_server import JOB, Answer, a_server, answers
 COMMANDS = {
     "submit": ["submit", "--experiment", "neuron"],
     "clone": ["clone", "job_1"],
+    "fork": ["fork", "job_1", "--at-epoch", "5"],
     "validate": ["validate", "--experiment", "neuron"],
     "watch": ["watch", "job_1"],
     "show": ["show", "job_1"],

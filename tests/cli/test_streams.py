@@ -180,6 +180,7 @@ SWEEP = {
     [
         (["submit", "--experiment", "neuron"], JOB),
         (["clone", "job_1"], JOB),
+        (["fork", "job_1", "--at-epoch", "5", "--loss", "quadratic"], JOB),
         (["sweep", "submit", "--experiment", "neuron"], SWEEP),
     ],
 )

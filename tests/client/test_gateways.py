@@ -140,6 +140,7 @@ SAFE = {
     "validate": ({"experiment": "neuron"},),
     "submit": ({"experiment": "neuron"},),
     "clone": ("job_1",),
+    "fork": ("job_1",),
     "update": ("job_1",),
     "pause": ("job_1",),
     "resume": ("job_1",),
@@ -169,6 +170,10 @@ SAFE = {
 }
 
 
+# Arguments that a method takes by name only.
+NAMED: dict[str, dict[str, Any]] = {"fork": {"at_epoch": 5, "loss": "cross_entropy"}}
+
+
 def test_every_operation_is_known_to_be_safe_to_repeat_or_not():
     named = {name for name in dir(Client) if not name.startswith("_")}
     assert named - {"close", "iterate", "wait", "wait_for_sweep", "ready"} == {*SAFE, "retry_sweep"}
@@ -190,11 +195,11 @@ def test_what_is_safe_is_sent_again_unchanged(name, trouble):
     clock = SteppingClock()
     remote = Remote("http://127.0.0.1:1", clock=clock)
     with pytest.raises(ApiError):
-        run(clock, getattr_static(Client, name).steps(remote, *SAFE[name]), note, refuse)
+        run(clock, getattr_static(Client, name).steps(remote, *SAFE[name], **NAMED.get(name, {})), note, refuse)
     first, second = sent
     assert (first.method, first.url, first.content) == (second.method, second.url, second.content)
     assert first.headers.get("Idempotency-Key") == second.headers.get("Idempotency-Key")
-    creates = {"submit", "clone", "submit_sweep"}
+    creates = {"submit", "clone", "fork", "submit_sweep"}
     assert ("Idempotency-Key" in first.headers) == (name in creates)
 
 

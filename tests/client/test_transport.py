@@ -76,12 +76,20 @@ def test_a_job_that_is_gone_is_no_success_of_anything_but_its_deletion():
         client.cancel("job_1")
 
 
-def test_what_a_clone_has_otherwise_and_what_changes_are_sent_as_they_are_given():
-    with a_server(*[answers(JOB, 201)] * 3) as (url, asked), Client(url) as client:
+def test_what_a_clone_or_a_fork_has_otherwise_and_what_changes_are_sent_as_they_are_given():
+    with a_server(*[answers(JOB, 201)] * 5) as (url, asked), Client(url) as client:
+        client.fork("job_1", at_epoch=5, loss="cross_entropy", name=None)
+        client.fork("job_1", at_epoch=2, reduction="sum_outputs", learning_rate=0.5)
         client.clone("job_1")
         client.clone("job_1", spec={"epochs": 3}, name=None)
         client.update("job_1", name=None, pinned=True)
     assert [(method, path, json.loads(body)) for method, path, body in asked] == [
+        ("POST", "/v1/jobs/job_1/fork", {"at_epoch": 5, "spec": {"loss": "cross_entropy"}, "name": None}),
+        (
+            "POST",
+            "/v1/jobs/job_1/fork",
+            {"at_epoch": 2, "spec": {"reduction": "sum_outputs", "learning_rate": 0.5}},
+        ),
         ("POST", "/v1/jobs/job_1/clone", {}),
         ("POST", "/v1/jobs/job_1/clone", {"spec": {"epochs": 3}, "name": None}),
         ("PATCH", "/v1/jobs/job_1", {"name": None, "pinned": True}),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from costcurve.core.estimate import estimate, warnings
+from costcurve.core.estimate import estimate
 from costcurve.core.presets import PRESETS
 from costcurve.core.spec import canonical_json, spec_hash
 from costcurve.core.submission import Submission
@@ -41,6 +41,7 @@ def test_the_smallest_mnist_spec_shows_every_default_of_the_article():
         "steps_per_epoch": 5000,
         "seed": 0,
         "early_stopping": None,
+        "schedule": [],
     }
 
 
@@ -56,6 +57,7 @@ def test_the_smallest_neuron_spec_shows_every_default_of_the_article():
         "input": 1.0,
         "target": 0.0,
         "seed": 0,
+        "schedule": [],
     }
 
 
@@ -283,19 +285,6 @@ def test_the_articles_presets_come_first():
         "mnist-quadratic",
         "mnist-cross-entropy",
     ]
-
-
-@pytest.mark.parametrize("init", ["zeros", "constant", {"scheme": "normal", "std": 0}])
-def test_a_symmetric_init_of_a_hidden_layer_is_warned_of(init):
-    assert [warning.code for warning in warnings(resolved(experiment="mnist", init=init))] == ["symmetric_init"]
-
-
-def test_a_usual_init_and_a_network_without_hidden_layer_are_not_warned_of():
-    assert warnings(resolved(experiment="mnist")) == ()
-    assert warnings(resolved(experiment="mnist", layers=[784, 10], init="zeros")) == ()
-    assert warnings(resolved(experiment="mnist", layers=[784, 1, 10], init="zeros")) == ()
-    assert warnings(resolved(experiment="mnist", layers=[784, 1, 2, 10], init="zeros")) != ()
-    assert warnings(resolved(experiment="neuron")) == ()
 
 
 def test_the_estimate_grows_with_the_work():

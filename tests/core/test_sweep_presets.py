@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from costcurve.core.errors import InvalidRequest
 from costcurve.core.initializers import ConstantInit, NormalInit, ScaledNormalInit
 from costcurve.core.presets import PRESETS, SWEEP_PRESETS
+from costcurve.core.spec import phases_of
 from costcurve.core.sweep import SweepSubmission, planned
 from costcurve.core.validation import field_errors
 
@@ -48,6 +49,17 @@ def test_at_equal_rates_cross_entropy_has_the_effective_learning_rate_of_the_qua
 
     assert {(spec.loss, spec.effective_learning_rate) for spec in found} == {("cross_entropy", 3.0)}
     assert {spec.init for spec in found} == {NormalInit(), NormalInit(std=(10.0, 1.0))}
+
+
+def test_the_rescue_curve_changes_the_loss_alone_at_each_epoch():
+    found = [job.spec for job in jobs_of(preset="rescue-curve", repeats=1)]
+
+    assert [[change.from_epoch for change in spec.schedule] for spec in found] == [[epoch] for epoch in range(1, 10)]
+    for spec in found:
+        before, after = phases_of(spec).values()
+        assert (before.loss, after.loss) == ("quadratic", "cross_entropy")
+        assert before.effective_learning_rate == after.effective_learning_rate
+        assert before.init == PRESETS["mnist-slow-quadratic"].spec.init
 
 
 def test_fields_of_spec_and_grid_override_those_of_the_sweep_one_by_one():

@@ -18,7 +18,7 @@ from tests.helpers.commands import started
 from tests.helpers.pages import Parsed, needs_nothing_else
 from tests.helpers.processes import Deployment, until
 
-SWEEPS = {"article-neuron": 4, "article-mnist": 8, "article-equal-rates": 2}
+SWEEPS = {"article-neuron": 4, "article-mnist": 8, "article-equal-rates": 2, "rescue-curve": 9}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ class TestWithRealMnist:
             "mnist-quadratic",
             "mnist-cross-entropy",
         ]
-        right += ["remark-hidden-layers", "remark-badly-wrong", "remark-saturation"]
+        right += ["remark-hidden-layers", "remark-badly-wrong", "remark-saturation", "rescue-curve"]
         assert {name: verdicts[name] for name in right} == dict.fromkeys(right, "holds")
 
     def test_a_gain_of_cross_entropy_from_the_ordinary_start_is_not_claimed_on_two_seeds(self, found):
@@ -158,7 +158,7 @@ def test_without_every_training_there_is_no_verdict(waiting, asked, tmp_path):
             client.cancel_sweep(sweep.id)
         assert asked.wait(120) == 1
 
-    assert "14 of 14 trainings did not succeed, so there is no verdict" in asked.stderr.read()
+    assert "23 of 23 trainings did not succeed, so there is no verdict" in asked.stderr.read()
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -86,6 +86,7 @@ def test_the_wheel_is_one_typed_package_of_python_and_has_its_data(built):
     assert wheel.name.endswith("-py3-none-any.whl")
     assert {name.split("/")[0].removesuffix("-0.1.0.dist-info") for name in names} == {"costcurve"}
     assert {"costcurve/py.typed", "costcurve/article/page.html"} <= set(names)
+    assert "costcurve/analysis/forecast/mnist_sample.npz" in names
     assert {"costcurve/store/migrations/versions/0001_jobs.py", "costcurve/store/migrations/env.py"} <= set(names)
 
 
@@ -131,7 +132,7 @@ def test_help_shows_a_methods_arguments_and_what_it_returns(installed, tmp_path)
 
     assert "submit(self, /, spec:" in text
     assert "max_runtime_seconds: float | None" in text
-    assert "-> costcurve.client.types.Job\n" in text
+    assert "-> costcurve.client.types.SubmittedJob\n" in text
 
 
 def test_the_kernel_installs_without_a_compiler_and_brings_nothing(tmp_path):

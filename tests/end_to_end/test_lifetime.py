@@ -153,6 +153,31 @@ def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_a
     assert list((deployment.home / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.parametrize("at_epoch", [2, 8], ids=["after the change", "before the change"])
+def test_a_fork_that_was_killed_ends_with_the_bits_of_one_left_alone_and_begins_with_those_of_its_parent(
+    deployment, at_epoch
+):
+    deployment.start_workers()
+    jobs = httpx.Client(base_url=f"{deployment.url}/v1/jobs")
+    parent = deployment.submit({**MNIST, "loss": "quadratic", "epochs": 10, "steps_per_epoch": 2500}, engine=ENGINE)
+    body = {"at_epoch": at_epoch, "spec": {"loss": "cross_entropy"}}
+    fork, alone = (jobs.post(f"/{parent}/fork", json=body).raise_for_status().json()["id"] for _ in range(2))
+    assert deployment.ended(parent)["status"] == "succeeded"
+    until(lambda: deployment.job(fork), lambda job: job["progress"]["epoch"] >= 4)
+    os.kill(worker_pids(deployment)[0], signal.SIGKILL)
+
+    results = [deployment.ended(job_id)["result"] for job_id in (fork, alone)]
+    assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
+    [step] = resumed_from(deployment, fork)
+    assert (step > 2500 * at_epoch) == (at_epoch == 2)
+    curves = [deployment.curve(job_id)["series"] for job_id in (fork, alone, parent)]
+    assert curves[0] == curves[1]
+    for metric, values in curves[0].items():
+        assert values[:at_epoch] == curves[2][metric][:at_epoch]
+    assert curves[0]["test_cost"][at_epoch] != curves[2]["test_cost"][at_epoch]
+    jobs.close()
+
+
 def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
     workers = deployment.start_workers()
     job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 4000}, engine=ENGINE)

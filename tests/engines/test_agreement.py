@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costcurve.analysis.initializers import initial_layers
+from costcurve.analysis.randomness import SampleOrder
 from costcurve.core.curve import Curve, diagnosis_metrics
 from costcurve.core.spec import MnistSpec
 from tests.engines.conftest import compiled, reference
-from workers.training.initializers import initial_layers
 from workers.training.losses import cost
 from workers.training.network import logits
-from workers.training.randomness import SampleOrder
 
 # Relative to the norm of all weights: what a few hundred float32 roundings come to, at the least.
 ROUNDING = 1e-6

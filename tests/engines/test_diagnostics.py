@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from costcurve.core.curve import Curve, diagnosis_metrics
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import MnistSpec
 from workers.training import diagnostics as module
 from workers.training.diagnostics import Stack, diagnosed_images, diagnoses, diagnosis
@@ -99,7 +100,7 @@ def test_networks_side_by_side_are_diagnosed_as_each_by_itself(images):
     stack = Stack(
         [torch.stack([network[layer][0].detach() for network in networks]) for layer in (0, 1)],
         [torch.stack([network[layer][1].detach().reshape(1, -1) for network in networks]) for layer in (0, 1)],
-        torch.tensor([each.loss == "quadratic" for each in specs]),
+        {loss: torch.tensor([each.loss == loss for each in specs]) for loss in ARTICLE_LOSSES},
         torch.tensor([0.1 if each.reduction == "mean_outputs" else 1.0 for each in specs], dtype=torch.float64),
         torch.tensor([each.learning_rate for each in specs], dtype=torch.float64),
     )

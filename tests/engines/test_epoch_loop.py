@@ -96,7 +96,7 @@ def test_one_step_of_training_is_the_update_by_hand(train, images):
     (w1, b1), (w2, b2) = [
         tuple(tensor.detach().numpy().astype(np.float64) for tensor in layer) for layer in initial_network(given, CPU)
     ]
-    from workers.training.randomness import SampleOrder
+    from costcurve.analysis.randomness import SampleOrder
 
     batch = SampleOrder(seed=0, size=55_000).between(0, 10)
     x, y = images.train.pixels[batch].numpy().astype(np.float64), images.train.targets[batch].numpy()

@@ -4,7 +4,6 @@ Where there is a CUDA device they are trained on it. Elsewhere Triton's interpre
 hence few steps and few images to evaluate; the products run as they are.
 """
 
-import importlib
 import os
 import subprocess
 import sys
@@ -23,31 +22,13 @@ from tests.engines.conftest import reference
 from tests.engines.test_agreement import TIMES, distance, exact, joined
 from workers.engines.base import Report
 from workers.engines.packed_gpu import engine as packed_gpu
-from workers.training.network import Images, ImageSets, weights_sha256
+from workers.training.network import weights_sha256
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
 KERNEL = {"layers": [784, 12, 10], "batch_size": 2}
 PRODUCTS = {"layers": [784, 9, 11, 10], "batch_size": 5}
 by_kernel_and_by_products = pytest.mark.parametrize("shape", [KERNEL, PRODUCTS], ids=["kernel", "products"])
-
-
-@pytest.fixture(scope="module")
-def device() -> torch.device:
-    """A CUDA device, or the CPU, where tests/conftest.py asks for Triton's interpreter."""
-    # It imports Triton, and torch imports it in the tests of other modules: in whatever order they run, it is the same.
-    importlib.import_module("torch._dynamo")
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.fixture(scope="module")
-def few(images, device) -> ImageSets:
-    """All images to train on, a few to evaluate with."""
-
-    def first(part: Images, count: int) -> Images:
-        return Images(*(each[:count].to(device) for each in (part.pixels, part.labels, part.targets)))
-
-    return ImageSets(first(images.train, len(images.train)), first(images.validation, 100), first(images.test, 200))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.peers import engines
 from benchmarks.peers.contender import Contender
 from benchmarks.peers.task import Task, accuracy
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import MnistSpec
-from workers.training.initializers import initial_layers
 
 STEPS = 100
 PEERS = ["dataloader", "no_dataloader", "torch_by_hand", "numpy_by_hand"]

@@ -116,9 +116,9 @@ def test_a_profile_changes_with_the_code_that_computes_and_not_with_its_words(tm
 
     before, losses = source(), tmp_path / "workers" / "training" / "losses.py"
     text = losses.read_text()
-    losses.write_text(text.replace('"""Return a − y', '"""Give a − y') + "\n# A remark.\n")
+    losses.write_text(text.replace('"""Return the cost of a batch', '"""Give the cost of a batch') + "\n# A remark.\n")
     assert source() == before
-    losses.write_text(text.replace("0.5 * errors(z, y) ** 2", "errors(z, y) ** 2 / 2"))
+    losses.write_text(text.replace("0.5 * Outputs.of(z, y).error ** 2", "Outputs.of(z, y).error ** 2 / 2"))
     assert source() != before
     registry.source_digest.cache_clear()
 

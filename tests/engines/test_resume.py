@@ -22,9 +22,17 @@ from workers.engines.registry import exec_profile
 
 CPU = torch.device("cpu")
 NETWORK = MnistSpec.model_validate(
-    {"experiment": "mnist", "epochs": 3, "steps_per_epoch": 130, "early_stopping": {"patience": 2}}
+    {
+        "experiment": "mnist",
+        "epochs": 3,
+        "steps_per_epoch": 130,
+        "early_stopping": {"patience": 2},
+        "schedule": [{"from_epoch": 1, "loss": "quadratic"}, {"from_epoch": 2, "learning_rate": 0.5}],
+    }
 )
-NEURON = NeuronSpec.model_validate({"experiment": "neuron", "epochs": 40})
+NEURON = NeuronSpec.model_validate(
+    {"experiment": "neuron", "epochs": 40, "schedule": [{"from_epoch": 17, "loss": "quadratic", "learning_rate": 0.5}]}
+)
 
 
 def claim_of(spec, **fields) -> Claim:

@@ -1,6 +1,6 @@
 """`python -m tests.helpers.hanging`: `python -m workers`, where the first training of a neuron hangs for ever.
 
-The variable HANGS says in which way. A worker process imports this module, as it is its supervisor's main module.
+The variable HANGS says in which way.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workers import supervisor
 from workers.__main__ import main
+from workers.process import main as _work
 
 UNKILLABLE = "unkillable"
 # A call with the interpreter free, as of a device or a dead file server; one that holds it; and one that the kernel
@@ -41,10 +42,17 @@ def _hang_once(how: str, folder: Path) -> None:
     autograd.train_neuron = hanging
 
 
-if __name__ == "__mp_main__":
+def work(*given: object) -> None:
+    """Be a worker whose first training of a neuron hangs."""
     _hang_once(os.environ["HANGS"], Path(os.environ["COSTCURVE_HOME"]))
-elif __name__ == "__main__":
+    _work(*given)
+
+
+if __name__ == "__main__":
+    from tests.helpers import hanging
+
+    supervisor.process.main = hanging.work
     if os.environ["HANGS"] == UNKILLABLE:
         supervisor.KILL = 2.0
-        supervisor.SpawnProcess.kill = lambda _: None
+        supervisor.ForkedProcess.kill = lambda _: None
     sys.exit(main())

@@ -4,8 +4,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +13,9 @@ from time import monotonic
 from typing import TypeVar
 
 import httpx
+
+from tests.helpers import warm_start
+from tests.helpers.warm_start import WarmProcess
 
 T = TypeVar("T")
 
@@ -26,9 +27,9 @@ class Deployment:
     home: Path
     mnist_dir: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    processes: list[subprocess.Popen] = field(default_factory=list)
+    processes: list[WarmProcess] = field(default_factory=list)
     url: str = ""
-    service: subprocess.Popen | None = None
+    service: WarmProcess | None = None
     # Keeps the service's port while no service listens there: bound, not listening, so connections are refused.
     _reserved: socket.socket = field(default_factory=socket.socket)
 
@@ -59,15 +60,15 @@ class Deployment:
         # The socket listens already, so the connection waits in its queue until the service accepts it.
         httpx.get(f"{self.url}/readyz", timeout=120).raise_for_status()
 
-    def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> subprocess.Popen:
+    def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> WarmProcess:
         """Start a supervisor with this many worker processes; returns at once."""
         return self._start([program, "--processes", str(processes), "--pack", str(pack)], log_name="workers")
 
-    def start_fleet(self, address: str) -> subprocess.Popen:
+    def start_fleet(self, address: str) -> WarmProcess:
         """Start a fleet on the Ray cluster at this address; returns at once."""
         return self._start(["workers", "--ray", address, "--ray-without-token"])
 
-    def stop(self, process: subprocess.Popen, *, timeout: float = 120) -> float:
+    def stop(self, process: WarmProcess, *, timeout: float = 120) -> float:
         """SIGTERM; the seconds that the process then took to end."""
         started = monotonic()
         process.send_signal(signal.SIGTERM)
@@ -99,22 +100,13 @@ class Deployment:
             timeout=timeout,
         )
 
-    def _start(
-        self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None
-    ) -> subprocess.Popen:
+    def _start(self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None) -> WarmProcess:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("COSTCURVE_")}
         environment = ours | {"COSTCURVE_HOME": str(self.home)} | self.environment
         if self.mnist_dir is not None:
             environment.setdefault("COSTCURVE_DATA_DIR", str(self.mnist_dir))
         with (self.home / f"{log_name or command[0]}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                env=environment,
-                pass_fds=pass_fds or [],
-                stderr=log,
-                stdout=log,
-                start_new_session=True,
-            )
+            process = warm_start.start(command, environment=environment, output=log.fileno(), pass_fds=pass_fds or [])
         self.processes.append(process)
         return process
 

@@ -53,6 +53,22 @@ def test_the_legend_names_only_what_differs(submit):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_change_of_the_schedule_is_marked_and_named(submit):
+    change = {"from_epoch": 2, "loss": "cross_entropy"}
+    job = submit({"experiment": "neuron", "loss": "quadratic", "schedule": [change]})
+    plain = submit({"experiment": "neuron", "loss": "quadratic"})
+    drawn = draw([line(job, 4.0, 3.0, 2.0, 1.0)], **DRAWN)
+    said = comments(drawn)
+
+    assert "then cross_entropy, sum_outputs, 0.15 from 2" in said.replace("\n", " ")
+    assert "(each loss in its own unit)" in said.replace("\n", " ")
+    dotted = [draw([line(each, 4.0, 3.0, 2.0, 1.0)], **DRAWN).count(b"stroke-dasharray") for each in (job, plain)]
+    assert dotted[0] == dotted[1] + 1
+    both = comments(draw([line(each, 1.0, 0.5) for each in (job, plain)], **DRAWN)).splitlines()
+    assert {"schedule cross_entropy, sum_outputs, 0.15 from 2", "schedule none"} <= set(both)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_cannot_be_drawn_is_left_out(submit):
     job = submit()
     for log in (False, True):

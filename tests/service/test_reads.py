@@ -29,6 +29,8 @@ READS = {
     "/jobs/{neuron}/curve.svg": (2, 6),
     "/jobs/{long}/curve.svg": (2, 6),
     "/jobs/{network}/curve.svg?granularity=step": (2, 8),
+    "/jobs/{network}/flow.svg": (2, 6),
+    "/jobs/{long}/flow.svg": (2, 5),
     "/jobs/{neuron}/diagnosis": (1, 5),
     "/jobs/{network}/diagnosis": (1, 5),
     "/jobs/{network}/model": (1, 3),

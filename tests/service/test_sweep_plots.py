@@ -170,3 +170,14 @@ def test_cells_with_fewer_repeats_say_so():
     ]
     assert cell_names(cells, 3) == ["loss quadratic (2 of 3 repeats)", "loss cross_entropy (1 of 3 repeats)"]
     assert cell_names(cells[:1], 3) == ["layers 784-30-10, loss quadratic"]
+
+
+def test_a_cell_with_a_schedule_is_named_by_its_changes():
+    schedules = [
+        [],
+        [{"from_epoch": 3, "loss": "cross_entropy"}],
+        [{"from_epoch": k, "learning_rate": 1 / k} for k in range(1, 6)],
+    ]
+    cells = [DrawnCell({"schedule": schedule}, 1, {}) for schedule in schedules]
+
+    assert cell_names(cells, 1) == ["schedule none", "schedule cross_entropy from 3", "schedule 5 changes from 1 on"]

@@ -1,5 +1,8 @@
 """A supervisor with a real worker process, looked at one step at a time."""
 
+import os
+import signal
+
 import pytest
 
 from costcurve.runtime.settings import Settings
@@ -13,6 +16,7 @@ def watch(store, database_url, tmp_path):
     watch = Supervisor(store, Settings(home=tmp_path, database_url=database_url), ["cpu"])
     yield watch
     watch._stop()
+    watch._fork_server.kill()
 
 
 def test_a_worker_that_does_not_get_ready_in_time_is_killed_and_counts_as_one_that_died_young(watch, monkeypatch):
@@ -20,6 +24,7 @@ def test_a_worker_that_does_not_get_ready_in_time_is_killed_and_counts_as_one_th
     [slot] = watch._slots
     watch._attend(slot)
     worker = slot.process
+    until(lambda: worker.is_alive() and worker.pid, bool)
     watch._attend(slot)
     worker.join(20)
     watch._attend(slot)
@@ -30,11 +35,30 @@ def test_a_worker_that_does_not_get_ready_in_time_is_killed_and_counts_as_one_th
     assert (slot.backoff, watch._stop()) == (2 * BACKOFF, True)
 
 
+def test_a_fork_server_that_does_not_fork_in_time_is_killed_and_the_next_one_forks(watch, monkeypatch):
+    [slot] = watch._slots
+    hung = watch._fork_server.start(until, None, None)
+    os.kill(watch._fork_server._process.pid, signal.SIGSTOP)
+    watch._attend(slot)
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "START", 0.0)
+        watch._attend(slot)
+        hung.join(20)
+        slot.process.join(20)
+        watch._attend(slot)
+    assert (slot.process, slot.backoff, watch._unretired) == (None, 2 * BACKOFF, [])
+
+    slot.not_before = 0.0
+    watch._attend(slot)
+    until(lambda: slot.state.is_ready, bool)
+    assert slot.process.is_alive()
+
+
 def test_whatever_goes_wrong_at_a_start_is_waited_out_later_and_later(watch, monkeypatch, caplog):
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(supervisor._spawn, "Process", refuse)
+    monkeypatch.setattr(watch._fork_server, "start", refuse)
     [slot] = watch._slots
     waited = []
     for _ in range(9):

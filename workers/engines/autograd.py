@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
-from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
+from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec, phase_at, phases_of
 from workers.engines.base import (
     REPORT_INTERVAL,
     Report,
@@ -26,8 +27,8 @@ from workers.engines.base import (
     torch_instruction_set,
 )
 from workers.engines.epoch_loop import learning_rate, train_epochs
+from workers.training.activations import UNIT
 from workers.training.diagnostics import diagnosis
-from workers.training.initializers import initial_layers
 from workers.training.losses import cost, cost_of_labels
 from workers.training.network import (
     Evaluation,
@@ -96,7 +97,8 @@ def train_neuron(
 
     Yields:
         Reports whose curves together have epochs + 1 points. Point k is the state after k updates, point 0 the state
-        before any. A training that resumes after k updates begins with point k.
+        before any. A training that resumes after k updates begins with point k. Its cost and gradient are those of the
+        next update, also where the schedule changes them.
 
     Raises:
         Diverged: a metric is no longer finite.
@@ -114,9 +116,11 @@ def train_neuron(
     x = torch.tensor([[spec.input]], dtype=torch.float64, device=device)
     y = torch.tensor([[spec.target]], dtype=torch.float64, device=device)
     curve = Curve(first)
+    phases, phase = phases_of(spec), phase_at(spec, first)
     for update in range(first, spec.epochs + 1):
+        phase = phases.get(update, phase)
         z = x @ weight + bias
-        value = cost(z, y, loss=spec.loss, reduction=spec.reduction)
+        value = cost(z, y, loss=phase.loss, reduction=phase.reduction)
         torch.autograd.backward(value)
         point = _neuron_point(value, z, weight, bias)
         try:
@@ -127,7 +131,7 @@ def train_neuron(
         curve.append(point)
         if update == spec.epochs:
             break
-        _descend(((weight, bias),), spec.learning_rate)
+        _descend(((weight, bias),), phase.learning_rate)
         if perf_counter() - reported >= report_interval:
             done, tensors, seconds = update + 1, {"weight": weight, "bias": bias}, perf_counter() - started
             yield Report(done, done, curve, snapshot=partial(copied, done, done, seconds, tensors))
@@ -143,10 +147,10 @@ def train_neuron(
 
 
 def _neuron_point(value: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> dict[str, float]:
-    sigmoid_prime = torch.sigmoid(z) * torch.sigmoid(-z)
+    output, sigmoid_prime = UNIT.value_and_slope(z)
     return {
         "cost": value.item(),
-        "output": torch.sigmoid(z).item(),
+        "output": output.item(),
         "weight": weight.item(),
         "bias": bias.item(),
         "gradient": _gradient(weight).item(),
@@ -190,6 +194,9 @@ class _MnistSteps:
         self._spec = spec
         self._images = images
         self.network = initial_network(spec, device)
+
+    def enter(self, phase: MnistSpec) -> None:
+        self._spec = phase
 
     def train(self, batches: Tensor) -> Tensor:
         rate, taken = learning_rate(self._spec), []

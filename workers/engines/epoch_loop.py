@@ -13,16 +13,16 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from costcurve.analysis.randomness import SampleOrder
 from costcurve.core.curve import STEPS_A_POINT, Curve, metrics_of
 from costcurve.core.errors import Diverged
 from costcurve.core.job import MnistResult
-from costcurve.core.spec import MnistSpec
+from costcurve.core.spec import MnistSpec, phase_at
 from workers.engines.base import Report, Snapshot, copied, ensure_finite, kept_tensor, restore
 from workers.engines.step_metrics import StepCosts
 from workers.training.diagnostics import diagnosed_images
 from workers.training.evaluation import final_network, least_class_accuracy
 from workers.training.network import Evaluation, Images, ImageSets, Network, weights_sha256
-from workers.training.randomness import SampleOrder
 
 T = TypeVar("T")
 
@@ -37,6 +37,12 @@ class State(Protocol):
     @property
     def network(self) -> Network:
         """The layers, on the engine's device."""
+
+    def enter(self, phase: MnistSpec) -> None:
+        """Train, evaluate and diagnose with this spec's loss, reduction and learning rate from here on.
+
+        A phase is one of `phases_of` the spec. A training begins in that of epoch 0.
+        """
 
 
 class Steps(State, Protocol):
@@ -161,6 +167,7 @@ def training(
         yield (wish := Diagnose())
         course.start = wish.granted
     for epoch in range(len(course.points), spec.epochs):
+        course.enter(phase_at(spec, epoch))
         try:
             mean_cost = yield from course.train_epoch(epoch)
             test = yield from course.evaluate(images.test)
@@ -211,6 +218,7 @@ class _Course:
         self._metrics = metrics_of(spec)
         self._steps_a_call = 1
         self._step = 0
+        self._phase = phase_at(spec, 0)
         self.points: list[dict[str, float]] = []
         # Diagnosis of the network before any update; None after it was reported.
         self.start: Mapping[str, float] | None = None
@@ -223,6 +231,12 @@ class _Course:
             self._costs.resume(resume.step, resume.tensors)
             rows: list[list[float]] = kept_tensor(resume, "points", (resume.epoch, len(self._metrics))).tolist()
             self.points = [dict(zip(self._metrics, row, strict=True)) for row in rows]
+
+    def enter(self, phase: MnistSpec) -> None:
+        """Train with this phase of the schedule from the next epoch on."""
+        if phase != self._phase:
+            self._state.enter(phase)
+            self._phase = phase
 
     def train_epoch(self, epoch: int) -> Generator[Report | Train, None, float]:
         """Train the rest of the epoch, and return the mean cost of its minibatches.
@@ -276,7 +290,7 @@ class _Course:
 
         `test` is the last evaluation of the network.
         """
-        final = final_network(self._state.network, self._images.test, test, loss=self._spec.loss)
+        final = final_network(self._state.network, self._images.test, test, loss=self._phase.loss)
         return replace(self._news(self._costs.take_points(last=True)), curve=curve, result=self.result(), final=final)
 
     def _news(self, steps: Curve) -> Report:

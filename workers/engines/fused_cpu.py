@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import PIXELS, AnySpec, MnistSpec
 from workers.engines.base import REPORT_INTERVAL, Report, Snapshot, ensure_images
 from workers.engines.epoch_loop import learning_rate, train_epochs
 from workers.training.diagnostics import diagnosis
-from workers.training.initializers import initial_layers
 from workers.training.network import Evaluation, Images, ImageSets, Network
 
 try:
@@ -118,24 +118,28 @@ def train_mnist(
 
 class _Steps:
     def __init__(self, spec: MnistSpec, images: Images, instruction_set: str) -> None:
-        self._spec = spec
         self._images = _sparse(images)
-        self._rate = learning_rate(spec)
-        self._native = costcurve_kernel.TrainedNetwork(
-            spec.layers, spec.loss, spec.reduction == "mean_outputs", instruction_set
-        )
+        self._instruction_set = instruction_set
         # The current parameters are in the tensors, in the compiled code (in another layout), or in both.
         self._tensors: Network = [
             (torch.from_numpy(layer.weights), torch.from_numpy(layer.biases))
             for layer in initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
         ]
-        self._are_tensors_current, self._is_native_current = True, False
+        self._are_tensors_current = True
+        self.enter(spec)
+
+    def enter(self, phase: MnistSpec) -> None:
+        self._save()
+        self._spec = phase
+        self._rate = learning_rate(phase)
+        self._native = costcurve_kernel.TrainedNetwork(
+            phase.layers, phase.loss, phase.reduction == "mean_outputs", self._instruction_set
+        )
+        self._is_native_current = False
 
     @property
     def network(self) -> Network:
-        if not self._are_tensors_current:
-            self._native.save(self._tensors)
-            self._are_tensors_current = True
+        self._save()
         self._is_native_current = False  # the caller may change them
         return self._tensors
 
@@ -167,6 +171,11 @@ class _Steps:
 
     def _first_weights_are_finite(self) -> bool:
         return bool(self.network[0][0].isfinite().all())
+
+    def _save(self) -> None:
+        if not self._are_tensors_current:
+            self._native.save(self._tensors)
+            self._are_tensors_current = True
 
     def _load(self) -> None:
         if not self._is_native_current:

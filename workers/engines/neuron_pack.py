@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.curve import NEURON_METRICS, Curve, may_be_infinite
 from costcurve.core.errors import Diverged
 from costcurve.core.job import NeuronResult
-from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.spec import AnySpec, NeuronSpec, phase_at, phases_of
 from workers.engines.base import (
     REPORT_INTERVAL,
     Report,
@@ -32,8 +33,8 @@ from workers.engines.base import (
     kept_tensor,
     torch_instruction_set,
 )
-from workers.training.initializers import initial_layers
-from workers.training.losses import costs, difference
+from workers.training.activations import UNIT
+from workers.training.losses import Outputs, chosen, loss_named
 from workers.training.network import ImageSets
 
 NAME = "neuron_pack"
@@ -108,6 +109,27 @@ def train_pack(
 
 
 @dataclass(frozen=True, slots=True)
+class _Terms:
+    """Learning rates of all lanes, (lanes,) float64, and for each loss which lanes have it, (lanes,) bool."""
+
+    rates: Tensor
+    masks: Mapping[str, Tensor]
+
+    def changed(self, changes: Sequence[tuple[int, NeuronSpec]]) -> "_Terms":
+        """Return the terms after these lanes have entered these phases of their schedules."""
+        rates, masks = self.rates.clone(), {name: mask.clone() for name, mask in self.masks.items()}
+        for place, phase in changes:
+            rates[place] = phase.learning_rate
+            for name, mask in masks.items():
+                mask[place] = phase.loss == name
+        return _Terms(rates, masks)
+
+    def chosen(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return each lane's value from that of its loss."""
+        return chosen(list(values.values()), [self.masks[name] for name in values])
+
+
+@dataclass(frozen=True, slots=True)
 class _Chunk:
     """Points of all lanes from one round of training, and their state after it."""
 
@@ -146,6 +168,11 @@ class _Lane(Iterator[Report]):
                 raise StopIteration
             self._program.train()
         return self._report(*self._waiting.popleft())
+
+    @property
+    def trained_step(self) -> int:
+        """Number of updates before the next point that the program trains."""
+        return self.spec.epochs + 1 - self.points_left
 
     def take(self, chunk: _Chunk, place: int) -> None:
         """Queue a chunk to report; this lane is at `place` in it."""
@@ -214,6 +241,10 @@ class _Program:
         self._device = device
         self._interval = report_interval
         self._lanes: list[ref[_Lane]] = []
+        self._terms: _Terms
+        # Updates with the lanes as they are placed, and the changes of their schedules by such an update.
+        self._updates = 0
+        self._changes: dict[int, list[tuple[int, NeuronSpec]]] = {}
 
     @classmethod
     def of(
@@ -236,12 +267,14 @@ class _Program:
     def train(self) -> None:
         """Train all lanes for about one report interval, and queue a chunk for each."""
         self._move_up()
-        rows, ends, made = self._rows, perf_counter() + self._interval, 0
+        rows, ends, made, terms = self._rows, perf_counter() + self._interval, 0, {0: self._terms}
         most = min(max(lane.points_left for _, lane in self._live()), len(rows) - 1)
         while made == 0 or (made < most and perf_counter() < ends):
+            if (changes := self._changes.pop(self._updates, None)) is not None:
+                self._terms = terms[made] = self._terms.changed(changes)
             self._descend(rows[made], rows[made + 1])
-            made += 1
-        figures = self._figures(made)
+            made, self._updates = made + 1, self._updates + 1
+        figures = self._figures(terms, made)
         unsound = (~torch.isfinite(figures[:, _NEVER_INFINITE])).flatten(1).any(dim=1).nonzero().flatten().tolist()
         chunk = _Chunk(figures, rows[made].cpu().clone(), frozenset(unsound), perf_counter())
         rows[0].copy_(rows[made])
@@ -274,8 +307,18 @@ class _Program:
         # ∂z/∂weight and ∂z/∂bias, (2, lanes); the others (lanes,).
         self._inputs = tensor([spec.input for spec in specs], [1.0] * len(specs))
         self._targets = tensor([spec.target for spec in specs])[0]
-        self._rates = tensor([spec.learning_rate for spec in specs])[0]
-        self._is_quadratic = tensor([float(spec.loss == "quadratic") for spec in specs])[0] == 1
+        phases = [phase_at(lane.spec, lane.trained_step) for lane in lanes]
+        names = sorted({phase.loss for spec in specs for phase in phases_of(spec).values()})
+        self._losses = {name: loss_named(name) for name in names}
+        self._terms = _Terms(
+            tensor([phase.learning_rate for phase in phases])[0],
+            {name: tensor([float(phase.loss == name) for phase in phases])[0] == 1 for name in names},
+        )
+        self._updates, self._changes = 0, {}
+        for place, lane in enumerate(lanes):
+            for first, phase in phases_of(lane.spec).items():
+                if first > lane.trained_step:
+                    self._changes.setdefault(first - lane.trained_step, []).append((place, phase))
         count = min(max(lane.points_left for lane in lanes), _MOST_POINTS // width)
         # Weight and bias before each update of a chunk, and after the last, each (2, lanes).
         self._states = torch.zeros(count + 1, 2, width, dtype=torch.float64, device=self._device)
@@ -284,47 +327,46 @@ class _Program:
 
     def _descend(self, before: Tensor, after: Tensor) -> None:
         """Update every lane once, p ← p − η ∂C/∂p, from `before` into `after`."""
-        steps = self._delta(self._logits(before)) * self._inputs
-        torch.sub(before, steps.mul_(self._rates), out=after)
+        steps = self._delta(self._logits(before), self._terms) * self._inputs
+        torch.sub(before, steps.mul_(self._terms.rates), out=after)
 
     def _logits(self, states: Tensor) -> Tensor:
         weights, biases = (states * self._inputs).unbind(-2)
         return weights + biases
 
-    def _delta(self, z: Tensor) -> Tensor:
-        """Return ∂C/∂z, at full relative precision for every z.
+    def _delta(self, z: Tensor, terms: _Terms) -> Tensor:
+        """Return ∂C/∂z, at full relative precision for every z."""
+        outputs = Outputs.of(z, self._targets)
+        return terms.chosen({name: loss.delta(outputs) for name, loss in self._losses.items()})
 
-        Source: Nielsen, Neural Networks and Deep Learning, ch. 3, eqs. 55-56 (quadratic), 61-62 (cross-entropy).
-        """
-        a, rest = torch.sigmoid(z), torch.sigmoid(-z)
-        error = difference(a, rest, self._targets)
-        return torch.where(self._is_quadratic, error * (a * rest), error)
-
-    def _figures(self, count: int) -> Tensor:
+    def _figures(self, terms: Mapping[int, _Terms], count: int) -> Tensor:
         """Return the metrics of the chunk's first `count` states, on the CPU.
 
-        The shape is (lanes, metrics, points).
+        The shape is (lanes, metrics, points). `terms` are those that hold from a state on, the first from state 0 on.
         """
         width = len(self._targets)
         figures = torch.empty(len(NEURON_METRICS), count, width, dtype=torch.float64, device=self._device)
         at_once = max(_FIGURES_AT_ONCE // width, 1)
-        for start in range(0, count, at_once):
-            states = self._states[start : min(start + at_once, count)]
+        parts = (
+            (start, min(start + at_once, end), each)
+            for (first, each), end in zip(terms.items(), [*list(terms)[1:], count], strict=True)
+            for start in range(first, end, at_once)
+        )
+        for start, end, each in parts:
+            states = self._states[start:end]
             z = self._logits(states)
-            outputs = torch.sigmoid(z)
-            sigmoid_prime = outputs * torch.sigmoid(-z)
-            quadratic, cross_entropy = (costs(z, self._targets, loss=loss) for loss in ("quadratic", "cross_entropy"))
+            outputs, sigmoid_prime = UNIT.value_and_slope(z)
             part = (
-                torch.where(self._is_quadratic, quadratic, cross_entropy),
+                each.chosen({name: loss.cost(z, self._targets) for name, loss in self._losses.items()}),
                 outputs,
                 states[:, 0],
                 states[:, 1],
-                self._delta(z) * self._inputs[0],
+                self._delta(z, each) * self._inputs[0],
                 sigmoid_prime,
                 1 / sigmoid_prime,
             )
             for metric, values in zip(figures, part, strict=True):
-                metric[start : start + len(values)] = values
+                metric[start:end] = values
         return figures.permute(2, 0, 1).contiguous().cpu()
 
 

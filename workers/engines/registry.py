@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from costcurve.analysis import initializers, randomness
 from costcurve.core.engines import AUTO, ENGINES
 from costcurve.core.job import EngineChoice, ExecProfile
 from costcurve.core.spec import AnySpec
@@ -89,7 +90,7 @@ def _fastest(spec: AnySpec, device: torch.device) -> tuple[str, str | None]:
     remark = None
     for name in reversed(ENGINES):
         engine = engine_named(name)
-        if engine.suits(spec, device):
+        if ENGINES[name].why_unsupported(spec, device.type) is None and engine.suits(spec, device):
             if (why := engine.why_missing(device)) is None:
                 return name, remark
             remark = f"because {name} is missing here ({why})"
@@ -109,11 +110,12 @@ def _with_threads(engine: str, device: str, threads: int) -> ExecProfile:
     )
 
 
-# Files that compute the start, the batches, the costs and the metrics of every engine.
+# Files that compute the batches, the costs and the metrics of every engine, and modules that draw the start.
 _COMMON = (
     *("engines/epoch_loop.py", "engines/step_metrics.py"),
-    *(f"training/{name}.py" for name in ("diagnostics", "initializers", "losses", "network", "randomness")),
+    *(f"training/{name}.py" for name in ("activations", "diagnostics", "losses", "network")),
 )
+_DRAWS = (initializers.__file__, randomness.__file__)
 
 
 @lru_cache(maxsize=8)
@@ -126,7 +128,8 @@ def source_digest(engine: str) -> str:
     digest = hashlib.sha256()
     own = Path(engine_named(engine).__file__)
     files = sorted(own.parent.glob("*.py")) if own.name == "__init__.py" else [own]
-    for path in (*files, *(Path(__file__).parent.parent / name for name in _COMMON)):
+    common = (Path(__file__).parent.parent / name for name in _COMMON)
+    for path in (*files, *common, *map(Path, _DRAWS)):
         tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

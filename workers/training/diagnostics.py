@@ -13,12 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from costcurve.core.losses import diagnosed_losses
+from costcurve.core.metrics import SATURATED_BELOW
 from costcurve.core.spec import DIGITS, MnistSpec
+from workers.training.activations import UNIT
+from workers.training.losses import Outputs, chosen, loss_named
 from workers.training.network import Images, ImageSets, Network
 
 _DIAGNOSED = 1000
-# A unit is saturated if σ′(z), the share that it passes on of what reaches it, is below this. σ′ is at most 0.25.
-SATURATED_BELOW = 0.01
 # Most activations of one layer in memory at once.
 _MOST_NUMBERS = 1 << 24
 # Two hidden units are alike if their weights and biases differ by at most this share of the larger one's norm.
@@ -31,14 +33,14 @@ _MOST_COMPARED = 2048
 class Stack:
     """Networks of one shape side by side, with everything that decides their gradients.
 
-    Each layer has W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32. `is_quadratic` (lanes,) bool is True for the
-    quadratic loss and False for cross-entropy. `scales` (lanes,) multiply a sum over the outputs to give the cost of a
-    sample. `rates` (lanes,) are the learning rates.
+    Each layer has W (lanes, n_in, n_out) and b (lanes, 1, n_out), float32. `losses` has each loss to diagnose, with a
+    (lanes,) bool that is True where the loss is the lane's own. `scales` (lanes,) multiply a sum over the outputs to
+    give the cost of a sample. `rates` (lanes,) are the learning rates.
     """
 
     weights: Sequence[Tensor]
     biases: Sequence[Tensor]
-    is_quadratic: Tensor
+    losses: Mapping[str, Tensor]
     scales: Tensor
     rates: Tensor
 
@@ -94,7 +96,7 @@ def diagnosis(
     stack = Stack(
         [weights.detach().unsqueeze(0) for weights, _ in network],
         [biases.detach().reshape(1, 1, -1) for _, biases in network],
-        torch.tensor([spec.loss == "quadratic"], device=device),
+        {loss: torch.tensor([spec.loss == loss], device=device) for loss in diagnosed_losses(spec.loss)},
         torch.tensor([1 / DIGITS if spec.reduction == "mean_outputs" else 1.0], dtype=torch.float64, device=device),
         torch.tensor([spec.learning_rate], dtype=torch.float64, device=device),
     )
@@ -112,8 +114,8 @@ def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = 
         update_ratio.l: η ‖∂C/∂W‖ / ‖W‖, the share by which one step on all these images would change the weights.
     Per hidden layer:
         distinct_units.l: the number of units, among the first 2,048, that are not alike to an earlier one.
-    Of the output, for both losses, summed over outputs and averaged over samples, with either reduction:
-        output_delta.LOSS: the mean |δ|; (a − y) σ′(z) for the quadratic loss, a − y for cross-entropy.
+    Of the output, for each loss of the stack, summed over outputs and averaged over samples, with either reduction:
+        output_delta.LOSS: the mean |δ|.
         output_gradient_norm.LOSS: ‖∂C/∂W‖ of the output layer.
         slowdown_factor: the mean |δ| of cross-entropy over that of the quadratic loss; infinite if the latter is 0.
     """
@@ -126,19 +128,24 @@ def diagnoses(stack: Stack, images: Images, *, first_layer: FirstLayer | None = 
         found[f"weights.{layer}"] = _norm(weights)
         if layer < len(stack.weights):
             found[f"distinct.{layer}"] = _distinct_units(weights, biases)
-    found |= {"is_quadratic": stack.is_quadratic, "scale": stack.scales, "rate": stack.rates}
+    found |= {f"is_own.{loss}": is_own for loss, is_own in stack.losses.items()}
+    found |= {"scale": stack.scales, "rate": stack.rates}
     # One copy from the device; the numbers are few enough for plain Python.
     columns = torch.stack([column.double() for column in found.values()]).T.tolist()
     widths = [weights.shape[2] for weights in stack.weights]
-    return [_figures(dict(zip(found, column, strict=True)), widths, len(images)) for column in columns]
+    rows = (dict(zip(found, column, strict=True)) for column in columns)
+    return [_figures(row, tuple(stack.losses), widths, len(images)) for row in rows]
 
 
-def _figures(found: Mapping[str, float], widths: Sequence[int], count: int) -> Mapping[str, float]:
+def _figures(
+    found: Mapping[str, float], losses: Sequence[str], widths: Sequence[int], count: int
+) -> Mapping[str, float]:
     """Return the metrics of one network from its sums and norms over `count` images."""
     figures, output = {}, len(widths)
     gradients = {layer: found[f"gradient.{layer}"] / count for layer in range(1, output)}
-    output_gradients = {loss: found[f"gradient.{loss}"] / count for loss in ("quadratic", "cross_entropy")}
-    gradients[output] = output_gradients["quadratic" if found["is_quadratic"] else "cross_entropy"]
+    output_gradients = {loss: found[f"gradient.{loss}"] / count for loss in losses}
+    [own] = (loss for loss in losses if found[f"is_own.{loss}"])
+    gradients[output] = output_gradients[own]
     for layer, width in enumerate(widths, start=1):
         norm = found["scale"] * gradients[layer]
         figures[f"saturated_fraction.{layer}"] = found[f"saturated.{layer}"] / (width * count)
@@ -164,12 +171,14 @@ def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -
     z = first_layer.logits(stack.weights[0], stack.biases[0], part)
     activations, slopes = [], []
     for weights, biases in zip(stack.weights[1:], stack.biases[1:], strict=True):
-        a = torch.sigmoid(z)
+        a, slope = UNIT.value_and_slope(z)
         activations.append(a)
-        slopes.append(a * torch.sigmoid(-z))
+        slopes.append(slope)
         z = torch.baddbmm(biases.mT, weights.mT, a)
-    deltas, slope = _output_deltas(z, targets.mT)
-    slopes.append(slope)
+    # Exact where σ(z) is 0 or 1: (lanes, outputs, samples) float64.
+    outputs = Outputs.of_labels(z.double(), targets.mT)
+    deltas = {loss: loss_named(loss).delta(outputs) for loss in stack.losses}
+    slopes.append(outputs.slope)
     found = {}
     for layer, slope in enumerate(slopes, start=1):
         found[f"saturated.{layer}"] = (slope < SATURATED_BELOW).count_nonzero(dim=(1, 2))
@@ -182,7 +191,8 @@ def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -
     for loss, each in deltas.items():
         found[f"delta.{loss}"] = each.abs().sum(dim=(1, 2))
         found[f"gradient.{loss}"] = gradient(output, each.float())
-    delta = torch.where(stack.is_quadratic[:, None, None], deltas["quadratic"], deltas["cross_entropy"]).float()
+    masks = [is_own[:, None, None] for is_own in stack.losses.values()]
+    delta = chosen(list(deltas.values()), masks).float()
     for layer in range(output - 1, 0, -1):
         delta = (stack.weights[layer] @ delta) * slopes[layer - 1]
         found[f"gradient.{layer}"] = gradient(layer, delta)
@@ -191,17 +201,6 @@ def _sums(stack: Stack, first_layer: FirstLayer, targets: Tensor, part: slice) -
 
 def _plus(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: total + other[name] for name, total in one.items()}
-
-
-def _output_deltas(z: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return δ of each loss, and σ′(z), for one-hot targets.
-
-    All are (lanes, outputs, samples) float64, exact where σ(z) is 0 or 1.
-    """
-    z = z.double()
-    a, rest = torch.sigmoid(z), torch.sigmoid(-z)
-    slope, off = a * rest, torch.where(y == 1, -rest, a)
-    return {"quadratic": off * slope, "cross_entropy": off}, slope
 
 
 def _distinct_units(weights: Tensor, biases: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from costcurve.core.model_file import Confusion, Mistake
-from costcurve.core.spec import DIGITS, Loss
+from costcurve.core.spec import DIGITS
+from workers.training.activations import UNIT
 from workers.training.losses import costs
 from workers.training.network import Evaluation, Images, Network
 
@@ -24,7 +25,7 @@ class FinalNetwork:
 
 
 @torch.no_grad()
-def final_network(network: Network, images: Images, evaluation: Evaluation, *, loss: Loss) -> FinalNetwork:
+def final_network(network: Network, images: Images, evaluation: Evaluation, *, loss: str) -> FinalNetwork:
     """Return a copy of the network, its confusion matrix and its worst mistakes.
 
     Args:
@@ -41,7 +42,7 @@ def final_network(network: Network, images: Images, evaluation: Evaluation, *, l
     each = costs(z[wrong].double(), targets[wrong].double(), loss=loss).sum(dim=1)
     order = each.argsort(descending=True, stable=True)[:MISTAKES]
     worst = wrong[order]
-    columns = (worst, labels[worst], predictions[worst], each[order], z[worst].double().sigmoid())
+    columns = (worst, labels[worst], predictions[worst], each[order], UNIT.value(z[worst].double()))
     pixels = images.pixels[worst.to(images.pixels.device)].cpu().mul(255).round().to(torch.uint8)
     mistakes = [
         Mistake(image, label, prediction, cost, tuple(outputs), pixels[place].numpy().tobytes())

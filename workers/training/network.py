@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own custom
 from numpy.typing import NDArray
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import DIGITS, MnistSpec
-from workers.training.initializers import initial_layers
+from workers.training.activations import UNIT
 from workers.training.losses import cost_of_labels
 
 # Rows of one forward pass of an evaluation: bounds its memory at every width.
@@ -79,7 +80,7 @@ def logits(network: Network, pixels: Tensor) -> Tensor:
     """Return the output layer's logits z, (n, 10), for pixels (n, 784)."""
     activations = pixels
     for weights, biases in network[:-1]:
-        activations = torch.sigmoid(torch.addmm(biases, activations, weights))
+        activations = UNIT.value(torch.addmm(biases, activations, weights))
     weights, biases = network[-1]
     return torch.addmm(biases, activations, weights)
 

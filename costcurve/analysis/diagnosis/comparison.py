@@ -8,6 +8,7 @@ from costcurve.analysis.diagnosis.findings import Diagnosis, Finding, figure
 from costcurve.analysis.diagnosis.repair import Repair, changes_between, isolated
 from costcurve.analysis.diagnosis.thresholds import ACCURACY_DIFFERENCE, MARK, MARK_EPOCHS
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import AnySpec
 from costcurve.core.spec_diff import altered
 
@@ -63,11 +64,13 @@ def _rates(one: Compared, other: Compared) -> Iterator[Finding]:
 
 
 def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
-    """Yield findings about two networks that differ in their loss, and in nothing but its rate.
+    """Yield findings about two networks that differ in the article's losses, and in nothing but their rates.
 
     The loss alone differs if the effective rates are equal, too.
     """
     if one.course is None or other.course is None or not _differ_in_loss_and_rate(one.spec, other.spec):
+        return
+    if {one.spec.loss, other.spec.loss} != {*ARTICLE_LOSSES}:
         return
     alone = one.spec.effective_learning_rate == other.spec.effective_learning_rate
     quadratic, cross_entropy = (one, other) if one.spec.loss == "quadratic" else (other, one)
@@ -79,8 +82,8 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
     stuck = courses[0].longest(is_stuck)
     evidence = {
         "jobs": [quadratic.id, cross_entropy.id],
-        "best_accuracy": dict(zip(("quadratic", "cross_entropy"), best, strict=True)),
-        "epoch_of_90_percent": dict(zip(("quadratic", "cross_entropy"), marks, strict=True)),
+        "best_accuracy": dict(zip(ARTICLE_LOSSES, best, strict=True)),
+        "epoch_of_90_percent": dict(zip(ARTICLE_LOSSES, marks, strict=True)),
         "slowdown_factor_at_start": courses[0].start and courses[0].start["slowdown_factor"],
         "epochs_stuck": None if stuck is None else [stuck.first, stuck.last],
     }
@@ -113,7 +116,7 @@ def _loss(one: Compared, other: Compared) -> Iterator[Finding]:
 def _differ_in_loss_and_rate(one: AnySpec, other: AnySpec) -> bool:
     fields, others = one.model_dump(), other.model_dump()
     differing = {name for name in fields.keys() | others.keys() if fields.get(name) != others.get(name)}
-    return "loss" in differing and differing <= _LOSS_AND_RATE
+    return "loss" in differing and differing <= _LOSS_AND_RATE and not one.schedule
 
 
 def _what_differs(quadratic: Compared, cross_entropy: Compared) -> str:

@@ -45,7 +45,7 @@ def diagnose_network(course: NetworkCourse) -> Diagnosis:
         return diagnosis_of(causes, otherwise="")
     if not course.points:
         return diagnosis_of(causes, otherwise="Nothing is recorded yet: no epoch has ended.")
-    if not causes and (course.is_over or course.updates >= LEAST_UPDATES):
+    if not causes and course.updates >= min(LEAST_UPDATES, course.spec.total_steps):
         causes = _first(_IN_TRAINING, course)
     remarks = [*plateau(course, "info" if causes else "warning"), *saturated_but_learning(course)]
     if not causes:

@@ -8,7 +8,8 @@ from costcurve.analysis.diagnosis.thresholds import LARGE_RATE, NARROW, SMALL_RA
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, rate_for
 from costcurve.analysis.sound_rate import expected_output_slope
 from costcurve.core.initializers import AnyInit, NormalInit, ScaledNormalInit, XavierInit
-from costcurve.core.spec import Loss, MnistSpec
+from costcurve.core.losses import Loss
+from costcurve.core.spec import MnistSpec
 
 # A width in place of a narrow one. With the quadratic loss, wide layers take only a small range of rates.
 _WIDTHS: dict[Loss, int] = {"quadratic": 60, "cross_entropy": 100}
@@ -45,7 +46,7 @@ def init_repair(course: NetworkCourse) -> Repair:
 def width_repair(course: NetworkCourse) -> Repair:
     """Return the spec with wider hidden layers in place of narrow ones, and with an init that bears them."""
     spec, last = course.spec, len(course.spec.layers) - 1
-    width = _WIDTHS[spec.loss]
+    width = _WIDTHS.get(spec.loss, min(_WIDTHS.values()))
     layers = [units if place in (0, last) or units > NARROW else width for place, units in enumerate(spec.layers)]
     wide = spec.model_copy(update={"layers": tuple(layers)})
     if not _loses_digits(wide):

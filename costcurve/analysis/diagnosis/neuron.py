@@ -20,7 +20,8 @@ from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged, StartNotFinite
 from costcurve.core.initializers import ConstantInit
 from costcurve.core.job import Failure
-from costcurve.core.spec import Loss, NeuronSpec
+from costcurve.core.losses import Loss
+from costcurve.core.spec import NeuronSpec
 from costcurve.core.spec_diff import own_fields
 
 # The metrics that a diagnosis reads.

@@ -10,7 +10,8 @@ from math import copysign, exp, inf, log, sqrt
 from costcurve.analysis.diagnosis.thresholds import LEARNED, PEAK_SHARE, SIMULATED_UPDATES, SLOWDOWN, WRONG_OUTPUT
 from costcurve.core.curve import Curve
 from costcurve.core.initializers import ConstantInit
-from costcurve.core.spec import Loss, NeuronSpec
+from costcurve.core.losses import Loss
+from costcurve.core.spec import NeuronSpec
 
 # z whose σ′ is the smallest float64.
 _LARGEST_Z = 744.0

@@ -28,6 +28,7 @@ from costcurve.analysis.diagnosis.thresholds import (
 )
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, Stretch, epochs_of, is_stuck, missing
 from costcurve.core.initializers import NormalInit
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import TEST_IMAGES
 
 
@@ -91,7 +92,7 @@ def _saturated(course: NetworkCourse, confidence: Confidence) -> Finding:
     stretch = course.longest(is_stuck) or Stretch(0, 0)
     first, last = (course.points[epoch]["correct"] for epoch in (stretch.first, stretch.last))
     deltas, gradients = (
-        {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ("quadratic", "cross_entropy")}
+        {loss: course.mean(f"{figures}.{loss}", stretch) for loss in ARTICLE_LOSSES}
         for figures in ("output_delta", "output_gradient_norm")
     )
     factor = deltas["cross_entropy"] / deltas["quadratic"] if deltas["quadratic"] else inf
@@ -129,7 +130,7 @@ def _repair(course: NetworkCourse) -> tuple[Repair, str]:
     the start undone where the spec asked for it.
     """
     init = course.spec.init
-    if course.updates_at_end < LONG_ENOUGH_FOR_LOSS:
+    if course.spec.total_steps < LONG_ENOUGH_FOR_LOSS:
         if init.output_bias:
             return output_bias_repair(course), "An output bias of 0"
         if isinstance(init, NormalInit) and init.layer_std(len(course.spec.layers) - 1) > 1:

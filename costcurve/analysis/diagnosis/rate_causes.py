@@ -34,7 +34,7 @@ def diverged(course: NetworkCourse) -> Iterator[Finding]:
 
 def too_few_updates(course: NetworkCourse) -> Iterator[Finding]:
     """Yield a finding if the whole job makes too few updates to learn, at any rate that is not far too large."""
-    updates, ratio = course.updates_at_end, course.rate_ratio
+    updates, ratio = course.spec.total_steps, course.rate_ratio
     if updates >= FEW_UPDATES or ratio >= FEW_BUT_LARGE or course.expected_with_more - course.latest < GAP:
         return
     if updates >= FEW_UPDATES / 2 and ratio < FEW_BUT_SMALL:

@@ -15,6 +15,7 @@ from costcurve.analysis.diagnosis.thresholds import (
     STANDING_STILL,
 )
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, epochs_of, is_stuck
+from costcurve.core.losses import ARTICLE_LOSSES
 
 
 def plateau(course: NetworkCourse, severity: Severity) -> Iterator[Finding]:
@@ -90,7 +91,9 @@ def loss_makes_no_difference(course: NetworkCourse) -> Iterator[Finding]:
 
     It is not said of a network that misses accuracy, or whose outputs start more saturated than those of most.
     """
-    if course.start is None or course.gap >= GAP or course.longest(is_stuck) is not None:
+    if course.spec.loss not in ARTICLE_LOSSES or course.start is None:
+        return
+    if course.gap >= GAP or course.longest(is_stuck) is not None:
         return
     factor = course.start["slowdown_factor"]
     if factor >= COURSE_START_SLOWDOWN:

@@ -12,7 +12,7 @@ LOST_CLASS = 0.1
 # Accuracies below this are those of constant guesses: between 892 and 1,135 of the 10,000 test images.
 GUESSED = 0.12
 
-# A training that has not ended is judged by its course from this many updates on.
+# A training is judged by its course from this many updates on, or at its end.
 LEAST_UPDATES = 1_000
 
 # Fewer units of a hidden layer are too few; sound networks were found from 15 units on.

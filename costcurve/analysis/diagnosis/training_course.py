@@ -18,7 +18,8 @@ from costcurve.analysis.sound_rate import expected_output_slope, sound_rate
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import Failure
-from costcurve.core.spec import Loss, MnistSpec
+from costcurve.core.losses import ARTICLE_LOSSES, Loss
+from costcurve.core.spec import MnistSpec
 
 Point = Mapping[str, float]
 
@@ -65,11 +66,6 @@ class NetworkCourse:
     def updates(self) -> int:
         """Number of updates up to the latest epoch."""
         return len(self.points) * self.spec.steps_per_epoch
-
-    @property
-    def updates_at_end(self) -> int:
-        """Number of updates that the job makes in all."""
-        return self.updates if self.is_over and self.points else self.spec.total_steps
 
     @property
     def expected(self) -> float:
@@ -191,7 +187,12 @@ def epochs_of(course: NetworkCourse, stretch: Stretch) -> dict[str, Any]:
 
 
 def rate_for(spec: MnistSpec, output_slope: float) -> float:
-    """Return the sound effective rate of this spec if its output layer starts with this mean σ′(z)."""
+    """Return the sound effective rate of this spec if its output layer starts with this mean σ′(z).
+
+    Of a loss to which the formula was not fitted nothing is known: then it is the spec's own rate.
+    """
+    if spec.loss not in ARTICLE_LOSSES:
+        return spec.effective_learning_rate
     return sound_rate(
         loss=spec.loss,
         layers=spec.layers,

@@ -1,4 +1,4 @@
-"""`curve` and `transcript`: a job's curve as text, data or a plot."""
+"""`curve`, `flow` and `transcript`: a job's curve as text, data or a plot."""
 
 import shutil
 import sys
@@ -97,6 +97,19 @@ def transcript(job_id: JobArgument, service: ServiceOptions) -> None:
         write(printable(text, keep="\n"))
 
 
+def flow(
+    job_id: JobArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The .svg or .png file to write.")],
+    service: ServiceOptions,
+) -> None:
+    """Plot what each layer passes on and how it changes, epoch by epoch."""
+    file_format = plot_format(file, named="FILE")
+    with service.client() as client:
+        picture = client.flow_plot(job_id, format=file_format)
+    save(picture, file)
+    wrote(file, service)
+
+
 def save(picture: bytes, file: Path) -> None:
     """Write a file, and create its folder if missing. Raises CostCurveError."""
     try:
@@ -116,15 +129,15 @@ def save_plot(client: Client, job_ids: list[str], file: Path, **drawn: Unpack[Dr
     save(client.plot(job_ids, format=plot_format(file), **drawn), file)
 
 
-def plot_format(file: Path) -> Literal["svg", "png"]:
-    """Return the format of a picture from the end of its name.
+def plot_format(file: Path, *, named: str = "--plot") -> Literal["svg", "png"]:
+    """Return the format of a picture from the end of its name; `named` is the parameter that gave it.
 
     Raises:
         typer.BadParameter: it is neither .svg nor .png.
     """
     file_format = _FORMATS.get(file.suffix.lower())
     if file_format is None:
-        raise typer.BadParameter(f"{file} must end in .svg or .png", param_hint="--plot")
+        raise typer.BadParameter(f"{file} must end in .svg or .png", param_hint=named)
     return file_format
 
 

@@ -69,7 +69,7 @@ def _train(client: Client, local: LocalService, interruption: Interruption, *, e
     When interrupted, cancel those that have not ended.
     """
     names = [preset.name for preset in client.presets() if everything or preset.name not in ONLY_WITH_ALL]
-    jobs = {name: client.submit(preset=name, name=name) for name in names}
+    jobs: dict[str, Job] = {name: client.submit(preset=name, name=name) for name in names}
     with display_on(sys.stderr) as display:
         while not interruption.happened and not all(job.is_terminal for job in jobs.values()):
             local.check()

@@ -13,6 +13,7 @@ from costcurve.cli.formatting import details, local_time, outcome, table_of, tab
 from costcurve.cli.job_options import tags_of
 from costcurve.cli.output import output_width, tell, write_json, write_line, write_rich
 from costcurve.client.types import Job
+from costcurve.core.losses import LOSSES
 
 _LONGEST_PAGE = 200
 
@@ -31,7 +32,7 @@ def list_jobs(
     service: ServiceOptions,
     status: Annotated[str | None, typer.Option(help="queued, running, paused, succeeded, failed or cancelled.")] = None,
     experiment: Annotated[str | None, typer.Option(help="neuron or mnist.")] = None,
-    loss: Annotated[str | None, typer.Option(help="quadratic or cross_entropy.")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"{' or '.join(LOSSES)}.")] = None,
     tag: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Only jobs with this tag; repeatable: jobs with all of the tags."),

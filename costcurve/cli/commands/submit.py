@@ -1,4 +1,4 @@
-"""`submit`, `clone`, `validate` and `watch`: commands that queue or follow one job."""
+"""`submit`, `clone`, `fork`, `validate` and `watch`: commands that queue or follow one job."""
 
 import sys
 from collections.abc import Iterator
@@ -10,12 +10,20 @@ import typer
 from costcurve.cli.arguments import JobArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.exit_codes import ExitCode
-from costcurve.cli.formatting import duration, init_text, outcome
-from costcurve.cli.job_options import JobOptions, KeyOptions, SourceOptions, overrides, submission
+from costcurve.cli.formatting import duration, figure, outcome, value_text
+from costcurve.cli.job_options import (
+    JobOptions,
+    KeyOptions,
+    PlaceOptions,
+    SourceOptions,
+    TermsOptions,
+    overrides,
+    submission,
+)
 from costcurve.cli.output import tell, write_json, write_line
 from costcurve.cli.progress import display_on, latest_figures
 from costcurve.client.client import Client
-from costcurve.client.types import Job, Validation
+from costcurve.client.types import Forecast, Job, SpecWarning, SubmittedJob, Validation
 
 WatchOption = Annotated[bool, typer.Option("--watch", help="Show the progress until the job ends.")]
 
@@ -56,14 +64,40 @@ def clone(
         _hand_over(client, submitted, service, watch=watch)
 
 
+def fork(
+    job_id: JobArgument,
+    at_epoch: Annotated[int, typer.Option(min=1, help="The first epoch that differs; for a neuron, the first update.")],
+    terms: TermsOptions,
+    place: PlaceOptions,
+    again: KeyOptions,
+    service: ServiceOptions,
+    watch: WatchOption = False,
+) -> None:
+    """Queue a job that equals another up to an epoch and then differs, and print its id.
+
+    The loss, the reduction or the learning rate changes at that epoch. Until then the two jobs are equal bit for bit.
+
+    costcurve fork job_... --at-epoch 5 --loss cross_entropy --watch
+    """
+    arguments, key = terms.terms() | place.place(), again.key()
+    with service.client() as client:
+        with submitting(key):
+            submitted = client.fork(job_id, at_epoch=at_epoch, **arguments, idempotency_key=key)
+            _print_id(submitted, service)
+        _hand_over(client, submitted, service, watch=watch)
+
+
 def _print_id(submitted: Job, service: ServiceOptions) -> None:
     if not service.as_json:
         write_line(submitted.id)
         sys.stdout.flush()
 
 
-def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch: bool) -> None:
-    """Watch the new job if requested; with --json, print its newest state."""
+def _hand_over(client: Client, submitted: SubmittedJob, service: ServiceOptions, *, watch: bool) -> None:
+    """Print the warnings about the new job, and watch it if requested; with --json, print its newest state."""
+    if not service.as_json:
+        for warning in submitted.warnings:
+            tell(_warning_text(warning))
     if not watch:
         if service.as_json:
             write_json(submitted)
@@ -78,7 +112,7 @@ def _hand_over(client: Client, submitted: Job, service: ServiceOptions, *, watch
 
 
 def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) -> None:
-    """Check a job without queueing it: defaults, estimated cost and warnings.
+    """Check a job without queueing it: defaults, estimated cost, forecast and warnings.
 
     Takes the options of `submit`.
     """
@@ -93,16 +127,38 @@ def validate(source: SourceOptions, job: JobOptions, service: ServiceOptions) ->
 
 def _text(validation: Validation) -> str:
     lines = [
-        f"{key}: {init_text(value) if key == 'init' else value}"
+        f"{key}: {value_text(key, value) if key in ('init', 'schedule') else value}"
         for key, value in validation.spec.items()
-        if value is not None
+        if value not in (None, [])
     ]
     lines.append(
         f"{validation.total_steps:,} steps; about {duration(validation.estimated_seconds)} on one CPU core, "
         f"{validation.estimated_memory_bytes >> 20:,} MiB"
     )
-    lines += [f"warning ({warning.code}): {warning.message}" for warning in validation.warnings]
+    if validation.forecast is not None:
+        lines.append(_forecast_text(validation.forecast))
+    lines += map(_warning_text, validation.warnings)
     return "\n".join(lines)
+
+
+def _forecast_text(forecast: Forecast) -> str:
+    """Return the forecast in a few lines: the start's main figures, the sound rates or the neuron's course."""
+    shown = ("slowdown_factor", "saturated_fraction", "mean_sigmoid_prime", "update_ratio", "output")
+    figures = [f"{name} {figure(name, value)}" for name, value in forecast.start.items() if name.startswith(shown)]
+    lines = ["expected at the start: " + ", ".join(figures)]
+    if (rates := forecast.learning_rate) is not None:
+        lines.append(
+            f"effective learning rate {rates.effective:.3g}; sound: about {rates.sound:.3g}, from {rates.lowest:.3g} "
+            f"to {rates.highest:.3g}"
+        )
+    if (course := forecast.course) is not None:
+        half = "not half way" if course.halfway_update is None else f"half way at update {course.halfway_update:,}"
+        lines.append(f"simulated: {half}; output {figure('output', course.final_output)} after {course.updates:,}")
+    return "\n".join(lines)
+
+
+def _warning_text(warning: SpecWarning) -> str:
+    return f"warning ({warning.code}): {warning.message}"
 
 
 def watch(job_id: JobArgument, service: ServiceOptions) -> None:

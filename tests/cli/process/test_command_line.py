@@ -125,6 +125,29 @@ def test_a_spec_comes_from_a_file_or_from_standard_input(run, tmp_path, monkeypa
     assert json.loads(run("validate", "--spec", "-", "--seed", "5", "--json").out)["total_steps"] == 8
 
 
+def test_a_submission_prints_its_warnings_and_validate_the_forecast(run):
+    wrong = ("--preset", "mnist-slow-quadratic")
+    ran = run("submit", *wrong)
+    assert "warning (output_saturated_quadratic): The outputs start badly wrong" in ran.err
+    assert re.fullmatch(r"job_\w+\n", ran.out)
+    shown = run("validate", *wrong).out
+    assert "expected at the start: saturated_fraction.1 0.618" in shown
+    assert "warning (output_saturated_quadratic)" in shown
+    assert "effective learning rate 0.3; sound: about" in run("validate", "--preset", "mnist-cross-entropy").out
+    assert (
+        "simulated: half way at update 233; output 0.202848 after 300"
+        in run("validate", "--preset", "neuron-slow-quadratic").out
+    )
+
+
+def test_the_flow_of_a_training_is_saved(run, finished, tmp_path):
+    assert run("flow", finished, str(tmp_path / "flow.svg")).code == 0
+    assert (tmp_path / "flow.svg").read_bytes().startswith(b"<?xml")
+    refused = run("flow", finished, "flow.gif")
+    assert refused.code == 2
+    assert "FILE" in refused.err
+
+
 def test_a_curve_is_shown_saved_and_listed(run, finished, tmp_path):
     shown = run("curve", finished, "--metrics", "output")
     assert re.search(r"output +[▁▂▃▄▅▆▇█]{41}\n", shown.out)

@@ -53,7 +53,32 @@ def test_a_clone_is_queued_and_says_of_what_it_is_one(run, job):
     assert re.fullmatch(r"job_\w+\n", cloned.out)
     assert "costcurve watch job_" in cloned.err
     rows = shown(run, cloned.out.strip())
-    assert (rows["clone of"], rows["epochs"], rows["name"], rows["tags"]) == (job, "7", "n", "c=d")
+    assert (rows["parent"], rows["epochs"], rows["name"], rows["tags"]) == (job, "7", "n", "c=d")
+
+
+def test_a_fork_is_queued_and_says_from_where_on_it_differs(run, job):
+    forked = run("fork", job, "--at-epoch", "5", "--loss", "quadratic", "--learning-rate", "0.5", "--name", "m")
+    assert re.fullmatch(r"job_\w+\n", forked.out)
+    rows = shown(run, forked.out.strip())
+    assert (rows["parent"], rows["name"], rows["tags"]) == (job, "m", "a=b")
+    assert rows["schedule"] == "quadratic, sum_outputs, 0.5 from 5"
+    assert "schedule" not in shown(run, job)
+
+
+def test_a_fork_that_does_not_fit_the_job_is_told_field_by_field(run, job):
+    ran = run("fork", job, "--at-epoch", "300", "--loss", "quadratic")
+    assert (ran.code, ran.out) == (2, "")
+    assert "  /at_epoch: must be less than epochs, 300" in ran.err
+
+
+def test_a_schedule_is_given_as_json(run):
+    schedule = '[{"from_epoch": 3, "learning_rate": 0.5}]'
+    job = run("submit", "--experiment", "neuron", "--schedule", schedule).out.strip()
+    assert shown(run, job)["schedule"] == "cross_entropy, sum_outputs, 0.5 from 3"
+    assert "schedule: cross_entropy" in run("validate", "--experiment", "neuron", "--schedule", schedule).out
+    plain = run("clone", job, "--schedule", "[]").out.strip()
+    assert "schedule" not in shown(run, plain)
+    assert "not JSON" in run("submit", "--experiment", "neuron", "--schedule", "[").err
 
 
 def test_overrides_that_do_not_fit_the_job_are_told_field_by_field(run, job):

@@ -93,6 +93,21 @@ def test_a_queued_job_is_paused_resumed_and_waited_for_meanwhile(idle):
     assert resumed.status_reason == "resumed by its client; no worker is alive"
 
 
+def test_a_fork_is_its_parent_with_a_change_at_its_epoch(idle):
+    job = idle.submit({"experiment": "neuron", "loss": "quadratic"}, tags={"a": "b"})
+    fork = idle.fork(job.id, at_epoch=5, loss="cross_entropy", name="rescued")
+    [change] = fork.spec["schedule"]
+
+    assert (fork.parent_id, fork.name, fork.tags) == (job.id, "rescued", {"a": "b"})
+    assert (change["from_epoch"], change["loss"], change["learning_rate"]) == (5, "cross_entropy", 0.15)
+    assert {**fork.spec, "schedule": []} == job.spec
+    again = [idle.fork(job.id, at_epoch=5, learning_rate=1.0, idempotency_key=f"fork of {job.id}").id for _ in range(2)]
+    assert again[0] == again[1]
+    with pytest.raises(ApiError) as caught:
+        idle.fork(job.id, at_epoch=300, loss="cross_entropy")
+    assert [error.pointer for error in caught.value.errors] == ["/at_epoch"]
+
+
 def test_a_clone_is_the_same_job_but_for_the_overrides(idle):
     job = idle.submit(LONG, name="first", tags={"a": "b"})
     clone = idle.clone(job.id, spec={"epochs": 5}, name=None)
@@ -318,7 +333,17 @@ def test_validation_and_presets_queue_nothing(client):
     validation = client.validate({"experiment": "mnist", "init": "zeros"})
     assert validation.total_steps == 150_000
     assert [warning.code for warning in validation.warnings] == ["symmetric_init"]
+    assert validation.warnings[0].pointer == "/spec/init"
+    assert validation.forecast.method == "drawn_weights"
     assert [preset.name for preset in client.presets()] == list(PRESETS)
+
+
+def test_a_submission_has_warnings_and_its_flow_can_be_plotted(client):
+    job = client.submit(preset="mnist-slow-quadratic")
+    assert [warning.code for warning in job.warnings] == ["output_saturated_quadratic"]
+    assert client.clone(job.id, spec={"loss": "cross_entropy"}).warnings == []
+    assert client.flow_plot(job.id).startswith(b"<?xml")
+    assert client.flow_plot(job.id, format="png").startswith(b"\x89PNG")
 
 
 def test_a_submission_that_is_not_valid_names_each_bad_field(client):

@@ -18,6 +18,7 @@ def test_a_submitted_job_is_created_and_can_be_fetched_where_its_location_says(h
 
     assert answer.status_code == 201
     job = answer.json()
+    assert job.pop("warnings") == []
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     fetched = http.get(answer.headers["location"])
     # Why it waits is found out when it is looked at, and nobody works here.
@@ -78,6 +79,32 @@ def test_validation_resolves_and_estimates_and_queues_nothing(http):
     assert [warning["code"] for warning in body["warnings"]] == ["symmetric_init"]
     assert body["spec"]["init"]["scheme"] == "zeros"
     assert http.get("/v1/jobs").json() == before
+
+
+def test_validation_forecasts_the_start_and_a_submission_has_the_same_warnings(http):
+    body = {"preset": "mnist-slow-quadratic"}
+    checked, job = (http.post(path, json=body).json() for path in ("/v1/jobs:validate", "/v1/jobs"))
+
+    assert checked["forecast"]["method"] == "drawn_weights"
+    assert checked["forecast"]["is_badly_wrong"] is True
+    assert 500 < checked["forecast"]["start"]["slowdown_factor"] < 1500
+    [warning] = checked["warnings"]
+    assert (warning["code"], warning["pointer"]) == ("output_saturated_quadratic", "/spec/init/output_bias")
+    assert job["warnings"] == checked["warnings"]
+    assert "warnings" not in http.get(f"/v1/jobs/{job['id']}").json()
+    cure = http.post(f"/v1/jobs/{job['id']}/clone", json={"spec": {"loss": "cross_entropy"}})
+    assert (cure.status_code, cure.json()["warnings"]) == (201, [])
+
+
+def test_a_forecast_that_is_not_finite_has_nulls_and_a_neuron_has_its_course(http):
+    huge = {"experiment": "mnist", "init": {"scheme": "normal", "std": 1e39}}
+    checked = http.post("/v1/jobs:validate", json={"spec": huge}).json()
+    assert checked["forecast"]["start"]["slowdown_factor"] is None
+    assert [warning["code"] for warning in checked["warnings"]] == ["start_not_finite"]
+    forecast = http.post("/v1/jobs:validate", json={"preset": "neuron-slow-quadratic"}).json()["forecast"]
+    assert (forecast["method"], forecast["learning_rate"]) == ("simulation", None)
+    assert forecast["course"]["halfway_update"] == 233
+    assert abs(forecast["course"]["final_output"] - 0.202848) < 1e-6
 
 
 def test_every_preset_can_be_submitted_by_name(http):
@@ -318,6 +345,7 @@ def test_the_openapi_document_describes_every_route_and_its_errors(http):
         "/v1/jobs/{job_id}/cancel",
         "/v1/jobs/{job_id}/clone",
         "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/fork",
         "/v1/jobs/{job_id}/pause",
         "/v1/jobs/{job_id}/resume",
         "/v1/jobs/{job_id}/curve",
@@ -333,6 +361,7 @@ def test_the_openapi_document_describes_every_route_and_its_errors(http):
     assert {"201", "400", "413", "415", "422", "503"} <= set(submit)
     clone = document["paths"]["/v1/jobs/{job_id}/clone"]["post"]["responses"]
     assert set(clone) == set(submit) | {"404"}
+    assert set(document["paths"]["/v1/jobs/{job_id}/fork"]["post"]["responses"]) == set(clone)
     assert {"204", "404", "409", "503"} <= set(document["paths"]["/v1/jobs/{job_id}"]["delete"]["responses"])
     assert {"200", "400", "404", "413", "415", "422"} <= set(
         document["paths"]["/v1/jobs/{job_id}"]["patch"]["responses"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costcurve.core.submission import MAX_TAGS
+from costcurve.core.placement import MAX_TAGS
 from tests.helpers.problems import problem
 
 NEURON = {"spec": {"experiment": "neuron"}}
@@ -162,6 +162,62 @@ def test_each_bad_field_of_a_clone_is_named(http, location, overrides, pointers)
     errors = problem(http.post(f"{location}/clone", json=overrides), 422, "invalid_request")["errors"]
 
     assert sorted(error["pointer"] for error in errors) == pointers
+
+
+SLOW = {"spec": {"experiment": "mnist", "loss": "quadratic", "epochs": 10}}
+
+
+def test_a_fork_is_its_parent_with_a_change_at_its_epoch(http):
+    location = http.post("/v1/jobs", json=SLOW).headers["location"]
+    answer = http.post(f"{location}/fork", json={"at_epoch": 5, "spec": {"loss": "cross_entropy"}, "name": "rescued"})
+
+    assert answer.status_code == 201
+    fork, parent = answer.json(), http.get(location).json()
+    change = {
+        "from_epoch": 5,
+        "loss": "cross_entropy",
+        "reduction": "mean_outputs",
+        "learning_rate": 3.0,
+        "effective_learning_rate": 0.3,
+    }
+    assert answer.headers["location"] == f"/v1/jobs/{fork['id']}"
+    assert (fork["parent_id"], fork["name"]) == (parent["id"], "rescued")
+    assert (parent["spec"]["schedule"], fork["spec"]) == ([], {**parent["spec"], "schedule": [change]})
+
+
+def test_a_fork_repeated_with_its_idempotency_key_makes_no_second_job(http):
+    location = http.post("/v1/jobs", json=SLOW).headers["location"]
+
+    def fork(at_epoch):
+        body = {"at_epoch": at_epoch, "spec": {"loss": "cross_entropy"}}
+        return http.post(f"{location}/fork", json=body, headers={"Idempotency-Key": f"fork of {location}"})
+
+    first, again = fork(5), fork(5)
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    problem(fork(6), 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({}, ["/at_epoch", "/spec"]),
+        ({"at_epoch": 0, "spec": {"loss": "hinge"}}, ["/at_epoch", "/spec/loss"]),
+        ({"at_epoch": 10, "spec": {"loss": "cross_entropy"}}, ["/at_epoch"]),
+        ({"at_epoch": 5, "spec": {}}, ["/spec"]),
+        ({"at_epoch": 5, "spec": {"epochs": 7}}, ["/spec/epochs"]),
+        ({"at_epoch": 5, "spec": {"learning_rate": -1}, "priority": 101}, ["/priority", "/spec/learning_rate"]),
+    ],
+)
+def test_each_bad_field_of_a_fork_is_named(http, body, pointers):
+    location = http.post("/v1/jobs", json=SLOW).headers["location"]
+    errors = problem(http.post(f"{location}/fork", json=body), 422, "invalid_request")["errors"]
+
+    assert sorted(error["pointer"] for error in errors) == pointers
+
+
+def test_a_job_that_is_not_there_has_no_fork(http):
+    problem(http.post("/v1/jobs/job_0/fork", json={"at_epoch": 5, "spec": {"loss": "quadratic"}}), 404, "job_not_found")
 
 
 anything = st.recursive(

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from costcurve.core.spec import DIGITS
-from workers.engines.packed_gpu.networks import Networks, costs, forward, networks_together
-from workers.training.losses import difference
+from workers.engines.packed_gpu.networks import Networks, forward, networks_together
 from workers.training.network import Images
 
 # Most steps whose batches are on the device at once.
@@ -75,12 +74,10 @@ class ProductTrainer:
         batch = self._batches.index_select(0, self._at)[0]  # (lanes, batch_size)
         *inputs, z = forward(room, self._images.pixels[batch])
         z, y = z[..., :DIGITS], self._images.targets[batch]
-        total = costs(z, y, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
+        total = room.costs(z, y).sum(dim=(1, 2), dtype=torch.float64)
         self._costs.index_copy_(0, self._at, (total * room.scales / len(batch[0]))[None])
-        a, rest = z.sigmoid(), z.neg().sigmoid()
-        slope = torch.where(room.quadratic[:, None, None] == 1, a * rest, torch.ones_like(a))
         delta = torch.zeros_like(room.biases[-1]).repeat(1, len(batch[0]), 1)
-        delta[..., :DIGITS] = difference(a, rest, y) * slope * room.factors[:, None, None]
+        delta[..., :DIGITS] = room.deltas(z, y) * room.factors[:, None, None]
         # From here on delta is −η ∂C/∂z.
         for a, weights, biases in zip(reversed(inputs), reversed(room.weights), reversed(room.biases), strict=True):
             before = delta

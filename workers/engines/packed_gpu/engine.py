@@ -243,6 +243,9 @@ class _Place:
     def network(self) -> Network:
         return self._pack.networks.lane(self._place)
 
+    def enter(self, phase: MnistSpec) -> None:
+        self._pack.networks.enter(self._place, phase)
+
 
 def _trainer(layers: tuple[int, ...], batch_size: int, images: ImageSets) -> _Trainer:
     # Imported on demand: triton is slow to import, and is not installed where there is no CUDA device.

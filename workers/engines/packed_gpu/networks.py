@@ -4,7 +4,7 @@ Widths are rounded up to multiples of 16 with zeros, which training leaves zero.
 in memory, and a kernel can read whole blocks.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from costcurve.analysis.initializers import initial_layers
 from costcurve.core.spec import DIGITS, MnistSpec
+from costcurve.core.validation import entry_named
 from workers.engines.epoch_loop import learning_rate
 from workers.training.diagnostics import Stack, diagnoses
-from workers.training.initializers import initial_layers
-from workers.training.losses import costs_of_labels
+from workers.training.losses import NumericLoss, Outputs, loss_named
 from workers.training.network import Evaluation, Images, Network
 
 _WIDTH = 16
+# The losses that the kernels know: the value of `Networks.quadratic` for each.
+_NUMBERS = {"cross_entropy": 0, "quadratic": 1}
 # Limits of networks that are multiplied together: enough to fill a device, few enough for its memory.
 _MOST_TOGETHER = 64
 _MOST_WEIGHTS_TOGETHER = 1 << 22
@@ -77,12 +80,7 @@ class Networks:
             for (weights, biases), layer in zip(networks.lane(lane), layers, strict=True):
                 weights.copy_(torch.from_numpy(layer.weights))
                 biases.copy_(torch.from_numpy(layer.biases))
-        rates = torch.tensor([learning_rate(spec) for spec in specs], dtype=torch.float64)
-        scales = [1 / DIGITS if spec.reduction == "mean_outputs" else 1.0 for spec in specs]
-        networks.scales.copy_(torch.tensor(scales, dtype=torch.float64))
-        networks.rates.copy_(rates)
-        networks.factors.copy_(-networks.rates * networks.scales / specs[0].batch_size)
-        networks.quadratic.copy_(torch.tensor([spec.loss == "quadratic" for spec in specs]))
+            networks.enter(lane, spec)
         return networks
 
     @classmethod
@@ -99,6 +97,14 @@ class Networks:
             torch.zeros(lanes, dtype=torch.int32, device=device),
         )
 
+    def enter(self, lane: int, phase: MnistSpec) -> None:
+        """Train one network with this spec's loss, reduction and learning rate from here on, here and in all copies."""
+        rate, scale = learning_rate(phase), 1 / DIGITS if phase.reduction == "mean_outputs" else 1.0
+        self.rates[lane] = rate
+        self.scales[lane] = scale
+        self.factors[lane] = -rate * scale / phase.batch_size
+        self.quadratic[lane] = entry_named(_NUMBERS, phase.loss, "loss of packed_gpu")
+
     def lane(self, lane: int) -> Network:
         """Return one network's layers without padding, as views that can be written to."""
         return [
@@ -112,10 +118,26 @@ class Networks:
         return Stack(
             [weights[:, :n_in, :n_out] for weights, (n_in, n_out) in zip(self.weights, sizes, strict=True)],
             [biases[..., :n_out] for biases, (_, n_out) in zip(self.biases, sizes, strict=True)],
-            self.quadratic == 1,
+            {loss: self.quadratic == number for loss, number in _NUMBERS.items()},
             self.scales,
             self.rates,
         )
+
+    def costs(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return the cost of each output of each sample, by its lane's loss, for targets that are all 0 or 1.
+
+        All are (lanes, samples, outputs); y may be broadcast.
+        """
+        return self._by_loss(lambda loss: loss.cost_of_labels(z, y))
+
+    def deltas(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return ∂C/∂z of each output of each sample, like `costs`."""
+        outputs = Outputs.of(z, y)
+        return self._by_loss(lambda loss: loss.delta(outputs))
+
+    def _by_loss(self, value: Callable[[NumericLoss], Tensor]) -> Tensor:
+        quadratic, cross_entropy = (value(loss_named(loss)) for loss in ("quadratic", "cross_entropy"))
+        return torch.where(self.quadratic[:, None, None] == 1, quadratic, cross_entropy)
 
     def copy(self) -> Self:
         """Return a copy that can be trained without changing this object.
@@ -196,7 +218,7 @@ class Evaluator:
             pixels, labels, targets = images.pixels[part], images.labels[part], images.targets[part]
             z = logits[:, part] = forward(room, pixels.expand(len(correct), -1, -1))[-1][..., :DIGITS]
             correct += (z.argmax(dim=2) == labels).sum(dim=1)
-            totals += costs(z, targets, room.quadratic).sum(dim=(1, 2), dtype=torch.float64)
+            totals += room.costs(z, targets).sum(dim=(1, 2), dtype=torch.float64)
         return correct, totals * room.scales, logits
 
 
@@ -213,12 +235,3 @@ def forward(networks: Networks, pixels: Tensor) -> list[Tensor]:
             z[..., width:].zero_()  # or the padding would learn
         inputs.append(z)
     return inputs
-
-
-def costs(z: Tensor, y: Tensor, quadratic: Tensor) -> Tensor:
-    """Return the cost of each output of each sample, by its lane's loss.
-
-    The shape is (lanes, samples, outputs).
-    """
-    squares, entropies = (costs_of_labels(z, y, loss=loss) for loss in ("quadratic", "cross_entropy"))
-    return torch.where(quadratic[:, None, None] == 1, squares, entropies)

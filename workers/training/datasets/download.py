@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 from anyio.from_thread import start_blocking_portal
 
+from costcurve.core.datasets import MNIST, DataFile
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,16 +41,8 @@ class SourceFailed(Exception):
     """A source that cannot serve MNIST; the text gives the reason."""
 
 
-@dataclass(frozen=True)
-class IdxFile:
-    """One of the four files of MNIST: its name, size in bytes and SHA-256.
-
-    Size and SHA-256 are those of the uncompressed file.
-    """
-
-    name: str
-    size: int
-    sha256: str
+class IdxFile(DataFile):
+    """One of the four files of MNIST, with the checks of its bytes."""
 
     @property
     def most_compressed_bytes(self) -> int:
@@ -96,13 +90,7 @@ class IdxFile:
         return bytes(data)
 
 
-# Labels first: they are small, so a mirror that serves wrong files is detected before megabytes are fetched from it.
-IDX_FILES = (
-    IdxFile("train-labels-idx1-ubyte", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    IdxFile("t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-    IdxFile("train-images-idx3-ubyte", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    IdxFile("t10k-images-idx3-ubyte", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-)
+IDX_FILES = tuple(IdxFile(file.name, file.size, file.sha256) for file in MNIST.files)
 
 IdxFiles = Mapping[str, bytes]
 """The uncompressed, checked bytes of all four files, by name."""
@@ -296,4 +284,4 @@ def _idx_labels(*parts: npt.NDArray[np.int64]) -> bytes:
 def _idx_images(*parts: npt.NDArray[np.float32]) -> bytes:
     # Exact: pixel/256 is a float32 for every byte.
     pixels = b"".join((part * 256).astype(np.uint8).tobytes() for part in parts)
-    return struct.pack(">IIII", 0x0803, len(pixels) // 784, 28, 28) + pixels
+    return struct.pack(">IIII", 0x0803, len(pixels) // MNIST.pixels, MNIST.height, MNIST.width) + pixels

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from costcurve.core.datasets import MNIST
 from costcurve.core.errors import DatasetUnavailable
 from workers.training.datasets.download import (
     IDX_FILES,
@@ -39,8 +40,6 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-
-_VALIDATION_IMAGES = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,10 +186,10 @@ def _write_whole(path: Path, data: bytes) -> None:
 def _split(files: IdxFiles, source: str, folder: Path | None) -> Mnist:
     images, labels = _images(files["train-images-idx3-ubyte"]), _labels(files["train-labels-idx1-ubyte"])
     return Mnist(
-        train_images=images[_VALIDATION_IMAGES:],
-        train_labels=labels[_VALIDATION_IMAGES:],
-        validation_images=images[:_VALIDATION_IMAGES],
-        validation_labels=labels[:_VALIDATION_IMAGES],
+        train_images=images[MNIST.validation_size :],
+        train_labels=labels[MNIST.validation_size :],
+        validation_images=images[: MNIST.validation_size],
+        validation_labels=labels[: MNIST.validation_size],
         test_images=_images(files["t10k-images-idx3-ubyte"]),
         test_labels=_labels(files["t10k-labels-idx1-ubyte"]),
         source=source,
@@ -202,7 +201,7 @@ def _split(files: IdxFiles, source: str, folder: Path | None) -> Mnist:
 
 
 def _images(idx: bytes) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(idx, dtype=np.uint8, offset=16).reshape(-1, 784)
+    return np.frombuffer(idx, dtype=np.uint8, offset=16).reshape(-1, MNIST.pixels)
 
 
 def _labels(idx: bytes) -> npt.NDArray[np.uint8]:

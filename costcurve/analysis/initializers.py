@@ -1,5 +1,6 @@
-"""Initial weights and biases of a network."""
+"""Initial weights and biases of a network, as they are drawn and as they are distributed."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from costcurve.analysis.randomness import Purpose, generator
 from costcurve.core.initializers import ConstantInit, Init, NormalInit, ScaledNormalInit, XavierInit, ZerosInit
-from workers.training.randomness import Purpose, generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,16 @@ class Layer:
 
     weights: NDArray[Any]
     biases: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Means and standard deviations of a layer's weights and biases."""
+
+    weight_mean: float
+    weight_std: float
+    bias_mean: float
+    bias_std: float
 
 
 def initial_layers(init: Init, sizes: tuple[int, ...], *, seed: int, dtype: type[np.floating[Any]]) -> list[Layer]:
@@ -57,3 +68,21 @@ def _draw(init: Init, number: int, n_in: int, n_out: int, seed: int) -> tuple[ND
             return np.full((n_in, n_out), init.weight), np.full(n_out, init.bias)
         case ZerosInit():
             return np.zeros((n_in, n_out)), np.zeros(n_out)
+
+
+def layer_moments(init: Init, sizes: tuple[int, ...], number: int) -> Moments:
+    """Return the moments of layer `number`, counted from 1, of a network of these sizes, over all seeds."""
+    n_in, n_out = sizes[number - 1], sizes[number]
+    shift = init.output_bias if number == len(sizes) - 1 else 0.0
+    match init:
+        case NormalInit():
+            std = init.layer_std(number)
+            return Moments(0.0, std, shift, std)
+        case ScaledNormalInit():
+            return Moments(0.0, 1 / math.sqrt(n_in), shift, 1.0)
+        case XavierInit():
+            return Moments(0.0, math.sqrt(2 / (n_in + n_out)), shift, 0.0)
+        case ConstantInit():
+            return Moments(init.weight, 0.0, init.bias + shift, 0.0)
+        case ZerosInit():
+            return Moments(0.0, 0.0, shift, 0.0)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costcurve.analysis.initializers import initial_layers
+from costcurve.analysis.randomness import Purpose, SampleOrder, generator
 from costcurve.core.initializers import ConstantInit, NormalInit, ScaledNormalInit, XavierInit, ZerosInit
-from workers.training.initializers import initial_layers
-from workers.training.randomness import Purpose, SampleOrder, generator
 
 SIZES = (784, 30, 10)
 

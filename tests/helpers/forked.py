@@ -1,0 +1,27 @@
+"""What the processes of the fork server's tests do."""
+
+import os
+import signal
+import sys
+
+
+def write(text: str, descriptors: list[int]) -> None:
+    """Write the text, and whether the module json was imported before."""
+    os.write(descriptors[0], f"{text} {'json' in sys.modules}".encode())
+
+
+def leave(code: int, _descriptors: list[int]) -> None:
+    """End with this exit code."""
+    raise SystemExit(code)
+
+
+def fail(_descriptors: list[int]) -> None:
+    """End by an exception."""
+    raise ZeroDivisionError
+
+
+def stay(descriptors: list[int]) -> None:
+    """Write a byte to each descriptor; end by a signal only."""
+    for descriptor in descriptors:
+        os.write(descriptor, b"!")
+    signal.pause()

@@ -1,0 +1,121 @@
+"""Start this project's programs at once: fork them from a process that has imported them.
+
+A service spends one or two seconds of CPU on imports, and the tests start hundreds. A forked program has a process, a
+session, an environment and signal handlers of its own, and ends as `python -m` does.
+"""
+
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+from fcntl import F_DUPFD, fcntl
+from functools import cache
+from pathlib import Path
+
+from costcurve.runtime.fork_server import UNKNOWN, ForkedProcess, ForkServer
+
+# What the programs import at their start, or at their first request.
+_IMPORTED = (
+    "service.__main__",
+    "workers.__main__",
+    "alembic.autogenerate",
+    "alembic.command",
+    "anyio._backends._asyncio",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.helpers.warm_start",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.httptools_impl",
+)
+# Received descriptors are moved here, out of the way of the numbers that the program expects.
+_FREE_FROM = 500
+
+
+class WarmProcess:
+    """A program started by `start`, with those methods of `subprocess.Popen` that the tests need."""
+
+    def __init__(self, command: list[str], process: ForkedProcess) -> None:
+        self.args = command
+        self._process = process
+        while process.is_alive() and process.pid is None:
+            select.select([process.sentinel], [], [])
+        assert process.pid is not None, process.error
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, or minus the signal, once `poll` or `wait` has seen the end."""
+        code = self._process.exitcode
+        return -signal.SIGKILL if code == UNKNOWN else code
+
+    def poll(self) -> int | None:
+        """Return the exit code, or minus the signal; None if the program still runs."""
+        self._process.is_alive()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end of the program; return the exit code, or minus the signal."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the program has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def start(command: list[str], *, environment: dict[str, str], output: int, pass_fds: list[int]) -> WarmProcess:
+    """Start `python -m COMMAND` in a session of its own.
+
+    Args:
+        command: module and arguments.
+        environment: all its variables.
+        output: descriptor for its standard output and standard error.
+        pass_fds: descriptors that it inherits, under the same numbers.
+    """
+    given = (command, environment, str(Path.cwd()), pass_fds)
+    return WarmProcess(command, _server().start(_be, *given, descriptors=[output, *pass_fds]))
+
+
+def close() -> None:
+    """End the fork server of this process, if there is one."""
+    if _server.cache_info().currsize:
+        _server().close()
+        _server.cache_clear()
+
+
+@cache
+def _server() -> ForkServer:
+    return ForkServer(_IMPORTED)
+
+
+def _be(command: list[str], environment: dict[str, str], cwd: str, pass_fds: list[int], received: list[int]) -> None:
+    os.setsid()
+    output, *passed = [fcntl(descriptor, F_DUPFD, _FREE_FROM) for descriptor in received]
+    for descriptor in received:
+        os.close(descriptor)
+    for number in (1, 2):
+        os.dup2(output, number)
+    os.close(output)
+    for descriptor, number in zip(passed, pass_fds, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.argv = list(command)
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
