@@ -79,7 +79,7 @@ def _with_effective_rate(spec: AnySpec, rate: float, changes: Mapping[str, Any])
     if rate == spec.effective_learning_rate and reduction == spec.reduction:
         return altered(spec, **changes)
     averaged = isinstance(spec, MnistSpec) and reduction == "mean_outputs"
-    return altered(spec, **changes, learning_rate=rate * DIGITS if averaged else rate)
+    return altered(spec, **changes, learning_rate=float(f"{rate * DIGITS:.12g}") if averaged else rate)
 
 
 def rounded(rate: float) -> float:
