@@ -10,7 +10,7 @@ from benchmarks.diagnosis.generator import (
     BEYOND,
     GRID,
     Fault,
-    Half,
+    Part,
     Strength,
     base,
     faults,
@@ -36,7 +36,7 @@ MEASURED: dict[Strength, int] = {"strong": 4, "weak": 3}
 class Base:
     """A random spec without a rate: its sweep, and one of the sweep's sound points; None if it has none."""
 
-    half: Half
+    part: Part
     number: int
     sweep: Sequence[Run]
     sound: Run | None
@@ -47,33 +47,33 @@ class Base:
         return max(self.sweep, key=lambda run: run.accuracy)
 
 
-def runs_of(folder: Path, half: Half, number: int, images: ImageSets | None) -> Runs:
+def runs_of(folder: Path, part: Part, number: int, images: ImageSets | None) -> Runs:
     """Return the runs of a base, kept in this folder."""
-    path = folder / half / f"{number:04}.jsonl"
+    path = folder / part / f"{number:04}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     return Runs(path, images)
 
 
-def swept(half: Half, number: int, runs: Runs) -> Base:
+def swept(part: Part, number: int, runs: Runs) -> Base:
     """Return the base with its sweep, which continues while its best lies at the edge."""
-    fields = base(half, number)
+    fields = base(part, number)
     points = {rate: runs.of(with_rate(fields, rate)) for rate in GRID}
     best = max(points, key=lambda rate: points[rate].accuracy)
     if best in BEYOND:
         points[BEYOND[best]] = runs.of(with_rate(fields, BEYOND[best]))
     most = max(run.accuracy for run in points.values())
     sound = [run for run in points.values() if run.accuracy >= most - SOUND]
-    chosen = Random(f"sound {half} {number}").choice(sound)
+    chosen = Random(f"sound {part} {number}").choice(sound)
     is_base = most >= LEAST_ACCURACY and max(run.least_class_accuracy for run in sound) >= LEAST_CLASS
-    return Base(half, number, list(points.values()), chosen if is_base else None)
+    return Base(part, number, list(points.values()), chosen if is_base else None)
 
 
 def faults_of(found: Base) -> Sequence[Fault]:
     """Return the faults that are measured for this base."""
     if found.sound is None:
         return []
-    draw = Random(f"measured {found.half} {found.number}")
-    every = faults(found.sound.spec, found.half, found.number)
+    draw = Random(f"measured {found.part} {found.number}")
+    every = faults(found.sound.spec, found.part, found.number)
     measured = []
     for strength, count in MEASURED.items():
         of_strength = [fault for fault in every if fault.strength == strength]
@@ -89,7 +89,7 @@ class Case:
     cause was named.
     """
 
-    half: Half
+    part: Part
     number: int
     family: str | None
     strength: Strength | None
@@ -126,13 +126,13 @@ def _case(found: Base, run: Run, fault: Fault | None, runs: Runs) -> Case:
     fields = None if finding is None else finding.cure
     changed = None
     if fault is not None:
-        draw = Random(f"random {found.half} {found.number} {fault.family} {fault.strength}")
+        draw = Random(f"random {found.part} {found.number} {fault.family} {fault.strength}")
         changed = {
             **run.spec.model_dump(mode="json", exclude={"effective_learning_rate"}),
             **random_change(run.spec, draw),
         }
     return Case(
-        half=found.half,
+        part=found.part,
         number=found.number,
         family=None if fault is None else fault.family,
         strength=None if fault is None else fault.strength,

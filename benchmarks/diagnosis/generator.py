@@ -1,6 +1,6 @@
 """Random specs of networks, and faults to put into them.
 
-Everything drawn is a pure function of the half and the number of the base.
+Everything drawn is a pure function of the part and the number of the base.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 
 from costcurve.core.spec import DIGITS, PIXELS, AnySpec, MnistSpec, Spec
 
-Half = Literal["A", "B"]
+# A and B set the thresholds and formulas; the figures come from C.
+Part = Literal["A", "B", "C"]
+_FIRST_SEED: Mapping[Part, int] = {"A": 0, "B": 1_000_000, "C": 2_000_000}
 Strength = Literal["strong", "weak"]
 Fields = Mapping[str, Any]
 
@@ -47,9 +49,9 @@ def spec_of(fields: Fields) -> MnistSpec:
     return spec
 
 
-def base(half: Half, number: int) -> dict[str, Any]:
+def base(part: Part, number: int) -> dict[str, Any]:
     """Return the fields of a random spec without its learning rate."""
-    draw = Random(f"base {half} {number}")
+    draw = Random(f"base {part} {number}")
     [updates] = draw.choices(list(_LENGTHS), list(_LENGTHS.values()))
     is_long = updates > _LONG
     widths = (15, 60) if is_long else (15, 150)
@@ -67,7 +69,7 @@ def base(half: Half, number: int) -> dict[str, Any]:
         "init": {"scheme": draw.choice(("normal", "scaled_normal", "xavier"))},
         "epochs": epochs,
         "steps_per_epoch": updates // epochs,
-        "seed": (0 if half == "A" else 1_000_000) + number,
+        "seed": _FIRST_SEED[part] + number,
     }
     return fields
 
@@ -78,12 +80,12 @@ def with_rate(fields: Fields, rate: float) -> MnistSpec:
     return spec_of({**fields, "learning_rate": rate * factor})
 
 
-def faults(sound: MnistSpec, half: Half, number: int) -> list[Fault]:
+def faults(sound: MnistSpec, part: Part, number: int) -> list[Fault]:
     """Return the sound spec with one fault of each family and strength."""
     found = []
     for strength, families in _FAMILIES.items():
         for family, (names, put) in families.items():
-            draw = Random(f"fault {half} {number} {family} {strength}")
+            draw = Random(f"fault {part} {number} {family} {strength}")
             changes = put(sound, draw)
             if changes is not None:
                 fields = {**sound.model_dump(mode="json", exclude={"effective_learning_rate"}), **changes}

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from engines import load_images
 
 from benchmarks.diagnosis.cases import Case, measured, runs_of, swept
-from benchmarks.diagnosis.generator import Half
+from benchmarks.diagnosis.generator import Part
 from workers.training.network import ImageSets
 
 _images: list[ImageSets] = []
@@ -24,10 +24,10 @@ def prepare(trains: bool) -> None:
         _images.append(load_images())
 
 
-def cases_of(folder: Path, half: Half, number: int, *, trains: bool) -> Sequence[Case]:
+def cases_of(folder: Path, part: Part, number: int, *, trains: bool) -> Sequence[Case]:
     """Return the cases of one base; none if it is no base, or if it is not wholly kept and must not train."""
-    runs = runs_of(folder, half, number, _images[0] if trains else None)
+    runs = runs_of(folder, part, number, _images[0] if trains else None)
     try:
-        return list(measured(swept(half, number, runs), runs))
+        return list(measured(swept(part, number, runs), runs))
     except LookupError:
         return []

@@ -28,17 +28,17 @@ def expected_accuracy(spec: MnistSpec, updates: int) -> float:
     is_normal, is_xavier = spec.init.scheme == "normal", spec.init.scheme == "xavier"
     is_quadratic = spec.loss == "quadratic"
     exponent = (
-        -2.816
-        - 0.518 * length
-        + 0.084 * length**2
-        - 0.407 * batch
-        - 0.636 * width
-        - 0.033 * length * batch
-        + 0.074 * (len(hidden) > 1)
-        + 0.285 * is_normal
-        + 0.014 * is_xavier
-        + 0.098 * is_quadratic
-        + 0.038 * (is_normal and is_quadratic)
-        - 0.28 * length * width
+        -2.793
+        - 0.629 * length
+        + 0.159 * length**2
+        - 0.431 * batch
+        - 0.567 * width
+        + 0.101 * length * batch
+        - 0.157 * (len(hidden) > 1)
+        + 0.256 * is_normal
+        + 0.007 * is_xavier
+        + 0.068 * is_quadratic
+        + 0.126 * (is_normal and is_quadratic)
+        - 0.444 * length * width
     )
     return 1 - exp(exponent)

@@ -1,5 +1,6 @@
 """Repairs of a network: the init, the width, the loss, the rate or the length that is most likely to work."""
 
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -13,8 +14,8 @@ from costcurve.core.spec import MnistSpec
 
 # A width in place of a narrow one. With the quadratic loss, wide layers take only a small range of rates.
 _WIDTHS: dict[Loss, int] = {"quadratic": 60, "cross_entropy": 100}
-# With the quadratic loss, weights from N(0, 1) of wider layers than this often lose a digit, at any rate.
-_MOST_NORMAL_UNITS = 30
+# Weights from N(0, 1) of wider layers than this often lose a digit, or learn slowly, at any rate.
+_MOST_NORMAL_UNITS: dict[Loss, int] = {"quadratic": 30, "cross_entropy": 60}
 # Updates that bring a network near its best, the most images that are read for it, and a batch in place of a large one.
 _UPDATES, _IMAGES, _BATCH, _LARGEST_BATCH = 20_000, 1_500_000, 20, 100
 # The sound rate of cross-entropy in relation to that of the quadratic loss.
@@ -24,12 +25,13 @@ _SUITED = (0.5, 1.5)
 
 
 def sound_rate_repair(course: NetworkCourse) -> Repair:
-    """Return the spec with the rate that suits it, and with an init that bears it."""
+    """Return the spec with the rate that suits it, and with an init that bears it; `isolate` changes the rate alone."""
     spec = course.spec
     if not _loses_digits(spec):
         return repaired(spec, course.sound_rate)
     init = ScaledNormalInit(output_bias=spec.init.output_bias)
-    return repaired(spec, _rate_with(spec, init), init=_named(init))
+    alone = repaired(spec, course.sound_rate)
+    return replace(repaired(spec, _rate_with(spec, init), init=_named(init)), isolate=alone.fields)
 
 
 def init_repair(course: NetworkCourse) -> Repair:
@@ -102,9 +104,9 @@ def longer_repair(course: NetworkCourse) -> Repair:
 
 
 def _loses_digits(spec: MnistSpec) -> bool:
-    """Return True if such a network often never reads one of the digits."""
-    is_wide = max(spec.layers[1:-1], default=0) > _MOST_NORMAL_UNITS
-    return is_wide and spec.loss == "quadratic" and spec.init.scheme == "normal"
+    """Return True if such a network often learns badly at any rate, so that a repair has to change its init."""
+    most = _MOST_NORMAL_UNITS.get(spec.loss, max(spec.layers))
+    return spec.init.scheme == "normal" and max(spec.layers[1:-1], default=0) > most
 
 
 def _named(init: AnyInit) -> str | dict[str, Any]:

@@ -13,6 +13,7 @@ from costcurve.analysis.diagnosis.thresholds import (
     RATHER_LARGE,
     RATHER_SMALL,
     SMALL_RATE,
+    UNEXPLAINED_GAP,
 )
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, missing
 
@@ -71,7 +72,7 @@ def learning_rate_small(course: NetworkCourse) -> Iterator[Finding]:
 
 def rate_is_likeliest(course: NetworkCourse) -> Iterator[Finding]:
     """Yield a finding if accuracy is missing, nothing else explains it, and the rate is not the sound one."""
-    if course.gap < GAP:
+    if course.gap < UNEXPLAINED_GAP:
         return
     if course.rate_ratio >= RATHER_LARGE:
         yield _large(course, "low")
