@@ -21,16 +21,17 @@ class SweepOut(_Out):
     name: str | None
     preset: str | None
     spec: dict[str, Any] = Field(
-        description="Fields that all cells share, as submitted, without those that the grid overrides."
+        description="Fields that cells share, as submitted, without those that every cell takes from the grid."
     )
     grid: dict[str, list[Any]]
+    variants: list[dict[str, Any]] = Field(description="Fields that override the shared spec, one cell each.")
     repeats: int
     device: str
     engine: str
     tags: dict[str, str]
     priority: int
     max_runtime_seconds: float | None
-    cells: int = Field(description="Number of cells in the grid.")
+    cells: int = Field(description="Number of cells: those of the grid, then the variants.")
     total: int = Field(description="Number of jobs: the newest of each cell and repeat. Deleted jobs are not counted.")
     counts: dict[JobStatus, int] = Field(description="Number of these jobs in each state.")
     is_terminal: bool = Field(description="True if all of these jobs have ended.")
@@ -40,7 +41,8 @@ class SweepOut(_Out):
     def of(cls, sweep: Sweep) -> Self:
         submitted = sweep.submission.model_dump(exclude={"spec"})
         # Earlier versions stored fields that the grid overrides unchecked; some of those cannot be written as JSON.
-        shared = {name: value for name, value in sweep.submission.spec.items() if name not in sweep.submission.grid}
+        overridden = () if sweep.submission.variants else sweep.submission.grid
+        shared = {name: value for name, value in sweep.submission.spec.items() if name not in overridden}
         return cls(
             id=sweep.id,
             **submitted,
@@ -91,8 +93,10 @@ class CellJobOut(_Out):
 class CellOut(_Out):
     """One cell: its settings, its jobs and their results."""
 
-    cell: int = Field(description="Number of the cell, from 0; the last field of the grid changes fastest.")
-    settings: dict[str, Any] = Field(description="Value of each swept field, as submitted.")
+    cell: int = Field(
+        description="Number of the cell, from 0: the grid, whose last field changes fastest, then the variants."
+    )
+    settings: dict[str, Any] = Field(description="Fields in which the cell overrides the shared spec, as submitted.")
     rank: int | None = Field(
         description="Place among all cells, from 1; null while none of the cell's jobs has succeeded."
     )
