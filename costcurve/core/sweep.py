@@ -133,17 +133,31 @@ class PlannedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialLink:
+    """Purpose of a sweep that is a trial: the job and the finding that it tests.
+
+    `looks` is the most looks at the verdict, and `look` the number of the current one, from 1.
+    """
+
+    job_id: str
+    finding: str | None
+    looks: int
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """A sweep as submitted, with the number of jobs in each state.
 
     If a repeat of a cell was retried, only its newest job is counted. Deleted jobs are not counted. A sweep whose last
-    job is deleted is deleted with it.
+    job is deleted is deleted with it. `trial` is None unless the sweep is a trial.
     """
 
     id: str
     submission: SweepSubmission
     counts: Mapping[JobStatus, int]
     created_at: datetime
+    trial: TrialLink | None = None
 
     @property
     def total(self) -> int:

@@ -5,13 +5,24 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from costcurve.analysis.trial_verdict import Verdict
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep
 from costcurve.store.pagination import CellPage, SweepPage
+from service.schemas.trials import VerdictOut
 
 
 class _Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
+
+
+class TrialLinkOut(_Out):
+    """The job and the finding that a trial tests, and how often its verdict may be looked at."""
+
+    job_id: str
+    finding: str | None = Field(description="Code of the finding; null if the client proposed the change.")
+    looks: int = Field(description="Most looks at the verdict; seeds may be added in between.")
+    look: int = Field(description="Number of the current look, from 1.")
 
 
 class SweepOut(_Out):
@@ -36,6 +47,7 @@ class SweepOut(_Out):
     counts: dict[JobStatus, int] = Field(description="Number of these jobs in each state.")
     is_terminal: bool = Field(description="True if all of these jobs have ended.")
     created_at: datetime
+    trial: TrialLinkOut | None = Field(description="Purpose of a trial; null for every other sweep.")
 
     @classmethod
     def of(cls, sweep: Sweep) -> Self:
@@ -52,6 +64,7 @@ class SweepOut(_Out):
             counts=dict(sweep.counts),
             is_terminal=sweep.is_terminal,
             created_at=sweep.created_at,
+            trial=None if sweep.trial is None else TrialLinkOut.model_validate(sweep.trial),
         )
 
 
@@ -133,14 +146,16 @@ class CellList(_Out):
 class SweepWithLeaders(SweepOut):
     """A sweep and its best cells."""
 
+    verdict: VerdictOut | None = Field(description="Result of a trial; null until it has ended, and if it is no trial.")
     ranking: RankingOut
     leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` lists all of them.")
 
     @classmethod
-    def with_leaders(cls, best: CellPage) -> Self:
+    def with_leaders(cls, best: CellPage, verdict: Verdict | None) -> Self:
         ranked = [CellOut.model_validate(cell) for cell in best.items if cell.rank is not None]
         ranking = RankingOut.model_validate(best.ranking)
-        return cls(**SweepOut.of(best.sweep).model_dump(), ranking=ranking, leaderboard=ranked)
+        judged = None if verdict is None else VerdictOut.of(verdict)
+        return cls(**SweepOut.of(best.sweep).model_dump(), verdict=judged, ranking=ranking, leaderboard=ranked)
 
 
 class SweepList(_Out):
