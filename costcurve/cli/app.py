@@ -10,6 +10,7 @@ from costcurve.cli.command import OneValue, OneValueGroup, command
 from costcurve.cli.commands import database, sweeps
 from costcurve.cli.commands.article import article
 from costcurve.cli.commands.compare import compare
+from costcurve.cli.commands.cure import cure
 from costcurve.cli.commands.curves import curve, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
@@ -52,6 +53,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "curve": curve,
         "compare": compare,
         "diagnose": diagnose,
+        "cure": cure,
         "transcript": transcript,
         "model": model,
         "predict": predict,

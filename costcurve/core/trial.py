@@ -12,15 +12,13 @@ from costcurve.core.job import Job
 from costcurve.core.spec import AnySpec, NeuronSpec
 from costcurve.core.spec_diff import own_fields
 from costcurve.core.sweep import SweepSubmission, planned
+from costcurve.core.trial_limits import MAX_LOOKS, MAX_REPEATS, REPEATS
 from costcurve.core.validation import FieldError, StrictModel, Text
 
-REPEATS = 5
-# Most looks at a trial while seeds are added; each has an equal part of the permitted error.
-MAX_LOOKS = 4
 # The cells of a trial's sweep.
 AS_IT_IS, CHANGED = 0, 1
 
-Repeats = Annotated[int, Field(ge=1, le=200)]
+Repeats = Annotated[int, Field(ge=1, le=MAX_REPEATS)]
 
 
 class TrialRequest(StrictModel):

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, select, text
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.core.sweep import SweepSubmission
+from costcurve.core.trial import Proposal, TrialRequest
 from costcurve.store import JobStore
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
@@ -65,6 +66,8 @@ def lived_in(store, submit, claim, worker):
     hand_back(store, claim(), reason="no time")
     sweep = {"spec": NEURON, "grid": {"learning_rate": [0.1, 0.3]}, "repeats": 2, "tags": {"of": "the sweep"}}
     store.submit_sweep(SweepSubmission.model_validate(sweep))
+    proposal = Proposal("plateau", {"learning_rate": 0.2})
+    store.submit_trial(submit().id, TrialRequest(), lambda: proposal)
     store.retire_worker(worker, reason="its day is over", crashed=False)
     return store
 
