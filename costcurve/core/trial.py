@@ -24,7 +24,7 @@ Repeats = Annotated[int, Field(ge=1, le=MAX_REPEATS)]
 class TrialRequest(StrictModel):
     """The change to test, and the number of seeds with which to test it."""
 
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     finding: Annotated[Text, Field(max_length=64)] | None = Field(
         default=None,
