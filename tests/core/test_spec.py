@@ -272,6 +272,7 @@ def test_a_preset_is_overridden_field_by_field_and_defaults_follow():
     submission = Submission.model_validate({"preset": "mnist-slow-quadratic", "spec": {"loss": "cross_entropy"}})
 
     assert submission.spec == PRESETS["mnist-slow-cross-entropy"].spec
+    assert submission.spec.effective_learning_rate == PRESETS["mnist-slow-quadratic"].spec.effective_learning_rate == 1
     assert submission.spec.reduction == "mean_outputs"
 
 

@@ -100,7 +100,7 @@ def test_an_init_is_swept_by_name_and_by_its_figures():
 
 def test_a_preset_is_the_start_and_the_grid_overrides_preset_and_spec():
     found = jobs_of(
-        preset="mnist-slow-quadratic",
+        preset="mnist-biased-quadratic",
         spec={"epochs": 3, "batch_size": 20},
         grid={"loss": ["cross_entropy"], "epochs": [4]},
     )
