@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     images = load_images()
-    rows, told_apart, count = [], 0, 0
+    rows, found_different, count = [], 0, 0
     for name, fields in SPECS.items():
         spec = mnist(epochs=1, steps_per_epoch=UPDATES, layers=[784, 15, 10], **fields)
         for seeds, shift in (("the same", 0), ("others", OTHER_SEEDS)):
@@ -48,17 +48,18 @@ def main() -> None:
             outcomes = Counter(verdict.outcome for verdict in verdicts)
             wrong = sum(found for outcome, found in outcomes.items() if outcome not in SILENT)
             if shift:
-                told_apart, count = told_apart + wrong, count + len(verdicts)
+                found_different, count = found_different + wrong, count + len(verdicts)
             shown = ", ".join(f"{outcome} {found}" for outcome, found in sorted(outcomes.items()))
             rows.append([name, seeds, spread(verdicts), shown, f"{wrong / len(verdicts):.1%}"])
     text = [
         f"{arguments.trials} trials of each spec against itself, {arguments.repeats} seeds each; {UPDATES} updates of "
         "a [784, 15, 10] network.",
-        f"With other seeds in the second cell {told_apart} of {count} trials ({told_apart / count:.1%}) say anything "
-        "but `no_difference` or `undecided`.",
+        f"With other seeds in the second cell {found_different} of {count} trials ({found_different / count:.1%}) say "
+        "anything but `no_difference` or `undecided`.",
         "",
         *record.table(
-            ["spec", "seeds of the second cell", "mean accuracies of the first cell", "outcomes", "told apart"], rows
+            ["spec", "seeds of the second cell", "mean accuracies of the first cell", "outcomes", "found different"],
+            rows,
         ),
     ]
     record.write("trials", "Verdicts on a spec against itself", text)

@@ -39,7 +39,7 @@ def _certainty(verdict: Verdict) -> str:
     if verdict.interval is None:
         return "one seed"
     low, high = (_difference(verdict.metric, bound) for bound in verdict.interval)
-    return f"{100 * verdict.level:g} % interval {low} to {high}, Student's t, {verdict.n} seeds"
+    return f"{100 * verdict.level:g} % interval {low.partition(' ')[0]} to {high}, Student's t, {verdict.n} seeds"
 
 
 def _conclusion(verdict: Verdict) -> str:

@@ -46,7 +46,7 @@ def test_a_change_that_wins_back_nearly_all_cures():
     assert found.won_back == pytest.approx(0.325 / 0.33)
     assert statement_of(found) == (
         "The change cures it: the test accuracy at the end is 94.50 % instead of 62.00 %, a difference of +32.5 points "
-        "(95 % interval +32.3 points to +32.7 points, Student's t, 5 seeds); it wins back 98 % of what was lost, with "
+        "(95 % interval +32.3 to +32.7 points, Student's t, 5 seeds); it wins back 98 % of what was lost, with "
         "95.00 % as attainable."
     )
 
