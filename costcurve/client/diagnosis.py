@@ -1,4 +1,4 @@
-"""Diagnoses: why a training is slow, and which spec may cure it."""
+"""Diagnoses: why a training is slow, and which spec would test the reason."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from costcurve.client.arguments import checked_ids
 from costcurve.client.request import Call, as_model, job_path
 from costcurve.client.transport import Remote, Steps
+from costcurve.client.trial_types import FindingTrial
 
 
 class Finding(BaseModel):
     """One explanation of how a training went, with its evidence.
 
-    `cure` is a spec to submit that would test the explanation.
+    `cure` is a spec to submit that would test the explanation, and `trial` the newest trial of it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
@@ -23,6 +24,7 @@ class Finding(BaseModel):
     statement: str
     evidence: dict[str, Any]
     cure: dict[str, Any] | None = Field(default=None, alias="try")
+    trial: FindingTrial | None = None
 
 
 class Diagnosis(BaseModel):

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from costcurve.analysis.diagnosis import Diagnosis, Finding
 from costcurve.analysis.diagnosis.findings import Code, Severity
+from costcurve.store.trials import Trial
+from service.schemas.trials import FindingTrialOut
 
 
 class FindingOut(BaseModel):
@@ -21,15 +23,19 @@ class FindingOut(BaseModel):
     try_: dict[str, Any] | None = Field(
         alias="try", description="The `spec` of a job that tests the explanation; null if there is none."
     )
+    trial: FindingTrialOut | None = Field(
+        description="The newest trial of this finding; null if there is none, and in comparisons."
+    )
 
     @classmethod
-    def of(cls, finding: Finding) -> Self:
+    def of(cls, finding: Finding, trial: Trial | None = None) -> Self:
         return cls(
             code=finding.code,
             severity=finding.severity,
             statement=finding.statement,
             evidence=dict(finding.evidence),
             try_=None if finding.cure is None else dict(finding.cure),
+            trial=None if trial is None else FindingTrialOut.of(trial),
         )
 
 
@@ -45,11 +51,12 @@ class DiagnosisOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None) -> Self:
+    def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None, trials: Sequence[Trial]) -> Self:
+        newest = {trial.finding: trial for trial in trials}
         return cls(
             job_id=job_id,
             summary=diagnosis.summary,
-            findings=[FindingOut.of(finding) for finding in diagnosis.findings],
+            findings=[FindingOut.of(finding, newest.get(finding.code)) for finding in diagnosis.findings],
             start=None if start is None else dict(start),
         )
 

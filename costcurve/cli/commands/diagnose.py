@@ -1,4 +1,4 @@
-"""`diagnose`: reasons why jobs learn slowly, and possible cures."""
+"""`diagnose`: reasons why jobs learn slowly, and changes that would test them."""
 
 import json
 
@@ -10,11 +10,12 @@ from costcurve.cli.arguments import JobsArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.output import write_json, write_rich
 from costcurve.client.diagnosis import Diagnosis
+from costcurve.client.trial_types import FindingTrial
 from costcurve.core.text import printable
 
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
-    """Explain why a job learns slowly, and suggest a cure.
+    """Explain why a job learns slowly, and propose changes that would test it.
 
     With several jobs, explain the effect of their differences.
     """
@@ -27,13 +28,22 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 
 def described(diagnosis: Diagnosis) -> RenderableType:
-    """Return a diagnosis as text: summary, findings and the cures to try."""
+    """Return a diagnosis as text: summary, findings, changes to try and what came out of them."""
     parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
         parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
         if finding.cure is not None:
             parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
+        if finding.trial is not None:
+            parts.append(_indented(trial_text(finding.trial)))
     return Group(*parts)
+
+
+def trial_text(trial: FindingTrial) -> str:
+    """Return a line on the trial of a finding: its verdict, or that it has none yet."""
+    if trial.verdict is None:
+        return f"on trial: `costcurve sweep watch {trial.sweep_id}` shows its progress"
+    return f"tried ({trial.sweep_id}): {trial.verdict.statement}"
 
 
 def _indented(text: str) -> RenderableType:
