@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 3
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test fast test-chaos test-deploy check chaos model bench overload docs format constraints clean
+.PHONY: help setup demo article test fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,10 @@ bench: setup $(PEERS_INSTALLED) ## measure speed, and compare the engines with o
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/turnaround.py
+
+bench-diagnosis: setup ## measure the diagnosis: faults named, repaired, harmed; keeps its runs, about two hours on two cores
+	$(BIN)/python -m benchmarks.diagnosis $(BENCH_DIAGNOSIS_OPTIONS)
+	cd benchmarks && ../$(BIN)/python diagnosis_cost.py
 
 overload: setup ## measure latencies and memory under overload; writes benchmarks/records/overload.md
 	cd benchmarks && ../$(BIN)/python overload.py

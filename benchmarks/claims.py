@@ -128,7 +128,7 @@ def queue_jobs(tx: Connection, count: int, *, device: str, waiting_since: dateti
 
     Their priorities are random.
     """
-    chance = random.Random(SEED)  # noqa: S311
+    chance = random.Random(SEED)
     submission = Submission.model_validate({"spec": {"experiment": "neuron"}, "device": device})
     spec = submission.spec
     same = {

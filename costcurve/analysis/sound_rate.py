@@ -11,32 +11,47 @@ from costcurve.core.initializers import AnyInit, ConstantInit, NormalInit, Scale
 from costcurve.core.losses import Loss
 from costcurve.core.spec import PIXELS
 
-# The sound rate at κ = 1, batch 10 and 30 hidden units, for each loss.
-_SCALES: Mapping[Loss, float] = {"quadratic": 4.0, "cross_entropy": 1.17}
+# The sound rate at κ = 1, batch 10, 30 hidden units and 5,000 updates, for each loss.
+_SCALES: Mapping[Loss, float] = {"quadratic": 4.9, "cross_entropy": 0.8}
 # A larger product of rate and κ overshoots, for each loss.
-_LARGEST_STEPS: Mapping[Loss, float] = {"quadratic": 14.0, "cross_entropy": 7.0}
-_OF_SLOPE, _OF_BATCH, _OF_WIDTH = -0.55, 0.29, 0.33
+_LARGEST_STEPS: Mapping[Loss, float] = {"quadratic": 10.4, "cross_entropy": 7.9}
+_OF_SLOPE, _OF_BATCH, _OF_WIDTH, _OF_UPDATES = -0.92, 0.37, 1.26, -0.37
+# Batch sizes and updates of the sweeps; beyond them the nearest counts.
+_BATCHES, _UPDATES = (5, 100), (1_000, 150_000)
 _LEAST_SLOPE = 1e-3
 # Mean square of a hidden unit's output, σ(z)², and mean sum of the squared pixels of an image.
 _SQUARED_OUTPUT, _SQUARED_PIXELS = 0.35, 87.84
 
 
-def sound_rate(*, loss: Loss, layers: tuple[int, ...], batch_size: int, output_slope: float) -> float:
+def sound_rate(
+    *, loss: Loss, layers: tuple[int, ...], batch_size: int, output_slope: float, updates: int = 5_000
+) -> float:
     """Return the effective learning rate that suits a network.
 
     Args:
         loss: what the network is trained with.
         layers: units of every layer, from 784 to 10.
         batch_size: images of one update.
-        output_slope: mean σ′(z) of the output layer before the first update, > 0.
+        output_slope: mean σ′(z) of the output layer before the first update.
+        updates: updates of the whole training. A longer one ends better with smaller ones.
     """
     hidden = layers[1:-1]
     squares = _SQUARED_OUTPUT * hidden[-1] if hidden else _SQUARED_PIXELS
     # A smaller slope says that the start is saturated, and nothing of a sound rate.
     kappa = (1 + squares) * max(output_slope, _LEAST_SLOPE)
-    width = min(hidden, default=30)
-    rate: float = _SCALES[loss] * kappa**_OF_SLOPE * (batch_size / 10) ** _OF_BATCH * (width / 30) ** _OF_WIDTH
-    return min(rate, _LARGEST_STEPS[loss] / kappa)
+    rate = (
+        _SCALES[loss]
+        * kappa**_OF_SLOPE
+        * (_within(_BATCHES, batch_size) / 10) ** _OF_BATCH
+        * (min(hidden, default=30) / 30) ** _OF_WIDTH
+        * (_within(_UPDATES, updates) / 5_000) ** _OF_UPDATES
+    )
+    largest: float = min(rate, _LARGEST_STEPS[loss] / kappa)
+    return largest
+
+
+def _within(limits: tuple[int, int], value: int) -> int:
+    return min(max(value, limits[0]), limits[1])
 
 
 def expected_output_slope(init: AnyInit, layers: tuple[int, ...]) -> float:

@@ -11,10 +11,22 @@ from costcurve.client.transport import Remote, Steps
 from costcurve.client.trial_types import FindingTrial
 
 
+class Change(BaseModel):
+    """A field of the spec that a finding's `cure` changes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
 class Finding(BaseModel):
     """One explanation of how a training went, with its evidence.
 
-    `cure` is a spec to submit that would test the explanation, and `trial` the newest trial of it.
+    `cure` is the spec that is most likely to repair the training, and `changes` lists every field in which it differs.
+    `isolate` makes the same change and holds the effective learning rate. `confidence` is `certain`, `high` or `low`.
+    `trial` is the newest trial of `cure`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
@@ -24,6 +36,10 @@ class Finding(BaseModel):
     statement: str
     evidence: dict[str, Any]
     cure: dict[str, Any] | None = Field(default=None, alias="try")
+    # A service of an older version sends none of these.
+    changes: list[Change] = []
+    isolate: dict[str, Any] | None = None
+    confidence: str | None = None
     trial: FindingTrial | None = None
 
 

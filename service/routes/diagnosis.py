@@ -37,7 +37,7 @@ class ComparedParameters(BaseModel):
 def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """Explain the job's training by findings in plain words.
 
-    Each finding has its figures, a change that would test it (`try`), and its newest trial. Both may be null.
+    Each finding has its figures, a spec that would test it (`try`), and its newest trial. Both may be null.
     """
 
     def diagnosed() -> Response:

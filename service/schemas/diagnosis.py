@@ -6,9 +6,17 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from costcurve.analysis.diagnosis import Diagnosis, Finding
-from costcurve.analysis.diagnosis.findings import Code, Severity
+from costcurve.analysis.diagnosis.findings import Code, Confidence, Severity
 from costcurve.store.trials import Trial
 from service.schemas.trials import FindingTrialOut
+
+
+class ChangeOut(BaseModel):
+    """A field of the spec that a finding's `try` changes."""
+
+    field: str = Field(description="Its name, such as `loss` or `init.std`.", examples=["loss"])
+    before: Any = Field(description="Its value in the job's spec; null if the spec does not have it.")
+    after: Any = Field(description="Its value in the `try`; null if the `try` does not have it.")
 
 
 class FindingOut(BaseModel):
@@ -18,10 +26,21 @@ class FindingOut(BaseModel):
 
     code: Code
     severity: Severity
+    confidence: Confidence = Field(
+        description="`certain`: read off the spec or exact figures. `high`: several figures agree. `low`: the "
+        "likeliest of several causes."
+    )
     statement: str = Field(description="The finding and its reason, in words.")
     evidence: dict[str, Any] = Field(description="The figures of the finding; an infinite ratio is null.")
     try_: dict[str, Any] | None = Field(
-        alias="try", description="The `spec` of a job that tests the explanation; null if there is none."
+        alias="try",
+        description="The `spec` that is most likely to repair the training, and so tests the explanation; null if "
+        "there is none.",
+    )
+    changes: list[ChangeOut] = Field(description="Every field in which `try` differs from the job's spec.")
+    isolate: dict[str, Any] | None = Field(
+        description="The `spec` that makes the same change and holds the effective learning rate, so that one thing "
+        "differs; null if that tests nothing."
     )
     trial: FindingTrialOut | None = Field(
         description="The newest trial of this finding; null if there is none, and in comparisons."
@@ -35,6 +54,12 @@ class FindingOut(BaseModel):
             statement=finding.statement,
             evidence=dict(finding.evidence),
             try_=None if finding.cure is None else dict(finding.cure),
+            confidence=finding.confidence,
+            changes=[
+                ChangeOut(field=change.field, before=change.before, after=change.after)
+                for change in finding.repair.changes
+            ],
+            isolate=None if finding.repair.isolate is None else dict(finding.repair.isolate),
             trial=None if trial is None else FindingTrialOut.of(trial),
         )
 

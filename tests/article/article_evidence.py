@@ -143,8 +143,8 @@ def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
     ]
     comparisons = {}
     for seed in seeds:
-        comparisons[Start.ORDINARY, seed] = diagnosis(["loss_makes_no_difference"])
-        comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_makes_the_difference"])
+        comparisons[Start.ORDINARY, seed] = diagnosis(["loss_and_rate_make_no_difference"])
+        comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_and_rate_make_the_difference"])
     rescues = [rescue(epoch, seed) for epoch in range(1, RESCUE_EPOCHS) for seed in seeds]
     return Evidence([*neurons, *(run for seed in seeds for run in _networks(seed))], comparisons, rescues)
 

@@ -21,7 +21,7 @@ from costcurve.core.spec import MnistSpec, phase_at
 from workers.engines.base import Report, Snapshot, copied, ensure_finite, kept_tensor, restore
 from workers.engines.step_metrics import StepCosts
 from workers.training.diagnostics import diagnosed_images
-from workers.training.evaluation import final_network
+from workers.training.evaluation import final_network, least_class_accuracy
 from workers.training.network import Evaluation, Images, ImageSets, Network, weights_sha256
 
 T = TypeVar("T")
@@ -178,6 +178,7 @@ def training(
                 "test_cost": test.cost,
                 "correct": float(test.correct),
                 "accuracy": test.correct / len(images.test),
+                "least_class_accuracy": least_class_accuracy(images.test, test),
                 "validation_accuracy": validation.correct / len(images.validation),
                 **wish.granted,
             }

@@ -54,5 +54,15 @@ def final_network(network: Network, images: Images, evaluation: Evaluation, *, l
     return FinalNetwork(copied, tuple(map(tuple, counts.tolist())), tuple(mistakes))
 
 
+def least_class_accuracy(images: Images, evaluation: Evaluation) -> float:
+    """Return the least share of a digit's images that are read correctly.
+
+    The evaluation is the network's on exactly these images. A digit without images has no share.
+    """
+    read = images.labels[evaluation.logits.argmax(dim=1) == images.labels]
+    counts, right = (torch.bincount(labels, minlength=DIGITS).double() for labels in (images.labels, read))
+    return (right / counts)[counts > 0].min().item()
+
+
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Reasons why a training is slow, and specs to test the cure.
+"""Reasons why a training is slow, and specs that would test them.
 
 A diagnosis uses only what is recorded.
 """

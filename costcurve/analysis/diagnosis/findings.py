@@ -5,19 +5,31 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
+from costcurve.analysis.diagnosis.repair import NO_REPAIR, Repair
+
 Severity = Literal["info", "warning", "error"]
 Code = Literal[
+    "start_not_finite",
+    "symmetric_init",
+    "layer_too_narrow",
+    "dead_input",
     "output_saturated_quadratic",
     "hidden_layer_slow",
-    "plateau",
-    "symmetric_init",
     "diverged",
-    "start_not_finite",
+    "learning_rate_large",
+    "learning_rate_small",
+    "too_few_updates",
+    "lost_class",
+    "plateau",
     "saturated_but_learning",
     "loss_makes_no_difference",
     "loss_makes_the_difference",
+    "loss_and_rate_make_no_difference",
+    "loss_and_rate_make_the_difference",
     "learning_rate_not_comparable",
 ]
+# `certain`: read off the spec or exact figures. `high`: several figures agree. `low`: the likeliest of several causes.
+Confidence = Literal["certain", "high", "low"]
 _ORDER: Sequence[Severity] = ("error", "warning", "info")
 
 
@@ -25,8 +37,8 @@ _ORDER: Sequence[Severity] = ("error", "warning", "info")
 class Finding:
     """One fact that explains how a training went.
 
-    `headline` states it in one sentence, and `explanation` gives the reason. `evidence` has the numbers. `cure` has the
-    fields of a spec that would test the explanation; None if there is no such spec.
+    `headline` states it in one sentence, and `explanation` gives the reason. `evidence` has the numbers. `repair` has
+    the specs that would test the explanation.
     """
 
     code: Code
@@ -34,7 +46,13 @@ class Finding:
     headline: str
     explanation: str
     evidence: Mapping[str, Any]
-    cure: Mapping[str, Any] | None = None
+    repair: Repair = NO_REPAIR
+    confidence: Confidence = "high"
+
+    @property
+    def cure(self) -> Mapping[str, Any] | None:
+        """Fields of the spec that is most likely to repair the training; None if there is no such spec."""
+        return self.repair.fields
 
     @property
     def statement(self) -> str:

@@ -28,12 +28,17 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 
 def described(diagnosis: Diagnosis) -> RenderableType:
-    """Return a diagnosis as text: summary, findings, changes to try and what came out of them."""
+    """Return a diagnosis as text: summary, findings, specs that would test them, and what came out of them."""
     parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
-        parts += [_text(f"\n{finding.severity}: {finding.code}"), _indented(finding.statement)]
+        sure = f" (confidence: {finding.confidence})" if finding.confidence else ""
+        parts += [_text(f"\n{finding.severity}: {finding.code}{sure}"), _indented(finding.statement)]
         if finding.cure is not None:
             parts.append(_indented(f"to try it: {json.dumps(finding.cure)}"))
+        for change in finding.changes:
+            parts.append(_indented(f"  {change.field}: {json.dumps(change.before)} → {json.dumps(change.after)}"))
+        if finding.isolate is not None and finding.isolate != finding.cure:
+            parts.append(_indented(f"at the same effective rate: {json.dumps(finding.isolate)}"))
         if finding.trial is not None:
             parts.append(_indented(trial_text(finding.trial)))
     return Group(*parts)

@@ -13,7 +13,7 @@ import record
 import torch
 from engines import compiled, load_images, mnist
 
-from costcurve.analysis.diagnosis.mnist import diagnose_network
+from costcurve.analysis.diagnosis.network import diagnose_network
 from costcurve.analysis.diagnosis.training_course import NetworkCourse, is_stuck
 from costcurve.core.curve import Curve, diagnosis_metrics
 from costcurve.core.presets import PRESETS
@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = load_images()
     text = [*cost(images, options.repeats), "", *figures(images, options.seeds)]
-    record.write("diagnosis", "Diagnosis of a network: cost and figures", text)
+    record.write("diagnosis_cost", "Diagnosis of a network: cost and figures", text)
 
 
 def cost(images: ImageSets, repeats: int) -> list[str]:
