@@ -16,8 +16,8 @@ _SCALES: Mapping[Loss, float] = {"quadratic": 4.9, "cross_entropy": 0.8}
 # A larger product of rate and κ overshoots, for each loss.
 _LARGEST_STEPS: Mapping[Loss, float] = {"quadratic": 10.4, "cross_entropy": 7.9}
 _OF_SLOPE, _OF_BATCH, _OF_WIDTH, _OF_UPDATES = -0.92, 0.37, 1.26, -0.37
-# Batch sizes and updates of the sweeps; beyond them the nearest counts.
-_BATCHES, _UPDATES = (5, 100), (1_000, 150_000)
+# Batch sizes, updates and widths of the sweeps; beyond them the nearest counts.
+_BATCHES, _UPDATES, _WIDTHS = (5, 100), (1_000, 150_000), (10, 300)
 _LEAST_SLOPE = 1e-3
 # Mean square of a hidden unit's output, σ(z)², and mean sum of the squared pixels of an image.
 _SQUARED_OUTPUT, _SQUARED_PIXELS = 0.35, 87.84
@@ -43,7 +43,7 @@ def sound_rate(
         _SCALES[loss]
         * kappa**_OF_SLOPE
         * (_within(_BATCHES, batch_size) / 10) ** _OF_BATCH
-        * (min(hidden, default=30) / 30) ** _OF_WIDTH
+        * (_within(_WIDTHS, min(hidden, default=30)) / 30) ** _OF_WIDTH
         * (_within(_UPDATES, updates) / 5_000) ** _OF_UPDATES
     )
     largest: float = min(rate, _LARGEST_STEPS[loss] / kappa)

@@ -33,7 +33,9 @@ def test_a_network_without_units_that_could_be_alike_is_not_warned_of_symmetry()
     assert codes(network(layers=[784, 1, 2, 10], init="zeros")) == [("symmetric_init", "/spec/init")]
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if not name.endswith(("slow-quadratic", "slow-hidden"))])
+@pytest.mark.parametrize(
+    "name", [name for name in PRESETS if not name.endswith(("slow-quadratic", "biased-quadratic", "slow-hidden"))]
+)
 def test_sound_presets_and_those_that_are_cured_have_no_warning(name):
     assert warnings(PRESETS[name].spec) == ()
 

@@ -152,6 +152,7 @@ SAFE = {
     "compare_csv": (["job_1", "job_2"],),
     "compare_diagnosis": (["job_1", "job_2"],),
     "plot": ("job_1",),
+    "flow_plot": ("job_1",),
     "transcript": ("job_1",),
     "diagnosis": ("job_1",),
     "model": ("job_1",),

@@ -60,7 +60,7 @@ def test_the_rescue_curve_changes_the_loss_alone_at_each_epoch():
         before, after = phases_of(spec).values()
         assert (before.loss, after.loss) == ("quadratic", "cross_entropy")
         assert before.effective_learning_rate == after.effective_learning_rate
-        assert before.init == PRESETS["mnist-slow-quadratic"].spec.init
+        assert before.init == PRESETS["mnist-biased-quadratic"].spec.init
 
 
 def test_fields_of_spec_and_grid_override_those_of_the_sweep_one_by_one():

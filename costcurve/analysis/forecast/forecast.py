@@ -92,7 +92,6 @@ def _rates(spec: MnistSpec, start: Mapping[str, float]) -> RateRange | None:
         layers=spec.layers,
         batch_size=spec.batch_size,
         output_slope=slope,
-        updates=spec.total_steps,
     )
     lowest = sound * min(_LOWEST_SHARE, _EQUAL_UPDATES / spec.total_steps)
     return RateRange(spec.effective_learning_rate, sound, lowest, _HIGHEST_SHARE * sound)
