@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 3
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test fast test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
+.PHONY: help setup demo article test fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,11 +38,14 @@ demo: $(PROGRAMS_INSTALLED) ## run the article's experiments on MNIST; transcrip
 article: $(PROGRAMS_INSTALLED) ## test each claim of the article; the verdicts go to article/article.html
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
-test: setup ## run all tests except the long suites: chaos, model and test-deploy
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy' $(TEST_OPTIONS)
+test: setup ## run all tests except the long suites: chaos, test-chaos, model and test-deploy
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy and not chaos' $(TEST_OPTIONS)
 
 fast: setup ## run the tests that take less than about 5 s each
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -q -m 'not slow and not deploy' $(TEST_OPTIONS)
+
+test-chaos: setup ## run a short form of each chaos scenario, about 6 minutes
+	$(BIN)/python -m pytest -n 2 -m chaos $(TEST_OPTIONS) tests/chaos
 
 test-deploy: setup ## build the images and test docker-compose.yml; needs a Docker engine
 	$(BIN)/python -m pytest -m deploy $(TEST_OPTIONS) tests/deploy

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SweepPage,
         SweepPreset,
     )
+    from costcurve.client.trial_types import Verdict
     from costcurve.client.types import (
         Comparison,
         Confusion,
@@ -80,6 +81,7 @@ __all__ = [
     "SweepWaitTimeout",
     "UnexpectedAnswer",
     "Validation",
+    "Verdict",
     "WaitTimeout",
     "Worker",
 ]
@@ -89,6 +91,7 @@ _MODULES = (
     "costcurve.client.errors",
     "costcurve.client.types",
     "costcurve.client.sweep_types",
+    "costcurve.client.trial_types",
 )
 
 

@@ -23,7 +23,7 @@ from service.metrics import Metrics
 from service.observability import VERSION_PREFIX, ObservabilityMiddleware
 from service.probes import Probe
 from service.problems import describe_problems, handle_errors
-from service.routes import comparisons, curves, diagnosis, jobs, models, plots, sweep_plots, sweeps, system
+from service.routes import comparisons, curves, diagnosis, jobs, models, plots, sweep_plots, sweeps, system, trials
 
 # Bytes of rendered plots in the cache: a few hundred plots.
 PICTURE_BYTES = 16 << 20
@@ -41,6 +41,7 @@ _ROUTERS = (
     jobs.router,
     sweeps.router,
     sweep_plots.router,
+    trials.router,
     curves.router,
     comparisons.router,
     plots.router,

@@ -10,6 +10,7 @@ from costcurve.cli.command import OneValue, OneValueGroup, command
 from costcurve.cli.commands import database, sweeps
 from costcurve.cli.commands.article import article
 from costcurve.cli.commands.compare import compare
+from costcurve.cli.commands.cure import cure
 from costcurve.cli.commands.curves import curve, flow, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
@@ -54,6 +55,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare,
         "diagnose": diagnose,
         "flow": flow,
+        "cure": cure,
         "transcript": transcript,
         "model": model,
         "predict": predict,

@@ -81,11 +81,19 @@ def standing(sweep: Sweep) -> str:
 
 
 def grid_text(sweep: Sweep) -> str:
-    """Return a sweep's grid as short text: `3 learning_rate × 5 repeats`."""
-    factors = [f"{len(values):,} {name}" for name, values in sweep.grid.items()]
+    """Return a sweep's cells as short text: `3 learning_rate × 5 repeats`."""
+    cells = " × ".join(f"{len(values):,} {name}" for name, values in sweep.grid.items())
+    if sweep.variants:
+        cells = f"({cells} + {len(sweep.variants)} variants)" if cells else f"{len(sweep.variants)} variants"
+    factors = [cells] if cells else []
     if sweep.repeats > 1 or not factors:
         factors.append(f"{sweep.repeats:,} repeats")
     return " × ".join(factors)
+
+
+def fields_text(fields: Mapping[str, Any]) -> str:
+    """Return fields of a spec as short text: `loss cross_entropy, learning_rate 3`."""
+    return ", ".join(f"{name} {value_text(name, value)}" for name, value in fields.items())
 
 
 def init_text(init: Any) -> str:
@@ -128,6 +136,12 @@ def _sweep_rows(sweep: Sweep) -> Iterator[tuple[str, str]]:
         yield key, value_text(key, value)
     for key, values in sweep.grid.items():
         yield f"{key} (swept)", "; ".join(value_text(key, value) for value in values)
+    for number, variant in enumerate(sweep.variants):
+        yield f"variant {number}", fields_text(variant) or "as it is"
+    if sweep.trial is not None:
+        yield "trial of", " ".join(filter(None, [sweep.trial.job_id, sweep.trial.finding]))
+    if sweep.verdict is not None:
+        yield "verdict", sweep.verdict.statement
     yield "cells", f"{sweep.cells:,}, each {sweep.repeats:,} times" if sweep.repeats > 1 else f"{sweep.cells:,}"
     yield "created", local_time(sweep.created_at)
 

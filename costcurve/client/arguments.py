@@ -91,19 +91,19 @@ def metric_names(metrics: object) -> str | None:
     return ",".join(names)
 
 
-def spec_fields(spec: Any) -> Any:
-    """Return the fields of a spec (a mapping or a model).
+def spec_fields(spec: Any, name: str = "spec") -> Any:
+    """Return the fields of a spec (a mapping or a model), given as the argument `name`.
 
     Raises TypeError, ValueError.
     """
     if isinstance(spec, str):
         raise TypeError(
-            f"spec is the text {spec!r}; it must be a mapping such as {{'experiment': 'neuron'}}. "
+            f"{name} is the text {spec!r}; it must be a mapping such as {{'experiment': 'neuron'}}. "
             f"A preset is given by name: preset={spec!r}"
         )
-    fields = plain(spec, "spec")
+    fields = plain(spec, name)
     if not isinstance(fields, dict):
-        raise TypeError(f"spec must be a mapping such as {{'experiment': 'neuron'}}, not {_kind(spec)}")
+        raise TypeError(f"{name} must be a mapping such as {{'experiment': 'neuron'}}, not {_kind(spec)}")
     return fields
 
 

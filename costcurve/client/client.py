@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve.client import curves, jobs, models, sweeps
+from costcurve.client import curves, jobs, models, sweeps, trials
 from costcurve.client import diagnosis as diagnoses
 from costcurve.client.errors import CostCurveError
 from costcurve.client.transport import Outcome, Remote, Steps
@@ -154,6 +154,10 @@ class _Operations:
     sweep_cells = Operation(sweeps.sweep_cells)
     plot_sweep = Operation(sweeps.plot_sweep)
     wait_for_sweep = Operation(sweeps.wait_for_sweep)
+    trial = Operation(trials.trial)
+    extend_trial = Operation(trials.extend_trial)
+    verdict = Operation(trials.verdict)
+    wait_for_verdict = Operation(trials.wait_for_verdict)
     workers = Operation(jobs.workers)
     presets = Operation(jobs.presets)
     version = Operation(jobs.version)

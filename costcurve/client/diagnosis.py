@@ -1,4 +1,4 @@
-"""Diagnoses: why a training is slow, and which spec would test it."""
+"""Diagnoses: why a training is slow, and which spec would test the reason."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from costcurve.client.arguments import checked_ids
 from costcurve.client.request import Call, as_model, job_path
 from costcurve.client.transport import Remote, Steps
+from costcurve.client.trial_types import FindingTrial
 
 
 class Change(BaseModel):
@@ -25,6 +26,7 @@ class Finding(BaseModel):
 
     `cure` is the spec that is most likely to repair the training, and `changes` lists every field in which it differs.
     `isolate` makes the same change and holds the effective learning rate. `confidence` is `certain`, `high` or `low`.
+    `trial` is the newest trial of `cure`.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, serialize_by_alias=True)
@@ -38,6 +40,7 @@ class Finding(BaseModel):
     changes: list[Change] = []
     isolate: dict[str, Any] | None = None
     confidence: str | None = None
+    trial: FindingTrial | None = None
 
 
 class Diagnosis(BaseModel):

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from costcurve.client.trial_types import TrialLink, Verdict
 from costcurve.client.types import Answer
 from costcurve.core.placement import PlacedAnswer
 
@@ -87,10 +88,12 @@ class CellPage(Answer):
 class Sweep(Answer, PlacedAnswer):
     """Sweep as submitted, with the number of its jobs in each state.
 
-    `leaderboard` holds its best cells if the sweep was requested by its id.
+    `leaderboard` holds its best cells if the sweep was requested by its id. `trial` says what a trial tests, and
+    `verdict` its result once it has ended and was requested by its id.
     """
 
     grid: dict[str, list[Any]]
+    variants: list[dict[str, Any]] = Field(default=[])
     repeats: int
     cells: int
     total: int
@@ -100,12 +103,19 @@ class Sweep(Answer, PlacedAnswer):
     spec: dict[str, Any] = Field(default={})
     ranking: Ranking | None = None
     leaderboard: list[Cell] = Field(default=[])
+    trial: TrialLink | None = None
+    verdict: Verdict | None = None
     created_at: datetime
 
     @property
     def ended(self) -> int:
         """Number of jobs that have succeeded, failed or been cancelled."""
         return self.total - sum(self.counts.get(status, 0) for status in ("queued", "running", "paused"))
+
+    @property
+    def varied(self) -> list[str]:
+        """Fields of the spec in which cells may differ."""
+        return list(dict.fromkeys([*self.grid, *(name for variant in self.variants for name in variant)]))
 
     @property
     def succeeded(self) -> bool:

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from costcurve.client.arguments import checked_key, metric_names, swept_values
+from costcurve.client.arguments import checked_key, metric_names, spec_fields, swept_values
 from costcurve.client.curves import Granularity, Metrics
 from costcurve.client.errors import SweepWaitTimeout
 from costcurve.client.jobs import AnyGivenSpec, JobFields, submission_body
@@ -27,17 +27,19 @@ def submit_sweep(
     spec: AnyGivenSpec | None = None,
     *,
     grid: Mapping[str, Sequence[Any]] | None = None,
+    variants: Sequence[AnyGivenSpec] | None = None,
     repeats: int | None = None,
     idempotency_key: str | None = None,
     **fields: Unpack[JobFields],
 ) -> Steps[Sweep]:
-    """Queue one job for each repeat of each cell of a grid.
+    """Queue one job for each repeat of each cell of a grid, and of each variant.
 
     The service queues all of the jobs, or none of them.
 
     Args:
         spec: fields that all cells share. With a preset, only the fields that differ from the preset.
         grid: the values of each swept field of the spec, such as `{"loss": ["quadratic", "cross_entropy"]}`.
+        variants: fields of the spec that differ, one cell for each mapping. These cells come after those of the grid.
         repeats: jobs for each cell. They have the seeds seed, seed + 1 and so on, the same in every cell. If None, the
             number in the preset, or 1.
         idempotency_key: as for `submit`.
@@ -49,6 +51,8 @@ def submit_sweep(
         ServiceUnreachable: as for `submit`.
     """
     body = {**submission_body(spec, fields), "grid": swept_values(grid)}
+    if variants is not None:
+        body["variants"] = [spec_fields(variant, "variants") for variant in variants]
     if repeats is not None:
         body["repeats"] = plain(repeats, "repeats")
     return remote.answer(Call("POST", "/v1/sweeps", as_model(Sweep), body=body, key=checked_key(idempotency_key)))

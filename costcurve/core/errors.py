@@ -97,6 +97,18 @@ class ModelNotReady(ApiError):
     code, status, title = "model_not_ready", 409, "The job has no model yet"
 
 
+class NothingToTry(ApiError):
+    """Request for a trial of a job whose diagnosis proposes no change."""
+
+    code, status, title = "nothing_to_try", 409, "The diagnosis proposes no change to try"
+
+
+class TrialNotExtendable(ApiError):
+    """Request for more seeds in a trial that takes none, or not now."""
+
+    code, status, title = "trial_not_extendable", 409, "The trial takes no more seeds"
+
+
 class PreconditionFailed(ApiError):
     """Request for a job that no longer matches the ETag in If-Match."""
 

@@ -8,9 +8,10 @@ from costcurve.store.jobs import ForClients, Submitted
 from costcurve.store.maintenance import ForMaintenance
 from costcurve.store.models import ForModels
 from costcurve.store.sweeps import ForSweeps, SubmittedSweep
+from costcurve.store.trials import ForTrials
 
 __all__ = ["JobStore", "Submitted", "SubmittedSweep"]
 
 
-class JobStore(ForClients, ForModels, ForSweeps, ForWorkers, ForMaintenance):
+class JobStore(ForClients, ForModels, ForSweeps, ForTrials, ForWorkers, ForMaintenance):
     """Durable jobs in one database that services and workers share."""

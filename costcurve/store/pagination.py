@@ -20,6 +20,7 @@ from costcurve.core.job import Job
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep
 from costcurve.core.validation import FieldError
+from costcurve.store.row_mapping import sweep_rows
 from costcurve.store.schema import job_tags, jobs, sweeps
 
 Order = Literal["created_at", "-created_at", "-best_accuracy"]
@@ -133,7 +134,7 @@ def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
     Raises:
         InvalidRequest: the cursor is not from a page of sweeps.
     """
-    found = select(sweeps).order_by(sweeps.c.pk.desc()).limit(limit + 1)
+    found = sweep_rows.order_by(sweeps.c.pk.desc()).limit(limit + 1)
     if cursor is None:
         return found
     match _parsed(cursor):

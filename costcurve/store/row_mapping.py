@@ -5,14 +5,21 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from costcurve.core.job import Claim, Event, ExecProfile, Failure, Job, MnistResult, NeuronResult, Progress, Result
 from costcurve.core.placement import STORED_BY_NAME
 from costcurve.core.spec import AnySpec, MnistSpec, restored
 from costcurve.core.status import JobStatus
+from costcurve.core.sweep import Sweep, SweepSubmission, TrialLink
+from costcurve.store.schema import sweeps, trials
 
 _result: TypeAdapter[NeuronResult | MnistResult] = TypeAdapter(Result)
+
+# The rows of sweeps, with what makes some of them trials.
+sweep_rows = select(
+    sweeps, trials.c.job_id.label("trial_job_id"), trials.c.finding, trials.c.looks, trials.c.look
+).outerjoin(trials, trials.c.sweep_id == sweeps.c.id)
 
 
 def spec_of(row: Row[Any]) -> AnySpec:
@@ -130,3 +137,18 @@ def result_columns(result: NeuronResult | MnistResult, spec: AnySpec) -> dict[st
     else:
         columns |= {"epoch": spec.epochs, "step": spec.total_steps}
     return columns
+
+
+def sweep_of(row: Row[Any], counts: Mapping[str, int]) -> Sweep:
+    """Return the sweep of one of `sweep_rows`, with these numbers of jobs by status."""
+    every = {status: counts.get(status, 0) for status in JobStatus}
+    link = None if row.trial_job_id is None else TrialLink(row.trial_job_id, row.finding, row.looks, row.look)
+    return Sweep(row.id, sweep_submission_of(row), counts=every, created_at=row.created_at, trial=link)
+
+
+def sweep_submission_of(row: Row[Any]) -> SweepSubmission:
+    """Return the submission of a sweep's row.
+
+    It was validated when it was submitted: today's limits do not apply.
+    """
+    return SweepSubmission.model_construct(**row.submission)

@@ -168,6 +168,22 @@ sweeps = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
+# Sweeps that are trials. The tested job may be deleted before its trial, as the original of a clone may.
+trials = Table(
+    "trials",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("job_id", String(40), nullable=False, index=True),
+    # The code of the finding that the trial tests; NULL if a client proposed the change.
+    Column("finding", String(64)),
+    # Body of the request, to compare with later ones of the same idempotency key.
+    Column("request", JSON, nullable=False),
+    # Repeats before any extension.
+    Column("first_repeats", Integer, nullable=False),
+    Column("looks", Integer, nullable=False),
+    Column("look", Integer, nullable=False),
+)
+
 # Tags of all jobs of a sweep, except those to which a client has given tags of their own.
 sweep_tags = Table(
     "sweep_tags",

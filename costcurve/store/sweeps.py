@@ -1,8 +1,8 @@
 """The store's methods for sweeps: thousands of jobs handled as one."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Column, Connection, Row, delete, func, insert, select
@@ -12,13 +12,14 @@ from costcurve.core.errors import IdempotencyKeyReused, SweepNotFound
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import PlannedJob, Sweep, SweepSubmission, planned
 from costcurve.store.base import OnDatabase, strip_nul
-from costcurve.store.enqueue import enqueue, job_values
+from costcurve.store.enqueue import Values, enqueue, job_values
 from costcurve.store.pagination import CellPage, CellQuery, SweepPage, select_sweeps, sweep_cursor_behind
 from costcurve.store.retries import retry_values, revive, supersede
+from costcurve.store.row_mapping import sweep_of, sweep_rows, sweep_submission_of
 from costcurve.store.schema import jobs, sweeps
 from costcurve.store.sweep_leaderboard import read_cells
 from costcurve.store.tags import has_shared_tags, share_tags
-from costcurve.store.transitions import cancel_all
+from costcurve.store.transitions import EventInfo, cancel_all
 
 _ENDED = tuple(status for status in JobStatus if status.is_terminal)
 _has_jobs = select(jobs.c.pk).where(jobs.c.sweep_id == sweeps.c.id).exists()
@@ -54,29 +55,19 @@ class ForSweeps(OnDatabase):
     def _submit_sweep(
         self, submission: SweepSubmission, jobs_of_it: Sequence[PlannedJob], key: str | None
     ) -> SubmittedSweep:
-        sweep_id, sent = "swp_" + secrets.token_hex(10), submission.model_dump(mode="json")
+        sweep_id = new_sweep_id()
         # Outside the transaction, so that no other writer waits for it.
-        values = [
-            job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
-            for job in jobs_of_it
-        ]
+        values = values_of(sweep_id, jobs_of_it)
         with self._database.write() as tx:
-            if key is not None and (first := _first_answer(tx, key, sent)) is not None:
+            if key is not None and (first := _first_answer(tx, key, _sent(submission))) is not None:
                 return SubmittedSweep(first, replayed=True)
-            cause = self._by_client(tx, f"submitted by the sweep {sweep_id}")
-            tx.execute(
-                insert(sweeps).values(
-                    id=sweep_id, name=submission.name, submission=sent, idempotency_key=key, created_at=cause.at
-                )
-            )
-            share_tags(tx, sweep_id, submission.tags)
-            enqueue(tx, values, cause, priority=submission.priority)
-            return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
+            queue_sweep(tx, sweep_id, submission, values, self._by_client(tx, submitted_by(sweep_id)), key=key)
+            return SubmittedSweep(read_sweep(tx, sweep_id), replayed=False)
 
     def sweep(self, sweep_id: str) -> Sweep:
         """Return the current state of a sweep. Raises SweepNotFound."""
         with self._read() as tx:
-            return self._sweep(tx, sweep_id)
+            return read_sweep(tx, sweep_id)
 
     def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
         """Return the sweep's current state and one page of its cells.
@@ -86,7 +77,7 @@ class ForSweeps(OnDatabase):
             InvalidRequest: a cell does not exist, or the cursor is not from a page of this order.
         """
         with self._read() as tx:
-            return read_cells(tx, self._sweep(tx, sweep_id), query)
+            return read_cells(tx, read_sweep(tx, sweep_id), query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
         """Return one page of sweeps, the newest first.
@@ -98,7 +89,7 @@ class ForSweeps(OnDatabase):
             rows = tx.execute(select_sweeps(limit, cursor)).all()
             shown = rows[:limit]
             counts = _counts(tx, [row.id for row in shown])
-        items = tuple(_sweep_of(row, counts[row.id]) for row in shown)
+        items = tuple(sweep_of(row, counts[row.id]) for row in shown)
         return SweepPage(items, sweep_cursor_behind(shown[-1]) if len(rows) > limit else None)
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:
@@ -119,7 +110,7 @@ class ForSweeps(OnDatabase):
                 .with_for_update()
             ).all()
             cancel_all(tx, rows, self._by_client(tx, "cancelled with its sweep"))
-            return self._sweep(tx, sweep_id)
+            return read_sweep(tx, sweep_id)
 
     def retry_sweep(self, sweep_id: str) -> Sweep:
         """Queue a new job with the same spec for each failed one.
@@ -133,7 +124,7 @@ class ForSweeps(OnDatabase):
             # First the sweep, then its jobs by pk, as in deletions, to avoid deadlocks. Of two concurrent retries, the
             # second finds the jobs superseded.
             tx.execute(select(sweeps.c.pk).where(sweeps.c.id == strip_nul(sweep_id)).with_for_update())
-            submission = self._sweep(tx, sweep_id).submission
+            submission = read_sweep(tx, sweep_id).submission
             failed = tx.execute(
                 select(jobs)
                 .where(jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.status == JobStatus.FAILED)
@@ -147,13 +138,66 @@ class ForSweeps(OnDatabase):
                     share_tags(tx, sweep_id, submission.tags)
                 enqueue(tx, values, cause, priority=submission.priority)
                 supersede(tx, failed, [each["id"] for each in values], cause)
-            return self._sweep(tx, sweep_id)
+            return read_sweep(tx, sweep_id)
 
-    def _sweep(self, tx: Connection, sweep_id: str) -> Sweep:
-        row = tx.execute(select(sweeps).where(sweeps.c.id == strip_nul(sweep_id))).one_or_none()
-        if row is None:
-            raise SweepNotFound(f"there is no sweep {sweep_id!a}")
-        return _sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
+
+def new_sweep_id() -> str:
+    """Return an id for a new sweep."""
+    return "swp_" + secrets.token_hex(10)
+
+
+def submitted_by(sweep_id: str) -> str:
+    """Return the reason of a job's first event."""
+    return f"submitted by the sweep {sweep_id}"
+
+
+def values_of(sweep_id: str, planned_jobs: Iterable[PlannedJob]) -> list[Values]:
+    """Return the columns of a sweep's new jobs."""
+    return [
+        job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
+        for job in planned_jobs
+    ]
+
+
+def queue_sweep(
+    tx: Connection,
+    sweep_id: str,
+    submission: SweepSubmission,
+    values: Sequence[Values],
+    cause: EventInfo,
+    *,
+    key: str | None,
+) -> None:
+    """Insert a sweep and queue its jobs, which `values_of` describes."""
+    sent = _sent(submission)
+    tx.execute(
+        insert(sweeps).values(
+            id=sweep_id, name=submission.name, submission=sent, idempotency_key=key, created_at=cause.at
+        )
+    )
+    share_tags(tx, sweep_id, submission.tags)
+    enqueue(tx, values, cause, priority=submission.priority)
+
+
+def read_sweep(tx: Connection, sweep_id: str) -> Sweep:
+    """Return the current state of a sweep. Raises SweepNotFound."""
+    row = tx.execute(sweep_rows.where(sweeps.c.id == strip_nul(sweep_id))).one_or_none()
+    if row is None:
+        raise SweepNotFound(f"there is no sweep {sweep_id!a}")
+    return sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
+
+
+def as_submitted(row: Row[Any], repeats: int | None = None) -> Sweep:
+    """Return the sweep of one of `sweep_rows` as the first response showed it.
+
+    `repeats` is the number at its submission if it has been extended since.
+    """
+    submission = sweep_submission_of(row)
+    if repeats is not None:
+        submission = submission.model_copy(update={"repeats": repeats})
+    sweep = sweep_of(row, {JobStatus.QUEUED: submission.cells * submission.repeats})
+    link = None if sweep.trial is None else replace(sweep.trial, look=1)
+    return replace(sweep, submission=submission, trial=link)
 
 
 def lock_sweeps(tx: Connection, to_delete: Sequence[Row[Any]]) -> None:
@@ -189,13 +233,12 @@ def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | 
     Raises:
         IdempotencyKeyReused: the key came with another sweep.
     """
-    found = tx.execute(select(sweeps).where(sweeps.c.idempotency_key == key)).one_or_none()
+    found = tx.execute(sweep_rows.where(sweeps.c.idempotency_key == key)).one_or_none()
     if found is None:
         return None
-    if found.submission != sent:
+    if found.trial_job_id is not None or found.submission != sent:
         raise IdempotencyKeyReused("this idempotency key belongs to another sweep; use a new key for a new sweep")
-    submission = _submission_of(found)
-    return _sweep_of(found, {JobStatus.QUEUED: submission.cells * submission.repeats})
+    return as_submitted(found)
 
 
 def _counts(tx: Connection, sweep_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -207,11 +250,9 @@ def _counts(tx: Connection, sweep_ids: Sequence[str]) -> dict[str, dict[str, int
     return counts
 
 
-def _sweep_of(row: Row[Any], counts: Mapping[str, int]) -> Sweep:
-    every = {status: counts.get(status, 0) for status in JobStatus}
-    return Sweep(id=row.id, submission=_submission_of(row), counts=every, created_at=row.created_at)
+def _sent(submission: SweepSubmission) -> dict[str, Any]:
+    """Return the content of a submission, to store and to compare with later ones.
 
-
-def _submission_of(row: Row[Any]) -> SweepSubmission:
-    # Validated when it was submitted: today's limits do not apply.
-    return SweepSubmission.model_construct(**row.submission)
+    Without variants it is that of a version that had none, so that keys of both versions mean the same.
+    """
+    return submission.model_dump(mode="json", exclude=None if submission.variants else {"variants"})

@@ -32,6 +32,7 @@ _FEW_POINTS = 60
 _BAND: dict[str, Any] = {"alpha": 0.2, "linewidth": 0}
 _BEYOND: dict[str, Any] = {"alpha": 0.45, "linewidth": 1.0, "marker": ""}
 _GREY = "#555555"
+_UNSET = object()
 _NO_BAND = Band((), (), (), (), full=0)
 _REACHES: Mapping[Reach, str] = {
     "extremes": "lowest to highest",
@@ -120,9 +121,16 @@ def cell_names(cells: Sequence[DrawnCell], repeats: int) -> list[str]:
 
     If the number of drawn repeats differs between cells, it is part of the name.
     """
-    first = cells[0].settings
-    differing = [name for name in first if any(cell.settings[name] != first[name] for cell in cells)] or list(first)
-    names = [", ".join(f"{name} {_value(name, cell.settings[name])}" for name in differing) for cell in cells]
+    settings = [cell.settings for cell in cells]
+    every = dict.fromkeys(name for each in settings for name in each)
+    # A variant has only the fields that it changes. None is a value, too: that of no early stopping.
+    differing = [
+        name for name in every if any(each.get(name, _UNSET) != settings[0].get(name, _UNSET) for each in settings)
+    ]
+    shown = differing or list(every)
+    names = [", ".join(f"{name} {_value(name, each[name])}" for name in shown if name in each) for each in settings]
+    if differing:
+        names = [name or "as it is" for name in names]
     if len({cell.curves for cell in cells}) > 1:
         names = [f"{name} ({cell.curves:,} of {repeats:,} repeats)" for name, cell in zip(names, cells, strict=True)]
     return [name or "the only cell" for name in names]

@@ -37,13 +37,13 @@ class ComparedParameters(BaseModel):
 def get_diagnosis(job_id: str, store: Store, gate: ReadingGate) -> Response:
     """Explain the job's training by findings in plain words.
 
-    Each finding has its figures, and a spec that would test it; `try` is null if there is none.
+    Each finding has its figures, a spec that would test it (`try`), and its newest trial. Both may be null.
     """
 
     def diagnosed() -> Response:
         with store.read_transaction() as seen:
-            recorded = Recorded.of(seen, seen.get(job_id))
-        return json_of(DiagnosisOut.of(job_id, recorded.diagnosis(), recorded.start))
+            recorded, trials = Recorded.of(seen, seen.get(job_id)), seen.trials(job_id)
+        return json_of(DiagnosisOut.of(job_id, recorded.diagnosis(), recorded.start, trials))
 
     return Later(gate, diagnosed)
 

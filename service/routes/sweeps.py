@@ -5,7 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from costcurve.core.errors import IdempotencyKeyReused, InvalidRequest, StoreUnavailable, SweepNotFound
+from costcurve.core.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    StoreUnavailable,
+    SweepNotFound,
+)
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store.pagination import CellOrder, CellQuery
 from service.dependencies import Store
@@ -56,7 +61,7 @@ class CellParameters(BaseModel):
 def submit_sweep(
     body: SweepSubmission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
 ) -> SweepOut:
-    """Queue one job for each cell and repeat of a grid, all or none."""
+    """Queue one job for each repeat of each cell of a grid and each variant, all or none."""
     submitted = store.submit_sweep(body, idempotency_key=idempotency_key)
     set_created_headers(response, f"/v1/sweeps/{submitted.sweep.id}", replayed=submitted.replayed)
     return SweepOut.of(submitted.sweep)
@@ -74,7 +79,10 @@ def get_sweep(sweep_id: str, parameters: Annotated[LeaderboardParameters, Query(
 
     `GET /v1/jobs?sweep_id=` lists its jobs.
     """
-    return SweepWithLeaders.with_leaders(store.cells(sweep_id, CellQuery(limit=parameters.leaderboard)))
+    with store.read_transaction() as seen:
+        page = seen.cells(sweep_id, CellQuery(limit=parameters.leaderboard))
+        verdict = seen.verdict(page.sweep)
+    return SweepWithLeaders.with_leaders(page, verdict)
 
 
 @router.get("/sweeps/{sweep_id}/cells", responses=documents(SweepNotFound))

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from costcurve.analysis.diagnosis import Diagnosis, Finding
 from costcurve.analysis.diagnosis.findings import Code, Confidence, Severity
+from costcurve.store.trials import Trial
+from service.schemas.trials import FindingTrialOut
 
 
 class ChangeOut(BaseModel):
@@ -40,9 +42,12 @@ class FindingOut(BaseModel):
         description="The `spec` that makes the same change and holds the effective learning rate, so that one thing "
         "differs; null if that tests nothing."
     )
+    trial: FindingTrialOut | None = Field(
+        description="The newest trial of this finding; null if there is none, and in comparisons."
+    )
 
     @classmethod
-    def of(cls, finding: Finding) -> Self:
+    def of(cls, finding: Finding, trial: Trial | None = None) -> Self:
         return cls(
             code=finding.code,
             severity=finding.severity,
@@ -55,6 +60,7 @@ class FindingOut(BaseModel):
                 for change in finding.repair.changes
             ],
             isolate=None if finding.repair.isolate is None else dict(finding.repair.isolate),
+            trial=None if trial is None else FindingTrialOut.of(trial),
         )
 
 
@@ -70,11 +76,12 @@ class DiagnosisOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None) -> Self:
+    def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None, trials: Sequence[Trial]) -> Self:
+        newest = {trial.finding: trial for trial in trials}
         return cls(
             job_id=job_id,
             summary=diagnosis.summary,
-            findings=[FindingOut.of(finding) for finding in diagnosis.findings],
+            findings=[FindingOut.of(finding, newest.get(finding.code)) for finding in diagnosis.findings],
             start=None if start is None else dict(start),
         )
 

@@ -5,14 +5,25 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from costcurve.analysis.trial_verdict import Verdict
 from costcurve.core.placement import PlacedOut
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep
 from costcurve.store.pagination import CellPage, SweepPage
+from service.schemas.trials import VerdictOut
 
 
 class _Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
+
+
+class TrialLinkOut(_Out):
+    """The job and the finding that a trial tests, and how often its verdict may be looked at."""
+
+    job_id: str
+    finding: str | None = Field(description="Code of the finding; null if the client proposed the change.")
+    looks: int = Field(description="Most looks at the verdict; seeds may be added in between.")
+    look: int = Field(description="Number of the current look, from 1.")
 
 
 class SweepOut(_Out, PlacedOut):
@@ -20,21 +31,24 @@ class SweepOut(_Out, PlacedOut):
 
     preset: str | None
     spec: dict[str, Any] = Field(
-        description="Fields that all cells share, as submitted, without those that the grid overrides."
+        description="Fields that cells share, as submitted, without those that every cell takes from the grid."
     )
     grid: dict[str, list[Any]]
+    variants: list[dict[str, Any]] = Field(description="Fields that override the shared spec, one cell each.")
     repeats: int
-    cells: int = Field(description="Number of cells in the grid.")
+    cells: int = Field(description="Number of cells: those of the grid, then the variants.")
     total: int = Field(description="Number of jobs: the newest of each cell and repeat. Deleted jobs are not counted.")
     counts: dict[JobStatus, int] = Field(description="Number of these jobs in each state.")
     is_terminal: bool = Field(description="True if all of these jobs have ended.")
     created_at: datetime
+    trial: TrialLinkOut | None = Field(description="Purpose of a trial; null for every other sweep.")
 
     @classmethod
     def of(cls, sweep: Sweep) -> Self:
         submitted = sweep.submission.model_dump(exclude={"spec"})
         # Earlier versions stored fields that the grid overrides unchecked; some of those cannot be written as JSON.
-        shared = {name: value for name, value in sweep.submission.spec.items() if name not in sweep.submission.grid}
+        overridden = () if sweep.submission.variants else sweep.submission.grid
+        shared = {name: value for name, value in sweep.submission.spec.items() if name not in overridden}
         return cls(
             id=sweep.id,
             **submitted,
@@ -44,6 +58,7 @@ class SweepOut(_Out, PlacedOut):
             counts=dict(sweep.counts),
             is_terminal=sweep.is_terminal,
             created_at=sweep.created_at,
+            trial=None if sweep.trial is None else TrialLinkOut.model_validate(sweep.trial),
         )
 
 
@@ -85,8 +100,10 @@ class CellJobOut(_Out):
 class CellOut(_Out):
     """One cell: its settings, its jobs and their results."""
 
-    cell: int = Field(description="Number of the cell, from 0; the last field of the grid changes fastest.")
-    settings: dict[str, Any] = Field(description="Value of each swept field, as submitted.")
+    cell: int = Field(
+        description="Number of the cell, from 0: the grid, whose last field changes fastest, then the variants."
+    )
+    settings: dict[str, Any] = Field(description="Fields in which the cell overrides the shared spec, as submitted.")
     rank: int | None = Field(
         description="Place among all cells, from 1; null while none of the cell's jobs has succeeded."
     )
@@ -123,14 +140,16 @@ class CellList(_Out):
 class SweepWithLeaders(SweepOut):
     """A sweep and its best cells."""
 
+    verdict: VerdictOut | None = Field(description="Result of a trial; null until it has ended, and if it is no trial.")
     ranking: RankingOut
     leaderboard: list[CellOut] = Field(description="The best cells first; `/cells` lists all of them.")
 
     @classmethod
-    def with_leaders(cls, best: CellPage) -> Self:
+    def with_leaders(cls, best: CellPage, verdict: Verdict | None) -> Self:
         ranked = [CellOut.model_validate(cell) for cell in best.items if cell.rank is not None]
         ranking = RankingOut.model_validate(best.ranking)
-        return cls(**SweepOut.of(best.sweep).model_dump(), ranking=ranking, leaderboard=ranked)
+        judged = None if verdict is None else VerdictOut.of(verdict)
+        return cls(**SweepOut.of(best.sweep).model_dump(), verdict=judged, ranking=ranking, leaderboard=ranked)
 
 
 class SweepList(_Out):

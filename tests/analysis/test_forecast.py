@@ -137,6 +137,7 @@ def test_the_article_starts_are_told_apart():
     assert {name for name, is_wrong in wrong.items() if is_wrong} == {
         *("neuron-slow-quadratic", "neuron-slow-cross-entropy"),
         *("mnist-slow-quadratic", "mnist-slow-cross-entropy"),
+        *("mnist-biased-quadratic", "mnist-biased-cross-entropy"),
     }
     assert forecast(PRESETS["neuron-slow-quadratic"].spec).start["slowdown_factor"] == pytest.approx(56.6, abs=0.05)
     rates = forecast(PRESETS["mnist-quadratic"].spec).learning_rate

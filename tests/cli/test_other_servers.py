@@ -31,6 +31,7 @@ COMMANDS = {
     "curve --plot": ["curve", "job_1", "--plot", "{folder}/plot.svg"],
     "compare": ["compare", "job_1", "job_2"],
     "diagnose": ["diagnose", "job_1"],
+    "cure": ["cure", "job_1"],
     "transcript": ["transcript", "job_1"],
     "model": ["model", "job_1", "{folder}/model.onnx"],
     "predict": ["predict", "job_1", "{folder}/images.json"],

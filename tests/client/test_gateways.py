@@ -152,6 +152,7 @@ SAFE = {
     "compare_csv": (["job_1", "job_2"],),
     "compare_diagnosis": (["job_1", "job_2"],),
     "plot": ("job_1",),
+    "flow_plot": ("job_1",),
     "transcript": ("job_1",),
     "diagnosis": ("job_1",),
     "model": ("job_1",),
@@ -166,6 +167,9 @@ SAFE = {
     "cancel_sweep": ("swp_1",),
     "sweep_cells": ("swp_1",),
     "plot_sweep": ("swp_1",),
+    "trial": ("job_1",),
+    "extend_trial": ("swp_1", 10),
+    "verdict": ("swp_1",),
     "version": (),
 }
 
@@ -176,7 +180,7 @@ NAMED: dict[str, dict[str, Any]] = {"fork": {"at_epoch": 5, "loss": "cross_entro
 
 def test_every_operation_is_known_to_be_safe_to_repeat_or_not():
     named = {name for name in dir(Client) if not name.startswith("_")}
-    assert named - {"close", "iterate", "wait", "wait_for_sweep", "ready"} == {*SAFE, "retry_sweep"}
+    assert named - {"close", "iterate", "wait", "wait_for_sweep", "wait_for_verdict", "ready"} == {*SAFE, "retry_sweep"}
 
 
 @pytest.mark.parametrize("name", SAFE)
@@ -199,7 +203,7 @@ def test_what_is_safe_is_sent_again_unchanged(name, trouble):
     first, second = sent
     assert (first.method, first.url, first.content) == (second.method, second.url, second.content)
     assert first.headers.get("Idempotency-Key") == second.headers.get("Idempotency-Key")
-    creates = {"submit", "clone", "fork", "submit_sweep"}
+    creates = {"submit", "clone", "fork", "submit_sweep", "trial"}
     assert ("Idempotency-Key" in first.headers) == (name in creates)
 
 

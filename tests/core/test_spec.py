@@ -271,10 +271,17 @@ def test_every_union_member_that_an_error_may_show_is_left_out_of_pointers():
 
 
 def test_a_preset_is_overridden_field_by_field_and_defaults_follow():
+    submission = Submission.model_validate({"preset": "mnist-biased-quadratic", "spec": {"loss": "cross_entropy"}})
+
+    assert submission.spec == PRESETS["mnist-biased-cross-entropy"].spec
+    assert submission.spec.reduction == "mean_outputs"
+
+
+def test_the_slow_start_keeps_its_effective_learning_rate_with_the_other_loss():
     submission = Submission.model_validate({"preset": "mnist-slow-quadratic", "spec": {"loss": "cross_entropy"}})
 
     assert submission.spec == PRESETS["mnist-slow-cross-entropy"].spec
-    assert submission.spec.reduction == "mean_outputs"
+    assert submission.spec.effective_learning_rate == PRESETS["mnist-slow-quadratic"].spec.effective_learning_rate == 1
 
 
 def test_the_articles_presets_come_first():

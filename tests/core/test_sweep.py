@@ -100,7 +100,7 @@ def test_an_init_is_swept_by_name_and_by_its_figures():
 
 def test_a_preset_is_the_start_and_the_grid_overrides_preset_and_spec():
     found = jobs_of(
-        preset="mnist-slow-quadratic",
+        preset="mnist-biased-quadratic",
         spec={"epochs": 3, "batch_size": 20},
         grid={"loss": ["cross_entropy"], "epochs": [4]},
     )
@@ -253,3 +253,81 @@ def test_a_shared_value_that_the_grid_overrides_must_be_legal_all_the_same(field
 )
 def test_a_legal_shared_value_that_the_grid_overrides_need_not_fit_the_other_fields(shared, grid):
     assert jobs_of(spec={**MNIST, **shared}, grid=grid)
+
+
+def test_variants_are_cells_of_their_own_over_the_shared_spec():
+    variants = [{}, {"loss": "cross_entropy"}, {"learning_rate": 0.5, "epochs": 9}]
+    sweep = SweepSubmission.model_validate({"spec": {**NEURON, "loss": "quadratic"}, "variants": variants})
+
+    assert [(job.submission.spec.loss, job.submission.spec.learning_rate) for job in planned(sweep)] == [
+        ("quadratic", 0.15),
+        ("cross_entropy", 0.15),
+        ("quadratic", 0.5),
+    ]
+    assert (sweep.cells, sweep.grid_cells, sweep.varied) == (3, 0, ("loss", "learning_rate", "epochs"))
+    assert [sweep.settings(cell) for cell in range(3)] == variants
+
+
+def test_variants_come_after_the_cells_of_a_grid_and_do_not_combine_with_it():
+    sweep = SweepSubmission.model_validate(
+        {"spec": NEURON, "grid": {"epochs": [5, 6]}, "variants": [{"learning_rate": 0.5}], "repeats": 2}
+    )
+
+    found = [(job.cell, job.repeat, job.submission.spec) for job in planned(sweep)]
+    assert [(cell, repeat, spec.epochs, spec.learning_rate, spec.seed) for cell, repeat, spec in found] == [
+        (0, 0, 5, 0.15, 0),
+        (1, 0, 6, 0.15, 0),
+        (2, 0, 300, 0.5, 0),
+        (0, 1, 5, 0.15, 1),
+        (1, 1, 6, 0.15, 1),
+        (2, 1, 300, 0.5, 1),
+    ]
+    assert [sweep.settings(cell) for cell in range(3)] == [{"epochs": 5}, {"epochs": 6}, {"learning_rate": 0.5}]
+
+
+def test_what_follows_from_a_field_of_a_variant_follows_in_its_cell():
+    found = jobs_of(spec={**MNIST, "loss": "quadratic"}, variants=[{}, {"loss": "cross_entropy"}])
+
+    assert [job.submission.spec.reduction for job in found] == ["sum_outputs", "mean_outputs"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "pointers"),
+    [
+        (
+            {"spec": NEURON, "variants": [{"learning_rate": -1}, {"epochs": 0}]},
+            ["/variants/0/learning_rate", "/variants/1/epochs"],
+        ),
+        (
+            {"spec": NEURON, "variants": [{"momentum": 1}, {"layers": [784, 10]}]},
+            ["/variants/0/momentum", "/variants/1/layers"],
+        ),
+        ({"spec": NEURON, "variants": [{"experiment": "mnist"}]}, ["/variants/0/experiment"]),
+        ({"spec": NEURON, "variants": [{"init": {"scheme": "normal", "std": "a"}}]}, ["/variants/0/init/std"]),
+        ({"spec": {**NEURON, "epochs": 0}, "variants": [{}, {"loss": "quadratic"}]}, ["/spec/epochs"]),
+        # A shared value that every cell overrides must be valid, too.
+        ({"spec": {**NEURON, "epochs": 0}, "variants": [{"epochs": 1}, {"epochs": 2}]}, ["/spec/epochs"]),
+        ({"spec": {**NEURON, "epochs": 0}, "variants": [{"epochs": 1}], "grid": {"epochs": [2]}}, ["/spec/epochs"]),
+        ({"spec": NEURON, "variants": [{"seed": 1}], "repeats": 2}, ["/repeats"]),
+        (
+            {"spec": NEURON, "variants": [{}, {"epochs": 300}, {"epochs": 7}, {"epochs": 7}]},
+            ["/variants/1", "/variants/3"],
+        ),
+        ({"spec": NEURON, "grid": {"epochs": [1, 2]}, "variants": [{"epochs": 2}]}, ["/variants/0"]),
+        ({"spec": NEURON, "variants": [{}, {"epochs": 1}], "repeats": 2501}, ["/variants"]),
+    ],
+)
+def test_a_variant_that_makes_no_cell_is_refused_by_its_place(sweep, pointers):
+    assert sorted(refused(**sweep)) == sorted(pointers)
+
+
+def test_a_variant_that_is_a_cell_of_the_grid_is_named_with_that_cell():
+    message = refused(spec=NEURON, grid={"epochs": [1, 2]}, variants=[{"epochs": 2}])["/variants/0"]
+    assert message == "is the same as cell 1 of the grid"
+
+
+@pytest.mark.parametrize("variants", [{}, [1], [[]], "loss"])
+def test_variants_are_a_list_of_objects(variants):
+    with pytest.raises(ValidationError) as caught:
+        SweepSubmission.model_validate({"spec": NEURON, "variants": variants})
+    assert all(error.pointer.startswith("/variants") for error in field_errors(caught.value.errors()))

@@ -39,7 +39,8 @@ def test_the_articles_neuron_starts_twice_with_both_losses_as_its_presets_do():
 def test_the_articles_network_starts_four_times_with_both_losses_and_three_seeds_as_its_presets_do():
     found = {job.spec for job in jobs_of(preset="article-mnist")}
 
-    assert {PRESETS[name].spec for name in PRESETS if "mnist" in name} < found
+    own_start = {"mnist-slow-quadratic", "mnist-slow-cross-entropy"}
+    assert {PRESETS[name].spec for name in PRESETS if "mnist" in name and name not in own_start} < found
     assert len(found) == 24
     assert {spec.seed for spec in found} == {0, 1, 2}
 
@@ -59,7 +60,7 @@ def test_the_rescue_curve_changes_the_loss_alone_at_each_epoch():
         before, after = phases_of(spec).values()
         assert (before.loss, after.loss) == ("quadratic", "cross_entropy")
         assert before.effective_learning_rate == after.effective_learning_rate
-        assert before.init == PRESETS["mnist-slow-quadratic"].spec.init
+        assert before.init == PRESETS["mnist-biased-quadratic"].spec.init
 
 
 def test_fields_of_spec_and_grid_override_those_of_the_sweep_one_by_one():

@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 
-from tests.helpers.processes import Deployment
+from tests.helpers.processes import Deployment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -95,7 +95,19 @@ def test_a_bad_start_with_the_quadratic_loss_is_output_saturation_and_cross_entr
     assert {change["field"] for change in finding["changes"]} == {"loss", "learning_rate", "effective_learning_rate"}
     assert (slow["spec"]["learning_rate"], finding["isolate"].get("learning_rate", 3.0)) == (3.0, 3.0)
     cure = cured(deployment, finding)
-    assert epoch_of_9000(deployment, cure["id"]) + 5 <= epoch_of_9000(deployment, slow["id"])
+    assert epoch_of_9000(deployment, cure["id"]) < epoch_of_9000(deployment, slow["id"])
+
+
+def test_a_trial_of_a_bad_start_cures_it_on_several_seeds(deployment):
+    slow = deployment.ended(deployment.submit({"epochs": 4}, preset="mnist-slow-quadratic"), timeout=500)
+    made = httpx.post(f"{deployment.url}/v1/jobs/{slow['id']}/trial", json={"repeats": 3}).json()
+    verdict = until(lambda: get(deployment, f"sweeps/{made['id']}")["verdict"], bool, timeout=500)
+
+    assert (made["trial"]["finding"], verdict["outcome"], verdict["n"]) == ("output_saturated_quadratic", "cured", 3)
+    as_it_is, changed = verdict["means"]
+    assert as_it_is < 0.13
+    assert changed > 0.88
+    assert findings(deployment, slow)["output_saturated_quadratic"]["trial"]["verdict"] == verdict
 
 
 def test_a_saturated_hidden_layer_is_named_under_cross_entropy_too_and_a_smaller_init_cures_it(deployment, jobs):

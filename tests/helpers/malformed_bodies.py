@@ -49,6 +49,10 @@ _FIELDS = {
         "device",
         "engine",
         "grid",
+        "variants",
+        "try",
+        "finding",
+        "looks",
         "repeats",
         "max_runtime_seconds",
         "images",
@@ -78,6 +82,8 @@ def attempts(seed: int, job: str) -> Iterator[Attempt]:
         ("POST", "/v1/jobs:validate"),
         ("POST", "/v1/sweeps"),
         ("POST", f"{job}/clone"),
+        ("POST", f"{job}/trial"),
+        ("POST", "/v1/sweeps/swp_0/extend"),
         ("PATCH", job),
     ]
     kinds = [

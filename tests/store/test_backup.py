@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, select, text
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.core.sweep import SweepSubmission
+from costcurve.core.trial import Proposal, TrialRequest
 from costcurve.store import JobStore
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
@@ -59,12 +60,14 @@ def lived_in(store, submit, claim, worker):
     written(store, JobUpdate(held, progress(200), steps=steps(0, 0.1 + 0.2), start={"slowdown_factor": math.inf}))
     written(store, JobUpdate(held, outcome=mnist_result(9_000), model=model(bytes(range(256)))))
     submission = Submission.model_validate({"spec": NEURON})
-    store.submit(submission, idempotency_key="once")
+    tried = store.submit(submission, idempotency_key="once").job
     finish(store, claim(), RESULT)
     submit()
     hand_back(store, claim(), reason="no time")
     sweep = {"spec": NEURON, "grid": {"learning_rate": [0.1, 0.3]}, "repeats": 2, "tags": {"of": "the sweep"}}
     store.submit_sweep(SweepSubmission.model_validate(sweep))
+    proposal = Proposal("plateau", {"learning_rate": 0.2})
+    store.submit_trial(tried.id, TrialRequest(), lambda: proposal)
     store.retire_worker(worker, reason="its day is over", crashed=False)
     return store
 
@@ -95,7 +98,7 @@ def test_the_new_store_goes_on_where_the_old_one_stood(lived_in, other, tmp_path
     assert new.job.id != again.job.id
     store.register_worker("wrk_new", host="there", pid=2, device="cpu")
     claims = store.claim("wrk_new", engines=("auto",), devices={"auto": "cpu"}, choose=choose(100))
-    assert len(claims) == 1 + 4 + 1  # what was handed back, the sweep, and the new one
+    assert len(claims) == 1 + 4 + 2 + 1  # what was handed back, the sweep, the trial, and the new one
     for held in claims:
         finish(store, held, RESULT)
 
@@ -263,10 +266,10 @@ def test_migrate_says_what_it_did(database_url):
 def test_backup_and_restore_by_the_command_line(lived_in, database_url, tmp_path):
     file = tmp_path / "backup.db"
     code, output, _ = ran(database_url, "backup", str(file))
-    assert (code, output.partition(",")[0]) == (0, f"{file}: 7 jobs")
+    assert (code, output.partition(",")[0]) == (0, f"{file}: 9 jobs")
 
     code, output, _ = ran(f"sqlite:///{tmp_path / 'new.db'}", "restore", str(file))
-    assert (code, output.partition(",")[0]) == (0, f"restored from {file}: 7 jobs")
+    assert (code, output.partition(",")[0]) == (0, f"restored from {file}: 9 jobs")
 
     code, _, errors = ran(database_url, "restore", str(file))
     assert (code, errors) == (1, "cannot restore: the store is not empty: it has jobs; restore into a new database\n")

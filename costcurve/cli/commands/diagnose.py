@@ -1,4 +1,4 @@
-"""`diagnose`: reasons why jobs learn slowly, and specs that would test them."""
+"""`diagnose`: reasons why jobs learn slowly, and changes that would test them."""
 
 import json
 
@@ -10,11 +10,12 @@ from costcurve.cli.arguments import JobsArgument
 from costcurve.cli.command import ServiceOptions
 from costcurve.cli.output import write_json, write_rich
 from costcurve.client.diagnosis import Diagnosis
+from costcurve.client.trial_types import FindingTrial
 from costcurve.core.text import printable
 
 
 def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
-    """Explain why a job learns slowly, and print a spec that would test it.
+    """Explain why a job learns slowly, and propose changes that would test it.
 
     With several jobs, explain the effect of their differences.
     """
@@ -27,7 +28,7 @@ def diagnose(job_ids: JobsArgument, service: ServiceOptions) -> None:
 
 
 def described(diagnosis: Diagnosis) -> RenderableType:
-    """Return a diagnosis as text: summary, findings, and specs that would test them."""
+    """Return a diagnosis as text: summary, findings, specs that would test them, and what came out of them."""
     parts: list[RenderableType] = [_text(diagnosis.summary)]
     for finding in diagnosis.findings:
         sure = f" (confidence: {finding.confidence})" if finding.confidence else ""
@@ -38,7 +39,16 @@ def described(diagnosis: Diagnosis) -> RenderableType:
             parts.append(_indented(f"  {change.field}: {json.dumps(change.before)} → {json.dumps(change.after)}"))
         if finding.isolate is not None and finding.isolate != finding.cure:
             parts.append(_indented(f"at the same effective rate: {json.dumps(finding.isolate)}"))
+        if finding.trial is not None:
+            parts.append(_indented(trial_text(finding.trial)))
     return Group(*parts)
+
+
+def trial_text(trial: FindingTrial) -> str:
+    """Return a line on the trial of a finding: its verdict, or that it has none yet."""
+    if trial.verdict is None:
+        return f"on trial: `costcurve sweep watch {trial.sweep_id}` shows its progress"
+    return f"tried ({trial.sweep_id}): {trial.verdict.statement}"
 
 
 def _indented(text: str) -> RenderableType:

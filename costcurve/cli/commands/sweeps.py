@@ -311,7 +311,7 @@ def leaderboard_of(sweep: Sweep) -> Table:
     columns: list[tuple[str, Callable[[Cell], str]]] = [
         ("RANK", lambda cell: str(cell.rank)),
         ("CELL", lambda cell: str(cell.cell)),
-        *((name.upper(), _setting(name)) for name in sweep.grid),
+        *((name.upper(), _setting(name)) for name in sweep.varied),
         ("DONE", lambda cell: f"{cell.counts.get('succeeded', 0)}/{sum(cell.counts.values())}"),
         *((name.upper().replace("_", " "), _figure(name)) for name in shown),
         ("FROM THE BEST", lambda cell: _difference(cell, ranked_by)),

@@ -379,3 +379,54 @@ def test_many_jobs_are_awaited_at_once(url):
             return [job.status for job in await asyncio.gather(*(client.wait(job.id, timeout=200) for job in jobs))]
 
     assert asyncio.run(run_all()) == ["succeeded"] * 5
+
+
+def test_variants_are_trained_as_cells_of_their_own(client):
+    variants = [{}, {"loss": "cross_entropy"}]
+    sweep = client.wait_for_sweep(client.submit_sweep(preset="neuron-slow-quadratic", variants=variants).id)
+
+    assert (sweep.variants, sweep.cells, sweep.varied) == (variants, 2, ["loss"])
+    best, other = client.get_sweep(sweep.id).leaderboard
+    assert (best.settings, other.settings) == ({"loss": "cross_entropy"}, {})
+
+
+def test_a_trial_is_waited_for_and_the_finding_carries_its_verdict(client):
+    job = client.wait(client.submit(preset="neuron-slow-quadratic").id)
+    finding = next(finding for finding in client.diagnosis(job.id).findings if finding.cure is not None)
+    sweep = client.trial(job.id)
+
+    assert (sweep.trial.job_id, sweep.trial.finding, sweep.repeats) == (job.id, finding.code, 1)
+    verdict = client.wait_for_verdict(sweep.id)
+    assert (verdict.outcome, verdict.method, verdict.n) == ("cured", "exact", 1)
+    assert client.verdict(sweep.id) == verdict
+    found = client.diagnosis(job.id).finding(finding.code).trial
+    assert (found.sweep_id, found.verdict) == (sweep.id, verdict)
+
+
+def test_a_change_of_ones_own_is_tried_with_several_looks(client):
+    job = client.submit(preset="neuron-good-start")
+    sweep = client.trial(job.id, change={"epochs": 1}, repeats=2, looks=2)
+    assert client.wait_for_verdict(sweep.id).outcome == "harmful"
+
+    assert client.extend_trial(sweep.id, 3).total == 6
+    verdict = client.wait_for_verdict(sweep.id)
+    assert (verdict.n, verdict.level, client.get_sweep(sweep.id).trial.look) == (3, 0.975, 2)
+    with pytest.raises(ApiError) as caught:
+        client.extend_trial(sweep.id, 4)
+    assert (caught.value.status, caught.value.code) == (409, "trial_not_extendable")
+
+
+def test_a_sweep_that_is_no_trial_has_no_verdict_to_wait_for(client):
+    sweep = client.submit_sweep(preset="neuron-good-start")
+
+    with pytest.raises(ValueError, match="is no trial"):
+        client.wait_for_verdict(sweep.id)
+    assert client.verdict(sweep.id) is None
+
+
+def test_a_trial_that_changes_nothing_is_refused_under_try(client):
+    job = client.submit(preset="neuron-good-start")
+    for change, pointer in (({}, "/try"), ({"learning_rate": -1}, "/try/learning_rate")):
+        with pytest.raises(ApiError) as caught:
+            client.trial(job.id, change=change)
+        assert [field.pointer for field in caught.value.errors] == [pointer]

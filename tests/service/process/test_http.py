@@ -87,7 +87,7 @@ def test_validation_forecasts_the_start_and_a_submission_has_the_same_warnings(h
 
     assert checked["forecast"]["method"] == "drawn_weights"
     assert checked["forecast"]["is_badly_wrong"] is True
-    assert 500 < checked["forecast"]["start"]["slowdown_factor"] < 1500
+    assert 100_000 < checked["forecast"]["start"]["slowdown_factor"] < 200_000
     [warning] = checked["warnings"]
     assert (warning["code"], warning["pointer"]) == ("output_saturated_quadratic", "/spec/init/output_bias")
     assert job["warnings"] == checked["warnings"]

@@ -33,7 +33,7 @@ def test_a_sweep_is_made_and_tells_what_it_is(http):
     assert (body["device"], body["engine"], body["priority"], body["max_runtime_seconds"]) == ("auto", "auto", 50, None)
     looked_at = http.get(made.headers["location"]).json()
     ranking = {"figure": "target_distance", "better": "lower"}
-    assert looked_at == body | {"ranking": ranking, "leaderboard": []}
+    assert looked_at == body | {"verdict": None, "ranking": ranking, "leaderboard": []}
 
 
 def test_the_jobs_of_a_sweep_are_listed_and_say_which_they_are(http, location):
