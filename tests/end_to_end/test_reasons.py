@@ -93,7 +93,7 @@ def test_a_bad_start_with_the_quadratic_loss_is_output_saturation_and_cross_entr
 
     assert finding["try"]["loss"] == "cross_entropy"
     assert {change["field"] for change in finding["changes"]} == {"loss", "learning_rate", "effective_learning_rate"}
-    assert (slow["spec"]["learning_rate"], finding["isolate"].get("learning_rate", 3.0)) == (3.0, 3.0)
+    assert slow["spec"]["learning_rate"] == finding["isolate"]["learning_rate"] == 1.0
     cure = cured(deployment, finding)
     assert epoch_of_9000(deployment, cure["id"]) < epoch_of_9000(deployment, slow["id"])
 
@@ -148,7 +148,7 @@ def test_units_that_start_alike_are_one_unit_before_and_after_training(deploymen
 
 def test_what_a_finding_names_is_shaded_in_the_jobs_plot(deployment, jobs):
     for name, said in (
-        ("mnist-slow-quadratic", "learning was slow at the output"),
+        ("mnist-slow-quadratic", "learning stood still at the output"),
         ("neuron-slow-quadratic", "the cost lies on a plateau"),
     ):
         svg = httpx.get(f"{deployment.url}/v1/jobs/{jobs[name]['id']}/curve.svg").text
