@@ -49,8 +49,9 @@ KILL = 10.0
 # The same while this supervisor stops.
 LAST_KILL = 2.0
 
-# What a worker imports before it trains: the fork server imports it once for all workers.
-PRELOADED = ("torch", "workers.engines.fused_cpu", "workers.engines.registry", "workers.loop", "workers.process")
+# What a worker imports before it trains: the fork server imports it once for all workers. Nothing that imports
+# workers/metrics.py: a worker chooses the file of its metrics before they are created.
+PRELOADED = ("torch", "workers.engines.fused_cpu", "workers.engines.registry", "workers.process")
 
 
 @dataclass

@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": ["compare", "job_1", "job_2"],
     "diagnose": ["diagnose", "job_1"],
     "cure": ["cure", "job_1"],
+    "flow": ["flow", "job_1", "{folder}/flow.svg"],
     "transcript": ["transcript", "job_1"],
     "model": ["model", "job_1", "{folder}/model.onnx"],
     "predict": ["predict", "job_1", "{folder}/images.json"],

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from costcurve import Client
+from costcurve.core.presets import SWEEP_PRESETS
 from tests.helpers.commands import Ran, runner, started
 from tests.helpers.processes import Deployment, until
 
@@ -202,8 +203,8 @@ def test_watching_ends_when_the_last_job_has(run, sweep, service, tmp_path):
 
 def test_ready_sweeps_are_listed_and_submitted_by_name(run):
     listed = run("sweep", "presets").out.splitlines()
-    assert [line.split()[0] for line in listed] == ["NAME", "article-neuron", "article-mnist", "article-equal-rates"]
-    assert [preset["repeats"] for preset in json.loads(run("sweep", "presets", "--json").out)["items"]] == [1, 3, 3]
+    assert [line.split()[0] for line in listed] == ["NAME", *SWEEP_PRESETS]
+    assert [preset["repeats"] for preset in json.loads(run("sweep", "presets", "--json").out)["items"]] == [1, 3, 3, 3]
 
     made = json.loads(run("sweep", "submit", "--preset", "article-mnist", "--epochs", "2", "--json").out)
     assert (made["cells"], made["repeats"], made["spec"]["epochs"]) == (8, 3, 2)
