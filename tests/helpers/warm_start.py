@@ -118,4 +118,5 @@ def _be(command: list[str], environment: dict[str, str], cwd: str, pass_fds: lis
     os.environ.update(environment)
     os.chdir(cwd)
     sys.argv = list(command)
+    sys.modules.pop(f"{command[0]}.__main__", None)  # imported before, but not as the program
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
