@@ -131,7 +131,7 @@ def test_a_submission_prints_its_warnings_and_validate_the_forecast(run):
     assert "warning (output_saturated_quadratic): The outputs start badly wrong" in ran.err
     assert re.fullmatch(r"job_\w+\n", ran.out)
     shown = run("validate", *wrong).out
-    assert "expected at the start: saturated_fraction.1 61.8 %" in shown
+    assert "expected at the start: saturated_fraction.1 61.80 %" in shown
     assert "warning (output_saturated_quadratic)" in shown
     assert "effective learning rate 0.3; sound: about" in run("validate", "--preset", "mnist-cross-entropy").out
     assert (
