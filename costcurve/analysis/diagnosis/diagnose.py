@@ -9,6 +9,7 @@ from costcurve.analysis.diagnosis.training_course import NetworkCourse, Point
 from costcurve.core.curve import Curve
 from costcurve.core.errors import Diverged
 from costcurve.core.job import Failure, Job
+from costcurve.core.losses import ARTICLE_LOSSES, loss_named
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec, phase_at
 
 NOT_RECORDED = "The job was trained by a version of CostCurve that did not record the metrics that a diagnosis needs."
@@ -44,6 +45,9 @@ def diagnose(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosi
 def _of_phase(
     job: Job, spec: AnySpec, start: Point | None, chunks: Iterable[Curve], failure: Failure | None
 ) -> Diagnosis:
+    if spec.loss not in ARTICLE_LOSSES:
+        known = " and ".join(loss_named(loss).label for loss in ARTICLE_LOSSES)
+        return Diagnosis(f"The rules of the diagnosis were measured with {known} only, not with {spec.loss}.", ())
     if isinstance(spec, NeuronSpec):
         return diagnose_neuron(spec, chunks, failure)
     curve = Curve.joined(chunks)

@@ -12,6 +12,7 @@ from costcurve.analysis.forecast.neuron_course import NeuronCourse, simulated
 from costcurve.analysis.forecast.sample import stored_sample
 from costcurve.analysis.sound_rate import sound_rate
 from costcurve.core.curve import is_sound
+from costcurve.core.losses import ARTICLE_LOSSES
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec, parameter_count
 
 # The network's own weights over a sample of images; the init alone; every update of a neuron.
@@ -43,7 +44,8 @@ class Forecast:
 
     `start` has the figures before the first update, by the names of the curve's metrics. `is_badly_wrong` is True if
     the outputs start saturated where they are wrong. `learning_rate` is None for a neuron, and if the start is badly
-    wrong or not finite: there the formula does not hold. `course` is None for a network.
+    wrong or not finite: there the formula does not hold. `course` is None for a network. For a loss other than the
+    article's both are None.
     """
 
     method: Method
@@ -85,7 +87,7 @@ def _of_network(spec: MnistSpec) -> Forecast:
 
 def _rates(spec: MnistSpec, start: Mapping[str, float]) -> RateRange | None:
     slope = start[f"mean_sigmoid_prime.{len(spec.layers) - 1}"]
-    if not slope:
+    if not slope or spec.loss not in ARTICLE_LOSSES:
         return None
     sound = sound_rate(
         loss=spec.loss,

@@ -22,7 +22,7 @@ def drawn_figures(spec: MnistSpec, sample: Sample) -> dict[str, float]:
 
     They estimate what a worker measures over its first 1,000 training images (workers/training/diagnostics.py). Layers
     are computed in float32 and the output's δ in float64, as there. A figure is not finite if the start leaves the
-    range of float32.
+    range of float32. For a loss other than the article's, no figure depends on the loss.
     """
     layers = initial_layers(spec.init, spec.layers, seed=spec.seed, dtype=np.float32)
     scale = 1 / DIGITS if spec.reduction == "mean_outputs" else 1.0
@@ -32,12 +32,14 @@ def drawn_figures(spec: MnistSpec, sample: Sample) -> dict[str, float]:
         errors = np.where(sample.targets == 1, -sigmoid(-z), sigmoid(z))
         slopes.append(sigmoid_prime(z))
         deltas = {"quadratic": errors * slopes[-1], "cross_entropy": errors}
-        gradients = _gradient_norms(layers, inputs, slopes, deltas[spec.loss])
-        for number, (layer, slope, norm) in enumerate(zip(layers, slopes, gradients, strict=True), start=1):
+        for number, slope in enumerate(slopes, start=1):
             figures[f"saturated_fraction.{number}"] = float((slope < SATURATED_BELOW).mean())
             figures[f"mean_sigmoid_prime.{number}"] = float(slope.mean(dtype=np.float64))
-            figures[f"gradient_norm.{number}"] = scale * norm
-            figures[f"update_ratio.{number}"] = ratio(spec.learning_rate * scale * norm, _norm(layer.weights))
+        if (own := deltas.get(spec.loss)) is not None:
+            gradients = _gradient_norms(layers, inputs, slopes, own)
+            for number, (layer, norm) in enumerate(zip(layers, gradients, strict=True), start=1):
+                figures[f"gradient_norm.{number}"] = scale * norm
+                figures[f"update_ratio.{number}"] = ratio(spec.learning_rate * scale * norm, _norm(layer.weights))
         for loss, delta in deltas.items():
             figures[f"output_delta.{loss}"] = float(np.abs(delta).mean())
             figures[f"output_gradient_norm.{loss}"] = _gradient_norm(inputs[-1], delta.astype(np.float32))

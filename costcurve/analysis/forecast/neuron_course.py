@@ -1,7 +1,7 @@
 """Course of a neuron, simulated: the updates that a worker would make, in float64."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class NeuronCourse:
 
 
 class _Point(NamedTuple):
-    """State of the neuron between two updates; `error` is a − y, `slope` is σ′(z), and `delta` is ∂C/∂z."""
+    """State of the neuron between two updates; `error` is a − y, and `slope` is σ′(z)."""
 
     weight: float
     bias: float
@@ -41,30 +41,38 @@ class _Point(NamedTuple):
     output: float
     error: float
     slope: float
-    delta: float
 
 
-def simulated(spec: NeuronSpec) -> tuple[dict[str, float], NeuronCourse]:
+# δ = ∂C/∂z of the losses that can be simulated.
+_DELTAS: Mapping[Loss, Callable[[_Point], float]] = {
+    "quadratic": lambda point: point.error * point.slope,
+    "cross_entropy": lambda point: point.error,
+}
+
+
+def simulated(spec: NeuronSpec) -> tuple[dict[str, float], NeuronCourse | None]:
     """Return the figures of the start, by the names of the curve's metrics, and the course.
 
-    A figure is not finite if the start leaves the range of float64.
+    A figure is not finite if the start leaves the range of float64. For a loss other than the article's there is no
+    course, and no figure that depends on the loss.
     """
     points = _points(spec)
     start = last = next(points)
+    figures = {
+        "output": start.output,
+        "weight": start.weight,
+        "bias": start.bias,
+        "sigmoid_prime": start.slope,
+        "slowdown_factor": ratio(1.0, start.slope),
+    }
+    if not all(phase.loss in _DELTAS for phase in phases_of(spec).values()):
+        return figures, None
+    figures |= {"cost": _cost(start, spec), "gradient": _DELTAS[spec.loss](start) * spec.input}
     half, updates = abs(start.error) / 2, 0
     halfway = None
     for updates, last in enumerate(islice(points, min(spec.epochs, MOST_UPDATES)), start=1):
         if halfway is None and abs(last.error) <= half:
             halfway = updates
-    figures = {
-        "cost": _cost(start, spec),
-        "output": start.output,
-        "weight": start.weight,
-        "bias": start.bias,
-        "gradient": start.delta * spec.input,
-        "sigmoid_prime": start.slope,
-        "slowdown_factor": ratio(1.0, start.slope),
-    }
     return figures, NeuronCourse(updates, halfway, last.output, _cost(last, phase_at(spec, updates)))
 
 
@@ -96,8 +104,9 @@ def _points(spec: NeuronSpec) -> Iterator[_Point]:
         a, rest = (1 / (1 + small), small / (1 + small)) if z >= 0 else (small / (1 + small), 1 / (1 + small))
         error = a - y if a < rest else (1 - y) - rest
         slope = a * rest
-        delta = error * slope if phase.loss == "quadratic" else error
-        yield _Point(weight, bias, z, a, error, slope, delta)
+        point = _Point(weight, bias, z, a, error, slope)
+        yield point
+        delta = _DELTAS[phase.loss](point)
         weight -= phase.learning_rate * (delta * x)
         bias -= phase.learning_rate * delta
 
