@@ -41,7 +41,7 @@ class NeuronCourseOut(BaseModel):
 
 
 class ForecastOut(BaseModel):
-    """What to expect of the training, from the spec alone: its start, and a neuron's whole course."""
+    """Forecast of the training from the spec alone: its start, and a neuron's whole course."""
 
     method: Method = Field(
         description="`drawn_weights`: the network's own weights, over a hundred training images. `mean_field`: the "

@@ -1,4 +1,4 @@
-"""What is expected of a training before it: near to what a worker measures, and for a neuron exact."""
+"""The forecast of a training: near to what a worker measures, and for a neuron exact."""
 
 import math
 

@@ -31,7 +31,7 @@ def network(**fields) -> MnistSpec:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a whole training came to."""
+    """Curve and result of a whole training."""
 
     curve: Curve
     result: dict

@@ -1,4 +1,4 @@
-"""What the processes of the fork server's tests do."""
+"""Functions for the processes of the fork server's tests."""
 
 import os
 import signal

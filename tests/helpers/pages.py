@@ -1,10 +1,15 @@
-"""HTML pages, looked at as a browser would."""
+"""HTML pages, looked at as a browser would, and the texts of plots."""
 
 import re
 from collections import Counter
 from html.parser import HTMLParser
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+def texts(svg: str) -> list[str]:
+    """Return the texts of a plot, from the top to the bottom."""
+    return re.findall(r"<!-- (.*?) -->", svg)
 
 
 class Parsed(HTMLParser):

@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 
 import numpy as np
 import pytest
@@ -13,15 +12,11 @@ from costcurve.core.job import Progress
 from costcurve.store.job_update import JobUpdate
 from service.flow_reader import MOST_COLUMNS, START, read_flow
 from service.plotting import flow
+from tests.helpers.pages import texts
 from tests.helpers.problems import problem
 from tests.helpers.reports import progress
 
 NETWORK = {"experiment": "mnist", "layers": [784, 20, 15, 10]}
-
-
-def texts(svg: str) -> list[str]:
-    """What is written in a picture, from the top to the bottom."""
-    return re.findall(r"<!-- (.*?) -->", svg)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from costcurve.core.job import Failure
 from costcurve.core.sweep import SweepSubmission
 from costcurve.store.pagination import CellQuery, JobQuery
 from service.plotting.sweep_bands import DrawnCell, cell_names
+from tests.helpers.pages import texts
 from tests.helpers.problems import problem
 from tests.helpers.reports import RESULT, mnist_result, progress
 from tests.helpers.writing import fail, finish, record
@@ -37,11 +38,6 @@ def trained(store, claim):
         return f"/v1/sweeps/{sweep.id}"
 
     return trained
-
-
-def texts(svg: str) -> list[str]:
-    """What is written in a picture, from the top to the bottom."""
-    return re.findall(r"<!-- (.*?) -->", svg)
 
 
 def test_a_sweep_is_plotted_with_a_legend_that_names_what_differs_and_what_a_band_is(http, trained):

@@ -1,1 +1,1 @@
-from tests.helpers.service_process import http, service  # noqa: F401 - fixtures
+from tests.helpers.service_process import at_work, http, service  # noqa: F401 - fixtures

@@ -4,8 +4,7 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -21,15 +20,6 @@ GRID = ["--grid", "loss=quadratic,cross_entropy", "--grid", "learning-rate=0.1,0
 def run(service: Deployment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     monkeypatch.setenv("COSTCURVE_URL", service.url)
     return runner(capsys)
-
-
-@pytest.fixture(scope="module")
-def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A service with a worker."""
-    with Deployment(Path(tmp_path_factory.mktemp("home"))) as deployment:
-        deployment.start_workers()
-        deployment.start_service()
-        yield deployment
 
 
 @pytest.fixture

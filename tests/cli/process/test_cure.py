@@ -3,22 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from costcurve import Client
 from tests.helpers.commands import Ran, runner
-from tests.helpers.processes import Deployment
-
-
-@pytest.fixture(scope="module")
-def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A service with a worker."""
-    with Deployment(Path(tmp_path_factory.mktemp("home"))) as deployment:
-        deployment.start_workers()
-        deployment.start_service()
-        yield deployment
 
 
 @pytest.fixture
