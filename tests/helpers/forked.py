@@ -1,4 +1,4 @@
-"""Functions for the processes of the fork server's tests."""
+"""Functions for the processes of the fork server's tests, and a program that describes itself."""
 
 import os
 import signal
@@ -25,3 +25,14 @@ def stay(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.write(descriptor, b"!")
     signal.pause()
+
+
+def _describe() -> None:
+    """Print what this program was started with; end with exit code 3."""
+    leads_a_session = os.getsid(0) == os.getpid()
+    print(sys.argv[1:], os.environ.get("COSTCURVE_NAME"), "/elsewhere" in sys.path, leads_a_session)
+    sys.exit(3)
+
+
+if __name__ == "__main__":
+    _describe()

@@ -15,7 +15,7 @@ from typing import TypeVar
 import httpx
 
 from tests.helpers import warm_start
-from tests.helpers.warm_start import WarmProcess
+from tests.helpers.warm_start import Program
 
 T = TypeVar("T")
 
@@ -27,9 +27,9 @@ class Deployment:
     home: Path
     mnist_dir: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    processes: list[WarmProcess] = field(default_factory=list)
+    processes: list[Program] = field(default_factory=list)
     url: str = ""
-    service: WarmProcess | None = None
+    service: Program | None = None
     # Keeps the service's port while no service listens there: bound, not listening, so connections are refused.
     _reserved: socket.socket = field(default_factory=socket.socket)
 
@@ -60,15 +60,15 @@ class Deployment:
         # The socket listens already, so the connection waits in its queue until the service accepts it.
         httpx.get(f"{self.url}/readyz", timeout=120).raise_for_status()
 
-    def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> WarmProcess:
+    def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> Program:
         """Start a supervisor with this many worker processes; returns at once."""
         return self._start([program, "--processes", str(processes), "--pack", str(pack)], log_name="workers")
 
-    def start_fleet(self, address: str) -> WarmProcess:
+    def start_fleet(self, address: str) -> Program:
         """Start a fleet on the Ray cluster at this address; returns at once."""
         return self._start(["workers", "--ray", address, "--ray-without-token"])
 
-    def stop(self, process: WarmProcess, *, timeout: float = 120) -> float:
+    def stop(self, process: Program, *, timeout: float = 120) -> float:
         """SIGTERM; the seconds that the process then took to end."""
         started = monotonic()
         process.send_signal(signal.SIGTERM)
@@ -100,7 +100,7 @@ class Deployment:
             timeout=timeout,
         )
 
-    def _start(self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None) -> WarmProcess:
+    def _start(self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None) -> Program:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("COSTCURVE_")}
         environment = ours | {"COSTCURVE_HOME": str(self.home)} | self.environment
         if self.mnist_dir is not None:

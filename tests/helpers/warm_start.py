@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from fcntl import F_DUPFD, fcntl
 from functools import cache
 from pathlib import Path
@@ -78,8 +79,14 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def start(command: list[str], *, environment: dict[str, str], output: int, pass_fds: list[int]) -> WarmProcess:
+# A running program, however it was started.
+Program = WarmProcess | subprocess.Popen[bytes]
+
+
+def start(command: list[str], *, environment: dict[str, str], output: int, pass_fds: list[int]) -> Program:
     """Start `python -m COMMAND` in a session of its own.
+
+    A program whose interpreter would begin otherwise, for instance with another PYTHONPATH, is not forked.
 
     Args:
         command: module and arguments.
@@ -87,6 +94,16 @@ def start(command: list[str], *, environment: dict[str, str], output: int, pass_
         output: descriptor for its standard output and standard error.
         pass_fds: descriptors that it inherits, under the same numbers.
     """
+    if _of_the_interpreter(environment) != _of_the_interpreter(os.environ):
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=environment,
+            pass_fds=pass_fds,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     given = (command, environment, str(Path.cwd()), pass_fds)
     return WarmProcess(command, _server().start(_be, *given, descriptors=[output, *pass_fds]))
 
@@ -96,6 +113,11 @@ def close() -> None:
     if _server.cache_info().currsize:
         _server().close()
         _server.cache_clear()
+
+
+def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are read before a program begins."""
+    return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LD_", "MALLOC_"))}
 
 
 @cache
