@@ -28,9 +28,10 @@ def stay(descriptors: list[int]) -> None:
 
 
 def _describe() -> None:
-    """Print what this program was started with; end with exit code 3."""
+    """Write what this program was started with to standard output; end with exit code 3."""
     leads_a_session = os.getsid(0) == os.getpid()
-    print(sys.argv[1:], os.environ.get("COSTCURVE_NAME"), "/elsewhere" in sys.path, leads_a_session)
+    name = os.environ.get("COSTCURVE_NAME")
+    sys.stdout.write(f"{sys.argv[1:]} {name} {'/elsewhere' in sys.path} {leads_a_session}\n")
     sys.exit(3)
 
 
