@@ -178,28 +178,28 @@ class ForkServer:
         if self._process is not None and self._process.poll() is not None:
             self.kill()
         if self._requests is None:
-            ours, theirs = socket.socketpair()
-            try:
-                with theirs:
-                    self._process = subprocess.Popen(  # noqa: S603 - our own module
-                        [sys.executable, "-m", __name__, str(theirs.fileno()), *self._preload],
-                        pass_fds=[theirs.fileno()],
-                        stdin=subprocess.DEVNULL,
-                    )
-            except BaseException:
-                ours.close()
-                raise
-            ours.settimeout(_SEND_TIMEOUT)
-            self._requests = ours
+            self._process, self._requests = self._launch()
+            self._requests.settimeout(_SEND_TIMEOUT)
         return self._requests
+
+    def _launch(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+        """Start the server; return its process and the socket that takes its requests."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = subprocess.Popen(  # noqa: S603 - our own module
+                    [sys.executable, "-m", __name__, str(theirs.fileno()), *self._preload],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        return process, ours
 
 
 def main() -> None:
-    """Import the modules, fork on request, and in a forked process do what was asked for."""
-    # A process manager may signal the whole group. The server ends with the program that started it: without it
-    # the ends of its processes would be lost.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    """Import the modules, and serve."""
     # numpy's BLAS would start threads at import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     descriptor, *modules = sys.argv[1:]
@@ -208,9 +208,18 @@ def main() -> None:
             importlib.import_module(module)
         except Exception:  # noqa: BLE001 - the process that needs the module fails in the same way, and is handled
             traceback.print_exc()
+    serve(socket.socket(fileno=int(descriptor)))
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork on request, and in a forked process do what was asked for."""
+    # A process manager may signal the whole group. The server ends with the program that started it: without it
+    # the ends of its processes would be lost.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
-    asked = _Server(socket.socket(fileno=int(descriptor))).serve()
+    asked = _Server(requests).serve()
     if asked is not None:
         gc.unfreeze()
         work, descriptors = asked

@@ -8,6 +8,7 @@ import os
 import runpy
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from fcntl import F_DUPFD, fcntl
 from functools import cache
 from pathlib import Path
 
+from costcurve.runtime import fork_server
 from costcurve.runtime.fork_server import UNKNOWN, ForkedProcess, ForkServer
+from workers.supervisor import PRELOADED
 
 # What the programs import at their start, or at their first request.
 _IMPORTED = (
     "service.__main__",
-    "workers.__main__",
     "alembic.autogenerate",
     "alembic.command",
     "anyio._backends._asyncio",
@@ -32,6 +34,8 @@ _IMPORTED = (
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.httptools_impl",
 )
+# The supervisor of workers has a fork server of its own, which imports torch.
+_WITH_TORCH = ("workers.__main__", *PRELOADED)
 # Received descriptors are moved here, out of the way of the numbers that the program expects.
 _FREE_FROM = 500
 
@@ -105,14 +109,15 @@ def start(command: list[str], *, environment: dict[str, str], output: int, pass_
             start_new_session=True,
         )
     given = (command, environment, str(Path.cwd()), pass_fds)
-    return WarmProcess(command, _server().start(_be, *given, descriptors=[output, *pass_fds]))
+    server = _server(_IMPORTED + _WITH_TORCH if command[0] == "workers" else _IMPORTED)
+    return WarmProcess(command, server.start(_be, *given, descriptors=[output, *pass_fds]))
 
 
 def close() -> None:
-    """End the fork server of this process, if there is one."""
-    if _server.cache_info().currsize:
-        _server().close()
-        _server.cache_clear()
+    """End the fork servers of this process."""
+    while _servers:
+        _servers.pop().close()
+    _server.cache_clear()
 
 
 def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
@@ -120,9 +125,13 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LD_", "MALLOC_"))}
 
 
+_servers: list[ForkServer] = []
+
+
 @cache
-def _server() -> ForkServer:
-    return ForkServer(_IMPORTED)
+def _server(imported: tuple[str, ...]) -> ForkServer:
+    _servers.append(ForkServer(imported))
+    return _servers[-1]
 
 
 def _be(command: list[str], environment: dict[str, str], cwd: str, pass_fds: list[int], received: list[int]) -> None:
@@ -140,5 +149,55 @@ def _be(command: list[str], environment: dict[str, str], cwd: str, pass_fds: lis
     os.environ.update(environment)
     os.chdir(cwd)
     sys.argv = list(command)
+    if command[0] == "workers" and "--ray" not in command and _became_fork_server(pass_fds):
+        return
     sys.modules.pop(f"{command[0]}.__main__", None)  # imported before, but not as the program
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+def _became_fork_server(inherited: list[int]) -> bool:
+    """Fork this process, which has imported torch, to be the fork server of the program; return True in the fork.
+
+    The program adopts it as the first one that it starts. All later ones begin as they do in production.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        for number in inherited:
+            os.close(number)
+        fork_server.serve(theirs)
+        return True
+    theirs.close()
+    begin = ForkServer._launch
+
+    def adopt(server: ForkServer):
+        ForkServer._launch = begin
+        return _Child(pid), ours
+
+    ForkServer._launch = adopt
+    return False
+
+
+class _Child:
+    """A forked fork server, with those methods of `subprocess.Popen` that its owner needs."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._has_ended = False
+
+    def poll(self) -> int | None:
+        return 0 if self._ended(os.WNOHANG) else None
+
+    def wait(self) -> int:
+        self._ended(0)
+        return 0
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _ended(self, options: int) -> bool:
+        if not self._has_ended:
+            self._has_ended = os.waitpid(self.pid, options)[0] == self.pid
+        return self._has_ended
