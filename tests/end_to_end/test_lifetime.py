@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 MNIST = {"experiment": "mnist", "loss": "cross_entropy"}
 # By name, and not the fastest: trainings must last long enough for something to happen to them.
 ENGINE = "autograd"
+# An epoch then takes half a second or more.
+STEPS = 1500
 # Minutes of training: it is stopped by the test, never by its end.
 LONG = {**MNIST, "epochs": 1000}
 # Seconds, on a machine that has other work too. Waiting for SQLite alone takes 20. `make chaos` measures what a free
@@ -40,6 +42,10 @@ def worker_pids(deployment: Deployment) -> list[int]:
     return [int(pid) for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+def checkpoints(deployment: Deployment) -> list[Path]:
+    return list((deployment.home / "checkpoints").rglob("*.safetensors"))
+
+
 def test_a_job_submitted_before_the_worker_starts_is_trained_when_it_does(deployment):
     job_id = deployment.submit({**MNIST, "epochs": 1, "steps_per_epoch": 200})
     assert deployment.job(job_id)["status"] == "queued"
@@ -57,7 +63,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
     with Deployment(tmp_path, mnist_dir, {"COSTCURVE_DATABASE_URL": postgresql_url}) as deployment:
         deployment.start_service()
         deployment.start_workers(processes=2)
-        network = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
+        network = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
         neurons = [deployment.submit({"experiment": "neuron", "seed": seed, "init": "normal"}) for seed in range(10)]
         deployment.running(network)
         os.kill(worker_pids(deployment)[0], signal.SIGKILL)
@@ -70,7 +76,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
 
 def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 6}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 6, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
     before = deployment.running(job_id)
     deployment.stop(deployment.service)
     with pytest.raises(httpx.ConnectError):
@@ -128,10 +134,11 @@ def resumed_from(deployment: Deployment, job_id: str) -> list[int]:
 
 @pytest.mark.parametrize("trouble", ["handed back", "killed", "paused"])
 def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_alone(deployment, trouble):
-    spec = {**MNIST, "epochs": 10, "steps_per_epoch": 2500}
+    spec = {**MNIST, "epochs": 10, "steps_per_epoch": STEPS}
     workers = deployment.start_workers()
     disturbed = deployment.submit(spec, engine=ENGINE)
     until(lambda: deployment.job(disturbed), lambda job: job["progress"]["epoch"] >= 4)
+    until(lambda: checkpoints(deployment), bool)
     if trouble == "handed back":
         deployment.stop(workers)
         deployment.start_workers()
@@ -159,17 +166,18 @@ def test_a_fork_that_was_killed_ends_with_the_bits_of_one_left_alone_and_begins_
 ):
     deployment.start_workers()
     jobs = httpx.Client(base_url=f"{deployment.url}/v1/jobs")
-    parent = deployment.submit({**MNIST, "loss": "quadratic", "epochs": 10, "steps_per_epoch": 2500}, engine=ENGINE)
+    parent = deployment.submit({**MNIST, "loss": "quadratic", "epochs": 10, "steps_per_epoch": STEPS}, engine=ENGINE)
     body = {"at_epoch": at_epoch, "spec": {"loss": "cross_entropy"}}
     fork, alone = (jobs.post(f"/{parent}/fork", json=body).raise_for_status().json()["id"] for _ in range(2))
     assert deployment.ended(parent)["status"] == "succeeded"
     until(lambda: deployment.job(fork), lambda job: job["progress"]["epoch"] >= 4)
+    until(lambda: checkpoints(deployment), bool)
     os.kill(worker_pids(deployment)[0], signal.SIGKILL)
 
     results = [deployment.ended(job_id)["result"] for job_id in (fork, alone)]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
     [step] = resumed_from(deployment, fork)
-    assert (step > 2500 * at_epoch) == (at_epoch == 2)
+    assert (step > STEPS * at_epoch) == (at_epoch == 2)
     curves = [deployment.curve(job_id)["series"] for job_id in (fork, alone, parent)]
     assert curves[0] == curves[1]
     for metric, values in curves[0].items():
@@ -180,7 +188,7 @@ def test_a_fork_that_was_killed_ends_with_the_bits_of_one_left_alone_and_begins_
 
 def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 4000}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
     until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 1)
     deployment.stop(workers)
     shutil.rmtree(deployment.home / "checkpoints")
@@ -212,7 +220,7 @@ def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
 
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     os.kill(pid, signal.SIGKILL)
@@ -254,7 +262,7 @@ def locked(deployment):
 
 def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     with locked(deployment):
