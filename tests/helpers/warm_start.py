@@ -9,6 +9,7 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ _IMPORTED = (
 )
 # The supervisor of workers has a fork server of its own, which imports torch.
 _WITH_TORCH = ("workers.__main__", *PRELOADED)
+# A program's umask when it starts its fork server.
+_MASK = struct.Struct("=H")
 # Received descriptors are moved here, out of the way of the numbers that the program expects.
 _FREE_FROM = 500
 
@@ -166,13 +169,19 @@ def _became_fork_server(inherited: list[int]) -> bool:
         ours.close()
         for number in inherited:
             os.close(number)
-        fork_server.serve(theirs)
+        mask = theirs.recv(_MASK.size)
+        if mask:  # the program may end without a fork server
+            os.umask(*_MASK.unpack(mask))
+            fork_server.serve(theirs)
         return True
     theirs.close()
     begin = ForkServer._launch
 
     def adopt(server: ForkServer):
         ForkServer._launch = begin
+        mask = os.umask(0)
+        os.umask(mask)
+        ours.sendall(_MASK.pack(mask))
         return _Child(pid), ours
 
     ForkServer._launch = adopt
