@@ -6,17 +6,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from costcurve.analysis.trial_statement import statement_of
-from costcurve.analysis.trial_verdict import (
-    Run,
-    Verdict,
-    accuracy_measure,
-    distance_measure,
-    least_pairs,
-    verdict_of,
-)
+from costcurve.analysis.trial_verdict import CHANCE_ACCURACY, Measure, Run, Verdict, least_pairs, verdict_of
 
-NETWORK = accuracy_measure()
-NEURON = distance_measure(0.0)
+NETWORK = Measure("final_accuracy", 0.95, CHANCE_ACCURACY)
+COURSE = Measure("mean_accuracy", 0.94, CHANCE_ACCURACY)
+NEURON = Measure("target_distance", 0.0, 1.0)
 DIVERGED = Run(None, has_diverged=True)
 CANCELLED = Run(None)
 SILENT = {"no_difference", "undecided"}
@@ -33,17 +27,17 @@ def of(as_it_is: list[float], changed: list[float], **options: object) -> Verdic
 def test_a_change_that_wins_back_nearly_all_cures():
     found = of([0.620, 0.622, 0.618, 0.621, 0.619], [0.944, 0.945, 0.946, 0.945, 0.945])
 
-    assert (found.outcome, found.metric, found.method, found.n, found.level) == (
+    assert (found.outcome, found.end.metric, found.method, found.n, found.level) == (
         "cured",
         "final_accuracy",
         "t",
         5,
         0.95,
     )
-    assert found.mean_difference == pytest.approx(0.325)
+    assert found.end.mean_difference == pytest.approx(0.325)
     # By hand: s = 0.002, t(4) = 2.7764, s t / √5 = 0.002483.
-    assert found.interval == pytest.approx((0.325 - 0.002483, 0.325 + 0.002483), abs=2e-6)
-    assert found.won_back == pytest.approx(0.325 / 0.33)
+    assert found.end.interval == pytest.approx((0.325 - 0.002483, 0.325 + 0.002483), abs=2e-6)
+    assert found.end.won_back == pytest.approx(0.325 / 0.33)
     assert statement_of(found) == (
         "The change cures it: the test accuracy at the end is 94.50 % instead of 62.00 %, a difference of +32.5 points "
         "(95 % interval +32.3 to +32.7 points, Student's t, 5 seeds); it wins back 98 % of what was lost, with "
@@ -54,7 +48,7 @@ def test_a_change_that_wins_back_nearly_all_cures():
 def test_a_change_that_wins_back_less_helps():
     found = of([0.30, 0.32, 0.31], [0.70, 0.71, 0.72])
 
-    assert (found.outcome, found.won_back) == ("helped", pytest.approx(0.40 / 0.64))
+    assert (found.outcome, found.end.won_back) == ("helped", pytest.approx(0.40 / 0.64))
     assert statement_of(found).startswith("The change helps, and does not cure it: ")
 
 
@@ -62,9 +56,12 @@ def test_what_is_attainable_decides_between_cured_and_helped():
     as_it_is, changed = [0.30, 0.32, 0.31], [0.70, 0.71, 0.72]
     pairs = runs(*zip(as_it_is, changed, strict=True))
 
-    assert verdict_of(pairs, accuracy_measure(0.715)).outcome == "cured"
+    assert verdict_of(pairs, Measure("final_accuracy", 0.715, 0.1)).outcome == "cured"
     # Within one point of it, however little was lost.
-    assert verdict_of(runs((0.93, 0.95), (0.93, 0.951), (0.93, 0.949)), accuracy_measure(0.955)).outcome == "cured"
+    assert (
+        verdict_of(runs((0.93, 0.95), (0.93, 0.951), (0.93, 0.949)), Measure("final_accuracy", 0.955, 0.1)).outcome
+        == "cured"
+    )
 
 
 def test_a_change_that_learns_worse_harms():
@@ -74,7 +71,7 @@ def test_a_change_that_learns_worse_harms():
 def test_a_difference_within_one_point_is_none_even_if_it_is_certain():
     found = of([0.940, 0.941, 0.939, 0.940], [0.945, 0.946, 0.944, 0.945])
 
-    assert found.interval[0] > 0
+    assert found.end.interval[0] > 0
     assert found.outcome == "no_difference"
     assert statement_of(found).endswith(", within ± 1 point.")
 
@@ -82,7 +79,7 @@ def test_a_difference_within_one_point_is_none_even_if_it_is_certain():
 def test_a_certain_gain_of_uncertain_size_is_undecided_until_all_of_the_interval_matters():
     found = of([0.940, 0.920, 0.930], [0.945, 0.940, 0.943])
 
-    assert found.interval[0] < 0.01 < found.interval[1]
+    assert found.end.interval[0] < 0.01 < found.end.interval[1]
     assert found.outcome == "undecided"
 
 
@@ -96,8 +93,8 @@ def test_an_interval_across_zero_and_beyond_the_margin_is_undecided():
 def test_too_few_seeds_decide_nothing():
     one, two = of([0.3], [0.9]), of([0.3, 0.3], [0.9, 0.9])
 
-    assert (one.outcome, one.interval, one.mean_difference) == ("undecided", None, pytest.approx(0.6))
-    assert (two.outcome, two.interval) == ("undecided", pytest.approx((0.6, 0.6)))
+    assert (one.outcome, one.end.interval, one.end.mean_difference) == ("undecided", None, pytest.approx(0.6))
+    assert (two.outcome, two.end.interval) == ("undecided", pytest.approx((0.6, 0.6)))
     assert "(one seed); at least 3 seeds are needed." in statement_of(one)
     assert of([0.3] * 3, [0.9] * 3).outcome == "cured"
 
@@ -112,7 +109,7 @@ def test_a_neuron_without_random_numbers_is_decided_exactly_by_one_pair():
     found = verdict_of(runs((0.2028, 0.0120)), NEURON, is_deterministic=True)
 
     assert (found.outcome, found.method, found.n) == ("cured", "exact", 1)
-    assert found.interval == pytest.approx((-0.1908, -0.1908))
+    assert found.end.interval == pytest.approx((-0.1908, -0.1908))
     assert (
         "is 0.012 instead of 0.2028, a difference of −0.191 (exact, as no number depends on the seed)"
         in statement_of(found)
@@ -124,7 +121,7 @@ def test_a_neuron_without_random_numbers_is_decided_exactly_by_one_pair():
 def test_equal_differences_of_random_runs_have_an_interval_without_width():
     found = of([0.1] * 5, [0.1] * 5)
 
-    assert (found.outcome, found.interval, found.method) == ("no_difference", (0.0, 0.0), "t")
+    assert (found.outcome, found.end.interval, found.method) == ("no_difference", (0.0, 0.0), "t")
 
 
 def test_a_diverged_run_counts_as_chance_and_the_statement_says_so():
@@ -132,14 +129,14 @@ def test_a_diverged_run_counts_as_chance_and_the_statement_says_so():
     found = verdict_of(pairs, NETWORK)
 
     assert (found.outcome, found.n, found.diverged) == ("cured", 3, (2, 0))
-    assert found.means[0] == pytest.approx(0.4 / 3)
+    assert found.end.means[0] == pytest.approx(0.4 / 3)
     assert "Diverged, and counted as 10.00 %, chance: 2 runs as it is, 0 runs with the change." in statement_of(found)
 
 
 def test_a_diverged_neuron_counts_as_far_from_the_target_as_an_output_can_be():
-    found = verdict_of([(DIVERGED, Run(0.01))], distance_measure(0.3), is_deterministic=True)
+    found = verdict_of([(DIVERGED, Run(0.01))], Measure("target_distance", 0.0, 0.7), is_deterministic=True)
 
-    assert (found.means, found.outcome) == ((0.7, 0.01), "cured")
+    assert (found.end.means, found.outcome) == ((0.7, 0.01), "cured")
     assert "counted as the largest distance: 1 run as it is" in statement_of(found)
 
 
@@ -155,7 +152,7 @@ def test_a_seed_without_two_results_is_left_out():
 def test_a_trial_without_a_pair_is_undecided(pairs):
     found = verdict_of(pairs, NETWORK)
 
-    assert (found.outcome, found.n, found.means, found.mean_difference) == ("undecided", 0, None, None)
+    assert (found.outcome, found.n, found.end.means, found.end.mean_difference) == ("undecided", 0, None, None)
     assert statement_of(found).startswith("Undecided: no pair of runs can be compared.")
 
 
@@ -164,8 +161,8 @@ def test_several_looks_share_the_error():
 
     assert found.level == pytest.approx(0.9875)
     assert statement_of(found).endswith("Each of at most 4 looks may err with 1.25 %.")
-    narrow = of([0.60, 0.61, 0.62, 0.60], [0.94, 0.95, 0.93, 0.94]).interval
-    assert found.interval[0] < narrow[0] < narrow[1] < found.interval[1]
+    narrow = of([0.60, 0.61, 0.62, 0.60], [0.94, 0.95, 0.93, 0.94]).end.interval
+    assert found.end.interval[0] < narrow[0] < narrow[1] < found.end.interval[1]
 
 
 def _sound(draw: random.Random) -> float:

@@ -57,17 +57,21 @@ def test_the_verdict_is_in_the_sweep_and_in_the_finding_once_the_trial_has_ended
     ended(store, claim, 0.012)
     verdict = http.get(location).json()["verdict"]
     assert carried()["verdict"] == verdict
-    assert verdict == {
+    judged = {
         "outcome": "cured",
         "metric": "target_distance",
         "mean_difference": pytest.approx(-0.958),
         "interval": pytest.approx([-0.958, -0.958]),
-        "level": 0.95,
-        "method": "exact",
-        "n": 1,
         "means": [0.97, 0.012],
         "won_back": pytest.approx(0.958 / 0.97),
         "attainable": 0.0,
+    }
+    assert verdict == {
+        **judged,
+        "judgements": [judged],
+        "level": 0.95,
+        "method": "exact",
+        "n": 1,
         "diverged": [0, 0],
         "left_out": 0,
         "statement": verdict["statement"],

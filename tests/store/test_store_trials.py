@@ -138,8 +138,8 @@ def test_a_trial_has_no_verdict_until_its_last_job_has_ended(store, job, train):
 
     train(9445)
     verdict = store.verdict(store.sweep(sweep.id))
-    assert (verdict.outcome, verdict.n, verdict.metric, verdict.method) == ("cured", 3, "final_accuracy", "t")
-    assert verdict.mean_difference == pytest.approx(0.3245)
+    assert (verdict.outcome, verdict.n, verdict.end.metric, verdict.method) == ("cured", 3, "final_accuracy", "t")
+    assert verdict.end.mean_difference == pytest.approx(0.3245)
     assert [(trial.finding, trial.verdict) for trial in store.trials(job.id)] == [("learning_rate_small", verdict)]
 
 
@@ -149,7 +149,7 @@ def test_diverged_runs_count_as_chance_and_other_failures_leave_their_seed_out(s
 
     verdict = store.verdict(store.sweep(sweep.id))
     assert (verdict.n, verdict.diverged, verdict.left_out) == (3, (3, 0), 1)
-    assert verdict.means == pytest.approx((0.1, 0.9445))
+    assert verdict.end.means == pytest.approx((0.1, 0.9445))
 
 
 def test_a_retried_job_counts_in_place_of_the_failed_one(store, job, train):
@@ -171,8 +171,8 @@ def test_a_neuron_without_random_numbers_is_decided_exactly(store, submit, claim
         finish(store, claim(), RESULT.model_copy(update={"final_output": output}))
 
     verdict = store.verdict(store.sweep(sweep.id))
-    assert (verdict.outcome, verdict.method, verdict.metric, verdict.n) == ("cured", "exact", "target_distance", 1)
-    assert verdict.interval == pytest.approx((-0.188, -0.188))
+    assert (verdict.outcome, verdict.method, verdict.end.metric, verdict.n) == ("cured", "exact", "target_distance", 1)
+    assert verdict.end.interval == pytest.approx((-0.188, -0.188))
 
 
 def test_a_sweep_that_is_no_trial_has_no_verdict(store, claim):
