@@ -165,6 +165,105 @@ def test_several_looks_share_the_error():
     assert found.end.interval[0] < narrow[0] < narrow[1] < found.end.interval[1]
 
 
+def courses(*pairs: tuple[tuple[float, float], tuple[float, float]]) -> list[tuple[Run, Run]]:
+    """Pairs of runs, each with its figure at the end and its mean over the course."""
+    return [(Run(one[0], mean=one[1]), Run(other[0], mean=other[1])) for one, other in pairs]
+
+
+def both(end: list[tuple[float, float]], course: list[tuple[float, float]], **options: object) -> Verdict:
+    """The verdict of these pairs at the end, and over the course."""
+    pairs = [((e[0], c[0]), (e[1], c[1])) for e, c in zip(end, course, strict=True)]
+    return verdict_of(courses(*pairs), NETWORK, COURSE, **options)
+
+
+ALIKE = [(0.9417, 0.9454), (0.9433, 0.9460), (0.9420, 0.9450), (0.9430, 0.9461), (0.9425, 0.9455)]
+SOONER = [(0.820, 0.941), (0.823, 0.943), (0.821, 0.942), (0.822, 0.942), (0.822, 0.943)]
+
+
+def test_a_change_that_learns_at_once_cures_although_both_end_alike():
+    found = both(ALIKE, SOONER)
+
+    assert (found.outcome, found.deciding.metric, found.level) == ("cured", "mean_accuracy", 0.975)
+    assert [judged.outcome for judged in found.judgements] == ["no_difference", "cured"]
+    # By hand: the differences have a standard deviation of 0.000548, and t(4) at 97.5 % is 3.4954.
+    assert found.deciding.interval == pytest.approx((0.1206 - 0.000856, 0.1206 + 0.000856), abs=2e-6)
+    assert statement_of(found) == (
+        "The change cures it, as it learns at once: the test accuracy, averaged over all epochs, is 94.22 % instead of "
+        "82.16 %, a difference of +12.1 points (97.5 % interval +12 to +12.1 points, Student's t, 5 seeds); it wins "
+        "back 102 % of what was lost, with 94.00 % as attainable. At the end it is 94.56 % instead of 94.25 %, within "
+        "± 1 point."
+    )
+
+
+def test_a_change_that_learns_somewhat_sooner_helps_and_one_that_learns_later_harms():
+    somewhat = [(before, before + 0.05) for before, _ in SOONER]
+    assert both(ALIKE, somewhat).outcome == "helped"
+    assert statement_of(both(ALIKE, somewhat)).startswith("The change helps, and does not cure it, as it learns sooner")
+
+    later = [(after, before) for before, after in SOONER]
+    assert both(ALIKE, later).outcome == "harmful"
+    assert statement_of(both(ALIKE, later)).startswith("The change harms, as it learns later: the test accuracy, ")
+
+
+def test_where_the_end_shows_a_difference_the_course_does_not_decide():
+    lost = [(end, 0.5 + 0.01 * seed) for seed, (end, _) in enumerate(ALIKE)]
+    found = both(lost, SOONER)
+
+    assert (found.outcome, found.deciding) == ("harmful", found.end)
+    assert "Averaged over all epochs it is 94.22 % instead of 82.16 %, +12.1 points (+12 to +12.1 points)." in (
+        statement_of(found)
+    )
+
+
+def test_an_end_that_is_undecided_and_may_be_worse_leaves_the_verdict_undecided():
+    worse = [(0.94, 0.94 + change) for change in (-0.02, 0.02, -0.02, 0.01, 0.0)]
+    better = [(0.93, 0.93 + change) for change in (0.01, 0.025, 0.012, 0.02, 0.015)]
+
+    assert (both(worse, SOONER).outcome, both(worse, SOONER).deciding.metric) == ("undecided", "final_accuracy")
+    # Here the end may be better, and is not worse.
+    assert both(better, SOONER).end.outcome == "undecided"
+    assert (both(better, SOONER).outcome, both(better, SOONER).deciding.metric) == ("cured", "mean_accuracy")
+
+
+def test_no_difference_takes_both_figures():
+    same = [(0.93, 0.931), (0.932, 0.931), (0.931, 0.932), (0.93, 0.93)]
+    unclear = [(0.93, 0.95), (0.92, 0.90), (0.94, 0.93), (0.91, 0.92)]
+
+    found = both(ALIKE[:4], same)
+    assert (found.outcome, found.deciding) == ("no_difference", found.end)
+    assert statement_of(found).endswith(
+        "points, Student's t, 4 seeds), within ± 1 point. Averaged over all epochs it is 93.10 % instead of 93.08 %, "
+        "within ± 1 point."
+    )
+    found = both(ALIKE[:4], unclear)
+    assert (found.outcome, found.deciding) == ("undecided", found.course)
+    assert statement_of(found).startswith("Undecided whether it learns sooner: the test accuracy, averaged over all ")
+
+
+def test_two_figures_share_the_error_and_need_four_seeds():
+    found = both(ALIKE[:3], SOONER[:3], looks=4)
+
+    assert (found.outcome, found.level) == ("undecided", pytest.approx(1 - 0.05 / 8))
+    assert "Each of both figures at each of at most 4 looks may err with 0.625 %." in statement_of(found)
+    assert "at least 4 seeds are needed" in statement_of(both([(0.1, 0.9)] * 3, SOONER[:3]))
+    assert both([(0.1, 0.9)] * 4, SOONER[:4]).outcome == "cured"
+
+
+def test_the_course_is_not_judged_unless_all_runs_have_it_and_a_diverged_one_counts_as_chance():
+    pairs = courses(*[((0.94, 0.8), (0.94, 0.93))] * 4)
+
+    assert verdict_of([*pairs, (Run(0.94), Run(0.94, mean=0.93))], NETWORK, COURSE).course is None
+    assert verdict_of([*pairs, (CANCELLED, Run(0.94))], NETWORK, COURSE).course.outcome == "cured"
+    found = verdict_of([*pairs[:3], (DIVERGED, Run(0.94, mean=0.93))], NETWORK, COURSE)
+    assert found.course.means == pytest.approx(((3 * 0.8 + 0.1) / 4, 0.93))
+
+
+def _course_of(draw: random.Random, end: float) -> float:
+    """Mean accuracies of networks that begin to learn at an epoch of ten which the seed decides."""
+    late = draw.choice([0, 1, 4, 9])
+    return (0.1 * late + end * (10 - late)) / 10
+
+
 def _sound(draw: random.Random) -> float:
     """Final accuracies of the article's network: 95 %, from seed to seed ± 0.15 points."""
     return draw.gauss(0.950, 0.0015)
@@ -185,14 +284,26 @@ def _skewed(draw: random.Random) -> float:
     return min(0.1 + draw.expovariate(3.0), 0.95)
 
 
-def _told_apart(distribution: Callable[[random.Random], float], stages: Sequence[int], *, trials: int) -> int:
+def _run(draw: random.Random, distribution: Callable[[random.Random], float]) -> Run:
+    end = distribution(draw)
+    return Run(end, mean=_course_of(draw, end))
+
+
+def _told_apart(
+    distribution: Callable[[random.Random], float],
+    stages: Sequence[int],
+    *,
+    trials: int,
+    course: Measure | None = None,
+) -> int:
     """The number of trials of equal specs that say anything but `no_difference` or `undecided`."""
     draw, told_apart = random.Random(20), 0
     for _ in range(trials):
         pairs: list[tuple[Run, Run]] = []
         for repeats in stages:
-            added = ((distribution(draw), distribution(draw)) for _ in range(repeats - len(pairs)))
-            outcome = verdict_of((pairs := pairs + runs(*added)), NETWORK, looks=len(stages)).outcome
+            missing = repeats - len(pairs)
+            pairs = pairs + [(_run(draw, distribution), _run(draw, distribution)) for _ in range(missing)]
+            outcome = verdict_of(pairs, NETWORK, course, looks=len(stages)).outcome
             if outcome != "undecided":
                 break
         told_apart += outcome not in SILENT
@@ -202,15 +313,16 @@ def _told_apart(distribution: Callable[[random.Random], float], stages: Sequence
 @pytest.mark.parametrize("distribution", [_sound, _struggling, _skewed])
 @pytest.mark.parametrize("stages", [(3,), (5,), (10,), (5, 10, 20, 40)])
 def test_equal_specs_are_told_apart_in_at_most_five_percent_of_trials(distribution, stages):
-    assert _told_apart(distribution, stages, trials=2_000) <= 0.05 * 2_000
+    for course in (None, COURSE):
+        assert _told_apart(distribution, stages, trials=2_000, course=course) <= 0.05 * 2_000
 
 
 @pytest.mark.parametrize("stages", [(3,), (5,), (10,), (5, 10, 20, 40)])
 def test_runs_that_learn_or_do_not_are_the_worst_case_and_stay_at_five_percent(stages):
-    told_apart = _told_apart(_all_or_nothing, stages, trials=2_000)
-
-    # The true share is 5 % in the worst of these stages; of 2,000 trials its standard error is 0.49 %.
-    assert told_apart <= (0.05 + 3 * 0.0049) * 2_000
+    for course in (None, COURSE):
+        told_apart = _told_apart(_all_or_nothing, stages, trials=2_000, course=course)
+        # The true share is 5 % in the worst of these stages; of 2,000 trials its standard error is 0.49 %.
+        assert told_apart <= (0.05 + 3 * 0.0049) * 2_000
 
 
 def test_a_real_difference_is_found():
