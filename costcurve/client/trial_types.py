@@ -34,11 +34,19 @@ class Verdict(Judgement):
     statement: str
 
 
+class EarlierTrial(Answer):
+    """An earlier trial of a finding; `outcome` is None until it has ended."""
+
+    sweep_id: str
+    outcome: str | None = None
+
+
 class FindingTrial(Answer):
-    """The newest trial of a finding; `verdict` is None until it has ended."""
+    """The newest trial of a finding, and those before it; `verdict` is None until the newest has ended."""
 
     sweep_id: str
     verdict: Verdict | None = None
+    earlier: tuple[EarlierTrial, ...] = ()
 
 
 class TrialLink(Answer):

@@ -1,5 +1,6 @@
 """The JSON of trials and their verdicts."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,12 +66,34 @@ class VerdictOut(JudgementOut):
         )
 
 
+class EarlierTrialOut(BaseModel):
+    """An earlier trial of a finding."""
+
+    sweep_id: str
+    outcome: Outcome | None = Field(description="Null until all jobs of the trial have ended.")
+
+
 class FindingTrialOut(BaseModel):
-    """The newest trial of a finding."""
+    """The newest trial of a finding, and what came out of those before it."""
 
     sweep_id: str
     verdict: VerdictOut | None = Field(description="Null until all jobs of the trial have ended.")
+    earlier: list[EarlierTrialOut] = Field(
+        description="The trials of this finding before the newest, the oldest first. Each may have tested another "
+        "change, or other seeds."
+    )
 
     @classmethod
-    def of(cls, trial: Trial) -> Self:
-        return cls(sweep_id=trial.sweep_id, verdict=None if trial.verdict is None else VerdictOut.of(trial.verdict))
+    def of(cls, trials: Sequence[Trial]) -> Self:
+        """Return the response for the trials of one finding, at least one, the oldest first."""
+        *earlier, newest = trials
+        return cls(
+            sweep_id=newest.sweep_id,
+            verdict=None if newest.verdict is None else VerdictOut.of(newest.verdict),
+            earlier=[
+                EarlierTrialOut(
+                    sweep_id=trial.sweep_id, outcome=None if trial.verdict is None else trial.verdict.outcome
+                )
+                for trial in earlier
+            ],
+        )

@@ -47,7 +47,11 @@ def _of_phase(
 ) -> Diagnosis:
     if spec.loss not in ARTICLE_LOSSES:
         known = " and ".join(loss_named(loss).label for loss in ARTICLE_LOSSES)
-        return Diagnosis(f"The rules of the diagnosis were measured with {known} only, not with {spec.loss}.", ())
+        return Diagnosis(
+            f"A training with the loss {spec.loss} is not diagnosed: the rules were measured with {known} only. What "
+            "is recorded of it is in its curve.",
+            (),
+        )
     if isinstance(spec, NeuronSpec):
         return diagnose_neuron(spec, chunks, failure)
     curve = Curve.joined(chunks)
