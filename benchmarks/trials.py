@@ -33,7 +33,7 @@ from costcurve.store.schema import jobs
 SILENT = frozenset({"no_difference", "undecided"})
 # The second cell of a trial with other seeds counts from here.
 OTHER_SEEDS = 1_000_000
-# One trial in so many has the same seeds in both cells.
+# Trials with other seeds for each trial that has the same seeds in both cells.
 SAME_SEEDS = 10
 NETWORK = {"experiment": "mnist", "layers": [784, 15, 10], "epochs": 3, "steps_per_epoch": 100, "learning_rate": 3.0}
 # Networks whose results spread little, somewhat and widely from seed to seed, and neurons that start anywhere.
