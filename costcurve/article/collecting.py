@@ -42,8 +42,10 @@ def collect(client: Client, jobs: Sequence[Job], proceed: Proceed) -> Evidence:
         jobs: the jobs of the article's sweeps; all have succeeded.
         proceed: called before each request; see `Proceed`.
     """
-    runs = [_run(client, job, proceed) for job in jobs if not job.spec.get("schedule")]
-    rescues = [_rescue(client, job, proceed) for job in jobs if job.spec.get("schedule")]
+    # The rescue curve is the one sweep with schedules. Its cell without one is cross-entropy from the start.
+    rescuing = {job.sweep_id for job in jobs if job.spec.get("schedule")}
+    runs = [_run(client, job, proceed) for job in jobs if job.sweep_id not in rescuing]
+    rescues = [_rescue(client, job, proceed) for job in jobs if job.sweep_id in rescuing]
     evidence = Evidence(runs, {}, rescues)
     comparisons = {}
     for start in _NETWORK_STARTS:

@@ -142,7 +142,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """One succeeded training that changes from the quadratic loss to cross-entropy; its curve has the accuracy."""
+    """One succeeded training that changes from the quadratic loss to cross-entropy; its curve has the accuracy.
+
+    At epoch 0 it has cross-entropy from the start.
+    """
 
     job: Job
     epochs: Curve
@@ -150,7 +153,7 @@ class Rescue:
     @property
     def from_epoch(self) -> int:
         """The first epoch with cross-entropy."""
-        return int(self.job.spec["schedule"][0]["from_epoch"])
+        return int(next((change["from_epoch"] for change in self.job.spec["schedule"]), 0))
 
     @property
     def accuracy(self) -> list[float]:
@@ -159,7 +162,13 @@ class Rescue:
 
     @property
     def before(self) -> float:
-        """Accuracy after the last epoch with the quadratic loss."""
+        """Accuracy after the last epoch with the quadratic loss.
+
+        Raises:
+            LookupError: there is none before epoch 0.
+        """
+        if self.from_epoch == 0:
+            raise LookupError("no epoch with the quadratic loss")
         return self.accuracy[self.from_epoch - 1]
 
     @property

@@ -8,7 +8,7 @@ from costcurve.article.remark_claims import LINEAR_CLASSIFIER
 from costcurve.article.rescue_plot import rescue_plot
 from costcurve.core.presets import RESCUE_EPOCHS
 
-_CHANGES = range(1, RESCUE_EPOCHS)
+_CHANGES = range(RESCUE_EPOCHS)
 _LAST = RESCUE_EPOCHS - 1
 
 
@@ -22,8 +22,8 @@ RESCUE = Claim(
     says="With the quadratic loss a saturated output that is wrong hardly learns, because of the factor σ′(z) in its "
     "gradient. Cross-entropy does not have it, so the same output learns at once.",
     measured=f"MNIST from badly wrong outputs for {RESCUE_EPOCHS} epochs: the quadratic loss up to epoch k, and "
-    "cross-entropy at the same effective learning rate from there on, for each k. Up to k all these runs of one seed "
-    "are the same run, bit for bit.",
+    "cross-entropy at the same effective learning rate from there on, for each k; k = 0 is "
+    "cross-entropy from the start. Up to k all these runs of one seed are the same run, bit for bit.",
     figures=(
         Figure(
             "stuck",
@@ -36,7 +36,7 @@ RESCUE = Claim(
         *(
             Figure(
                 f"end_{epoch}",
-                f"accuracy at the end, cross-entropy from epoch {epoch} on",
+                f"accuracy at the end, cross-entropy from {f'epoch {epoch} on' if epoch else 'the start'}",
                 _ends(epoch),
                 "%",
                 at_least=LINEAR_CLASSIFIER,
@@ -46,14 +46,14 @@ RESCUE = Claim(
         ),
         Figure(
             "price",
-            f"accuracy lost by a change at epoch {_LAST} instead of 1",
-            lambda e: [early - late for early, late in zip(_ends(1)(e), _ends(_LAST)(e), strict=True)],
+            f"accuracy lost by a change at epoch {_LAST} instead of the start",
+            lambda e: [early - late for early, late in zip(_ends(0)(e), _ends(_LAST)(e), strict=True)],
             "points",
         ),
     ),
     key=f"end_{_LAST}",
     holds=f"After {_LAST} epochs with the quadratic loss the network reads {{stuck}}. One epoch with cross-entropy "
-    f"takes it from there to {{end_{_LAST}}}. With cross-entropy from epoch 1 on it ends at {{end_1}}. Waiting costs "
+    f"takes it from there to {{end_{_LAST}}}. With cross-entropy from the start it ends at {{end_0}}. Waiting costs "
     "{price}, but it is never too late.",
     fails=f"A network that stands still is not saved: {{stuck}} after {_LAST} epochs with the quadratic loss, and "
     f"{{end_{_LAST}}} after one more with cross-entropy.",

@@ -15,10 +15,11 @@ _END, _BEFORE = "#0072B2", "#D55E00"
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One accuracy by the epoch of the change: a value for each seed at each epoch."""
+    """One accuracy by the epoch of the change: a value for each seed at each epoch of `at`."""
 
     name: str
     color: str
+    at: Sequence[int]
     values: Sequence[Sequence[float]]
 
 
@@ -28,9 +29,10 @@ def rescue_plot(evidence: Evidence) -> bytes:
     A line is the mean over the seeds, its band reaches from the lowest to the highest, a dot is one seed.
     """
     epochs = sorted({rescue.from_epoch for rescue in evidence.rescues})
+    later = [epoch for epoch in epochs if epoch > 0]
     lines = [
         _line("at the end", _END, evidence, epochs, lambda rescue: rescue.at_the_end),
-        _line("with the quadratic loss, before the change", _BEFORE, evidence, epochs, lambda rescue: rescue.before),
+        _line("with the quadratic loss, before the change", _BEFORE, evidence, later, lambda rescue: rescue.before),
     ]
     seeds = len(lines[0].values[0])
     title = f"MNIST from badly wrong outputs, {seeds} seed{'s' if seeds > 1 else ''}: mean, lowest and highest"
@@ -45,7 +47,8 @@ def rescue_plot(evidence: Evidence) -> bytes:
 def _line(
     name: str, color: str, evidence: Evidence, epochs: Sequence[int], measure: Callable[[Rescue], float]
 ) -> _Line:
-    return _Line(name, color, [[measure(rescue) for rescue in evidence.rescued(epoch)] for epoch in epochs])
+    values = [[measure(rescue) for rescue in evidence.rescued(epoch)] for epoch in epochs]
+    return _Line(name, color, epochs, values)
 
 
 def _x(epoch: float, epochs: Sequence[int]) -> float:
@@ -58,7 +61,7 @@ def _y(accuracy: float) -> float:
 
 
 def _drawn(line: _Line, epochs: Sequence[int]) -> list[str]:
-    xs = [_x(epoch, epochs) for epoch in epochs]
+    xs = [_x(epoch, epochs) for epoch in line.at]
     highest, lowest = [max(each) for each in line.values], [min(each) for each in line.values]
     outline = [*zip(xs, highest, strict=True), *reversed(list(zip(xs, lowest, strict=True)))]
     means = zip(xs, map(fmean, line.values), strict=True)

@@ -140,6 +140,7 @@ class SweepPreset(Answer):
     description: str
     spec: dict[str, Any]
     grid: dict[str, list[Any]]
+    variants: tuple[dict[str, Any], ...] = ()
     repeats: int
 
 

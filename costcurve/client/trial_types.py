@@ -3,32 +3,50 @@
 from costcurve.client.types import Answer
 
 
-class Verdict(Answer):
-    """Result of a trial that has ended.
+class Judgement(Answer):
+    """What the pairs of runs say about one figure.
 
-    `outcome` is `cured`, `helped`, `no_difference`, `harmful` or `undecided`, and `statement` says it in words.
-    `mean_difference` and `interval` are changed minus as it is, in the unit of `metric`, over `n` seeds. `level` is
-    that of the interval. `means` are the two means, as it is first. They are None where too few runs can be compared.
+    `mean_difference` and `interval` are changed minus as it is, in the unit of `metric`. `means` are the two means, as
+    it is first. They are None where too few runs can be compared.
     """
 
     outcome: str
     metric: str
     mean_difference: float | None = None
     interval: tuple[float, float] | None = None
-    level: float
-    method: str
-    n: int
     means: tuple[float, float] | None = None
     won_back: float | None = None
     attainable: float
+
+
+class Verdict(Judgement):
+    """Result of a trial that has ended, over `n` seeds.
+
+    `outcome` is `cured`, `helped`, `no_difference`, `harmful` or `undecided`, and `statement` says it in words. The
+    figures are those of the judgement that decides. `judgements` has all: the end of the trainings first, then how soon
+    they learn, if that is judged. `level` is that of each interval.
+    """
+
+    level: float
+    method: str
+    n: int
+    judgements: tuple[Judgement, ...] = ()
     statement: str
 
 
+class EarlierTrial(Answer):
+    """An earlier trial of a finding; `outcome` is None until it has ended."""
+
+    sweep_id: str
+    outcome: str | None = None
+
+
 class FindingTrial(Answer):
-    """The newest trial of a finding; `verdict` is None until it has ended."""
+    """The newest trial of a finding, and those before it; `verdict` is None until the newest has ended."""
 
     sweep_id: str
     verdict: Verdict | None = None
+    earlier: tuple[EarlierTrial, ...] = ()
 
 
 class TrialLink(Answer):

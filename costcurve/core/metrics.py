@@ -121,5 +121,5 @@ def metric_named(name: str) -> Metric:
 
 
 def is_shown_in_percent(figure: str) -> bool:
-    """Return True for a share: a metric, or a result that is one, such as `best_accuracy`."""
-    return metric_named(figure.removeprefix("final_").removeprefix("best_")).is_share
+    """Return True for a share: a metric, or a figure of one, such as `best_accuracy` or `mean_accuracy`."""
+    return metric_named(figure.removeprefix("final_").removeprefix("best_").removeprefix("mean_")).is_share

@@ -1,6 +1,6 @@
 """Named specs and sweeps: the article's experiments, then further ones on MNIST."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,7 @@ class SweepPreset:
     description: str
     spec: Mapping[str, Any]
     grid: Mapping[str, list[Any]]
+    variants: Sequence[Mapping[str, Any]] = ()
     repeats: int = 1
 
     def overridden_by(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class SweepPreset:
         Fields of `spec` and of `grid` are replaced one by one.
         """
         merged = {name: {**getattr(self, name), **given.get(name, {})} for name in ("spec", "grid")}
-        return {"repeats": self.repeats, **given, **merged}
+        return {"repeats": self.repeats, "variants": [dict(each) for each in self.variants], **given, **merged}
 
 
 RESCUE_CURVE = "rescue-curve"
@@ -157,7 +158,7 @@ _SWEEPS = (
     SweepPreset(
         RESCUE_CURVE,
         "MNIST started badly wrong, trained for ten epochs: the quadratic loss at first, and cross-entropy at the same "
-        "effective learning rate from each of the epochs 1 to 9 on.",
+        "effective learning rate from each of the epochs 1 to 9 on, and from the start.",
         spec={"experiment": "mnist", "loss": "quadratic", "init": _BIASED_OUTPUTS, "epochs": RESCUE_EPOCHS},
         grid={
             "schedule": [
@@ -165,6 +166,8 @@ _SWEEPS = (
                 for epoch in range(1, RESCUE_EPOCHS)
             ]
         },
+        # A schedule changes nothing before epoch 1: from epoch 0 on it is another loss.
+        variants=[{"loss": "cross_entropy", "reduction": "sum_outputs"}],
         repeats=3,
     ),
 )

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -104,6 +104,11 @@ class NeuronSpec(_Experiment):
     An epoch is one update. All numbers are float64.
     """
 
+    # How plots name the experiment, what its epochs are called, and whether an epoch has a curve of its own by steps.
+    label: ClassVar[str] = "one sigmoid neuron"
+    epoch_name: ClassVar[str] = "update"
+    has_steps: ClassVar[bool] = False
+
     experiment: Literal["neuron"]
     init: Init = ConstantInit()
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 300
@@ -135,6 +140,10 @@ class MnistSpec(_Experiment):
 
     All numbers are float32.
     """
+
+    label: ClassVar[str] = "MNIST"
+    epoch_name: ClassVar[str] = "epoch"
+    has_steps: ClassVar[bool] = True
 
     experiment: Literal["mnist"]
     layers: Annotated[

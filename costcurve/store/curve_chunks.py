@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, bind
 
 from costcurve.core.curve import STEPS_A_POINT, Curve, Granularity, decode, encode, metrics_of
 from costcurve.core.errors import UnknownMetric
-from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.spec import AnySpec
 from costcurve.core.validation import FieldError
 from costcurve.store.base import ensure_found, strip_nul
 from costcurve.store.row_mapping import spec_of
@@ -84,7 +84,7 @@ def stride_of(spec: AnySpec, granularity: Granularity) -> int:
 
     It is 1 by epochs and STEPS_A_POINT by steps. For a neuron it is always 1, since its epoch is one step.
     """
-    return 1 if granularity == "epoch" or isinstance(spec, NeuronSpec) else STEPS_A_POINT
+    return STEPS_A_POINT if granularity == "step" and spec.has_steps else 1
 
 
 def read_heads(tx: Connection, job_ids: Sequence[str], granularity: Granularity) -> list[CurveHead]:
@@ -122,7 +122,7 @@ def _head_of(rows: Sequence[Row[Any]], granularity: Granularity) -> CurveHead:
     return CurveHead(
         job_id=rows[0].id,
         spec=spec,
-        stored_by="epoch" if isinstance(spec, NeuronSpec) else granularity,
+        stored_by=granularity if spec.has_steps else "epoch",
         stride=stride_of(spec, granularity),
         known=_known_metrics([row.metrics for row in recorded], metrics_of(spec, granularity)),
         points=1 + max((row.last_x for row in recorded), default=-1),

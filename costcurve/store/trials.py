@@ -8,15 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from costcurve.analysis.sweep_ranking import figures_of
-from costcurve.analysis.trial_verdict import (
-    Measure,
-    Run,
-    Verdict,
-    accuracy_measure,
-    distance_measure,
-    verdict_of,
-)
+from costcurve.analysis.trial_figures import COURSE_METRICS, measures_of, run_of
+from costcurve.analysis.trial_verdict import Measure, Run, Verdict, verdict_of
+from costcurve.core.curve import Curve, decode
 from costcurve.core.errors import (
     Diverged,
     IdempotencyKeyReused,
@@ -25,7 +19,7 @@ from costcurve.core.errors import (
     TrialNotExtendable,
     invalid_fields,
 )
-from costcurve.core.spec import AnySpec, NeuronSpec, restored
+from costcurve.core.spec import AnySpec, restored
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep, planned
 from costcurve.core.trial import (
@@ -40,7 +34,7 @@ from costcurve.core.validation import FieldError
 from costcurve.store.base import OnDatabase, strip_nul
 from costcurve.store.enqueue import enqueue
 from costcurve.store.row_mapping import job_of, sweep_rows
-from costcurve.store.schema import jobs, sweeps, trials
+from costcurve.store.schema import curve_runs, jobs, sweeps, trials
 from costcurve.store.sweeps import (
     SubmittedSweep,
     as_submitted,
@@ -53,6 +47,8 @@ from costcurve.store.sweeps import (
 
 _DIVERGED = frozenset({Diverged.code, StartNotFinite.code})
 _NO_RUN = Run(None)
+# Most points of all curves of a trial that are read to judge its course: 55 MB of a network's metrics.
+_MOST_POINTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +194,13 @@ def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | 
 
 
 def _trials(tx: Connection, which: ColumnElement[bool]) -> list[Trial]:
-    """Return the trials that meet a condition, the oldest first, in one statement."""
-    columns = [jobs.c.cell, jobs.c.repeat, jobs.c.status, jobs.c.spec, jobs.c.result, jobs.c.error_code]
+    """Return the trials that meet a condition, the oldest first.
+
+    It takes one statement, and another one for the curves of the trials that have ended.
+    """
+    columns = [jobs.c.pk, jobs.c.cell, jobs.c.repeat, jobs.c.status, jobs.c.spec, jobs.c.result, jobs.c.error_code]
     found = (
-        select(trials.c.sweep_id, trials.c.finding, trials.c.looks, sweeps.c.pk, *columns)
+        select(trials.c.sweep_id, trials.c.finding, trials.c.looks, *columns)
         .join(sweeps, sweeps.c.id == trials.c.sweep_id)
         .join(jobs, jobs.c.sweep_id == trials.c.sweep_id)
         .where(which, ~jobs.c.superseded)
@@ -210,30 +209,75 @@ def _trials(tx: Connection, which: ColumnElement[bool]) -> list[Trial]:
     by_sweep: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in tx.execute(found):
         by_sweep[row.sweep_id].append(row)
-    return [Trial(sweep_id, rows[0].finding, _verdict(rows)) for sweep_id, rows in by_sweep.items()]
+    ended = {sweep_id: _Ended.of(rows) for sweep_id, rows in by_sweep.items() if _has_ended(rows)}
+    curves = _curves(tx, [sweep_id for sweep_id, trial in ended.items() if trial.is_course_judged])
+    verdicts = {sweep_id: trial.verdict(curves) for sweep_id, trial in ended.items()}
+    return [Trial(sweep_id, rows[0].finding, verdicts.get(sweep_id)) for sweep_id, rows in by_sweep.items()]
 
 
-def _verdict(rows: Sequence[Row[Any]]) -> Verdict | None:
-    """Return the verdict of the jobs of one trial; None while one of them has not ended."""
-    if not all(JobStatus(row.status).is_terminal for row in rows):
-        return None
-    runs: dict[int, dict[int, Run]] = defaultdict(dict)
-    specs = {row.cell: restored(row.spec) for row in rows}
-    measure = _measure(next(iter(specs.values())))
-    for row in rows:
-        runs[row.repeat][row.cell] = _run(row, measure, specs[row.cell])
-    pairs = [(each.get(AS_IT_IS, _NO_RUN), each.get(CHANGED, _NO_RUN)) for each in runs.values()]
-    return verdict_of(pairs, measure, is_deterministic=is_deterministic(*specs.values()), looks=rows[0].looks)
+def _curves(tx: Connection, sweep_ids: Sequence[str]) -> dict[int, Curve]:
+    """Return the metric whose course is judged, of all jobs of these sweeps that have succeeded, by the job's pk."""
+    if not sweep_ids:
+        return {}
+    found = (
+        select(curve_runs, jobs.c.experiment)
+        .join(jobs, jobs.c.pk == curve_runs.c.job_pk)
+        .where(jobs.c.sweep_id.in_(sweep_ids), ~jobs.c.superseded, jobs.c.status == JobStatus.SUCCEEDED)
+    )
+    chunks: dict[int, list[Curve]] = defaultdict(list)
+    for row in tx.execute(found):
+        columns = decode(row.data, start=row.first_x, metrics=row.metrics.split(",")).series
+        kept = {name: values for name, values in columns.items() if name == COURSE_METRICS[row.experiment]}
+        chunks[row.job_pk].append(Curve(row.first_x, kept))
+    return {pk: Curve.joined(sorted(own, key=lambda chunk: chunk.start)) for pk, own in chunks.items()}
 
 
-def _measure(spec: AnySpec) -> Measure:
-    return distance_measure(spec.target) if isinstance(spec, NeuronSpec) else accuracy_measure()
+def _has_ended(rows: Sequence[Row[Any]]) -> bool:
+    return all(JobStatus(row.status).is_terminal for row in rows)
 
 
-def _run(row: Row[Any], measure: Measure, spec: AnySpec) -> Run:
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A trial whose jobs have all ended, with the spec of each of its cells."""
+
+    rows: Sequence[Row[Any]]
+    specs: Mapping[int, AnySpec]
+    end: Measure
+    course: Measure | None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row[Any]]) -> "_Ended":
+        """Return the trial of these jobs.
+
+        Its course is not judged if its curves have too many points to be read for it.
+        """
+        specs = {row.cell: restored(row.spec) for row in rows}
+        first = next(iter(specs.values()))
+        end, course = measures_of(specs.get(AS_IT_IS, first), specs.get(CHANGED, first))
+        points = sum(specs[row.cell].epochs for row in rows)
+        return cls(rows, specs, end, course if points <= _MOST_POINTS else None)
+
+    @property
+    def is_course_judged(self) -> bool:
+        """True if the verdict needs the curves of the jobs."""
+        return self.course is not None
+
+    def verdict(self, curves: Mapping[int, Curve]) -> Verdict:
+        """Return the verdict, with the curves of the jobs by pk."""
+        runs: dict[int, dict[int, Run]] = defaultdict(dict)
+        for row in self.rows:
+            runs[row.repeat][row.cell] = _run(row, self.specs[row.cell], curves.get(row.pk))
+        pairs = [(each.get(AS_IT_IS, _NO_RUN), each.get(CHANGED, _NO_RUN)) for each in runs.values()]
+        return verdict_of(
+            pairs,
+            self.end,
+            self.course,
+            is_deterministic=is_deterministic(*self.specs.values()),
+            looks=self.rows[0].looks,
+        )
+
+
+def _run(row: Row[Any], spec: AnySpec, curve: Curve | None) -> Run:
     if row.error_code in _DIVERGED:
         return Run(None, has_diverged=True)
-    if row.result is None:
-        return _NO_RUN
-    target = spec.target if isinstance(spec, NeuronSpec) else None
-    return Run(figures_of(row.result, target)[measure.metric])
+    return _NO_RUN if row.result is None else run_of(spec, row.result, curve)

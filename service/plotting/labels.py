@@ -9,7 +9,7 @@ from costcurve.core.job import Job
 from costcurve.core.losses import LOSSES, loss_named
 from costcurve.core.metrics import OF_LOSS, metric_named
 from costcurve.core.schedule import schedule_text
-from costcurve.core.spec import AnySpec, NeuronSpec, phases_of
+from costcurve.core.spec import AnySpec, MnistSpec, phases_of
 
 # Characters that fit next to a diagram.
 _LINE = 38
@@ -55,7 +55,7 @@ def losses_of(specs: Iterable[AnySpec]) -> set[str]:
 
 def x_label_of(spec: AnySpec, granularity: Granularity = "epoch") -> str:
     """Return the label of a curve's x axis."""
-    if isinstance(spec, NeuronSpec):
+    if not spec.has_steps:
         return "updates made"
     return (
         "finished epochs, counted from 0"
@@ -74,7 +74,7 @@ def title_of_all(jobs: Sequence[Job]) -> str:
 
     For several jobs it is their number and the experiment.
     """
-    return f"{len(jobs)} jobs compared: {_experiment(jobs[0].spec)}" if len(jobs) > 1 else title_of(jobs[0])
+    return f"{len(jobs)} jobs compared: {jobs[0].spec.label}" if len(jobs) > 1 else title_of(jobs[0])
 
 
 def value_text(value: object) -> str:
@@ -87,12 +87,13 @@ def value_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _experiment(spec: AnySpec) -> str:
-    return "one sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST"
+def headline(spec: AnySpec) -> str:
+    """Return the name of a spec's experiment as a title begins with it."""
+    return spec.label[0].upper() + spec.label[1:]
 
 
 def _summary(spec: AnySpec) -> str:
-    what = "One sigmoid neuron" if isinstance(spec, NeuronSpec) else f"MNIST {value_text(spec.layers)}"
+    what = f"{headline(spec)} {value_text(spec.layers)}" if isinstance(spec, MnistSpec) else headline(spec)
     changed = {key: value for key, value in spec.init.model_dump().items() if key != "scheme"}
     init = ", ".join(f"{key} {value_text(value)}" for key, value in changed.items() if value != 0)
     scheme = f"{spec.init.scheme} init" + (f" ({init})" if init else "")

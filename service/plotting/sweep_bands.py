@@ -19,11 +19,11 @@ from costcurve.analysis.sweep_ranking import Cell
 from costcurve.core.curve import Granularity
 from costcurve.core.metrics import metric_named
 from costcurve.core.schedule import schedule_text
-from costcurve.core.spec import AnySpec, NeuronSpec
+from costcurve.core.spec import AnySpec
 from costcurve.core.sweep import Sweep
 from service.plotting.axes import fit_axis
 from service.plotting.figure import Canvas, Format, picture, style
-from service.plotting.labels import label_of, losses_of, x_label_of
+from service.plotting.labels import headline, label_of, losses_of, x_label_of
 
 # An axis that ends beyond this overflows a float64 where matplotlib adds its margins.
 _LARGEST_DRAWN = 1e300
@@ -106,7 +106,7 @@ def sweep_title(sweep: Sweep, cells: Sequence[Cell], spec: AnySpec) -> str:
 
     Example: `MNIST: the 8 best of 5,000 cells`.
     """
-    what = sweep.submission.name or ("One sigmoid neuron" if isinstance(spec, NeuronSpec) else "MNIST")
+    what = sweep.submission.name or headline(spec)
     count = sweep.submission.cells
     if len(cells) == count:
         return f"{what}: all {count:,} cells" if count > 1 else what

@@ -1,5 +1,6 @@
 """The JSON of a diagnosis."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -43,11 +44,12 @@ class FindingOut(BaseModel):
         "differs; null if that tests nothing."
     )
     trial: FindingTrialOut | None = Field(
-        description="The newest trial of this finding; null if there is none, and in comparisons."
+        description="The newest trial of this finding, and the outcomes of those before it; null if there is none, "
+        "and in comparisons."
     )
 
     @classmethod
-    def of(cls, finding: Finding, trial: Trial | None = None) -> Self:
+    def of(cls, finding: Finding, trials: Sequence[Trial] = ()) -> Self:
         return cls(
             code=finding.code,
             severity=finding.severity,
@@ -60,7 +62,7 @@ class FindingOut(BaseModel):
                 for change in finding.repair.changes
             ],
             isolate=None if finding.repair.isolate is None else dict(finding.repair.isolate),
-            trial=None if trial is None else FindingTrialOut.of(trial),
+            trial=FindingTrialOut.of(trials) if trials else None,
         )
 
 
@@ -77,11 +79,13 @@ class DiagnosisOut(BaseModel):
 
     @classmethod
     def of(cls, job_id: str, diagnosis: Diagnosis, start: Mapping[str, float] | None, trials: Sequence[Trial]) -> Self:
-        newest = {trial.finding: trial for trial in trials}
+        of_finding: dict[str | None, list[Trial]] = defaultdict(list)
+        for trial in trials:
+            of_finding[trial.finding].append(trial)
         return cls(
             job_id=job_id,
             summary=diagnosis.summary,
-            findings=[FindingOut.of(finding, newest.get(finding.code)) for finding in diagnosis.findings],
+            findings=[FindingOut.of(finding, of_finding[finding.code]) for finding in diagnosis.findings],
             start=None if start is None else dict(start),
         )
 

@@ -207,6 +207,7 @@ class SweepPresetOut(_Out):
     description: str
     spec: dict[str, Any]
     grid: dict[str, list[Any]]
+    variants: list[dict[str, Any]]
     repeats: int
 
 

@@ -45,7 +45,7 @@ def diagnosis(codes: Iterable[str] = (), start: Mapping[str, float] | None = Non
 def rescue(from_epoch: int, seed: int, *, before: float = 0.1, at_the_end: float = 0.9) -> Rescue:
     """One that stands still until cross-entropy takes over."""
     spec = spec_of(Start.WRONG_OUTPUTS, "quadratic", seed)
-    spec["schedule"] = [{"from_epoch": from_epoch, "loss": "cross_entropy"}]
+    spec["schedule"] = [{"from_epoch": from_epoch, "loss": "cross_entropy"}] if from_epoch else []
     accuracy = [before] * from_epoch + [at_the_end] * (RESCUE_EPOCHS - from_epoch)
     return Rescue(_job(spec, {"best_correct": 9000}), _curve({"accuracy": accuracy}))
 
@@ -145,7 +145,7 @@ def as_the_article_says(seeds: Iterable[int] = SEEDS) -> Evidence:
     for seed in seeds:
         comparisons[Start.ORDINARY, seed] = diagnosis(["loss_and_rate_make_no_difference"])
         comparisons[Start.WRONG_OUTPUTS, seed] = diagnosis(["loss_and_rate_make_the_difference"])
-    rescues = [rescue(epoch, seed) for epoch in range(1, RESCUE_EPOCHS) for seed in seeds]
+    rescues = [rescue(epoch, seed) for epoch in range(RESCUE_EPOCHS) for seed in seeds]
     return Evidence([*neurons, *(run for seed in seeds for run in _networks(seed))], comparisons, rescues)
 
 

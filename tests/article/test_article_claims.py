@@ -90,8 +90,8 @@ AGAINST = {
         {"best"},
     ),
     "rescue-curve": (
-        replace(RIGHT, rescues=[rescue(epoch, 0, before=0.95, at_the_end=0.87) for epoch in range(1, 10)]),
-        {"stuck", *(f"end_{epoch}" for epoch in range(1, 10))},
+        replace(RIGHT, rescues=[rescue(epoch, 0, before=0.95, at_the_end=0.87) for epoch in range(10)]),
+        {"stuck", *(f"end_{epoch}" for epoch in range(10))},
     ),
     "mnist-cross-entropy": (
         with_series(RIGHT, Start.ORDINARY, "cross_entropy", correct=[9000, 9399]),
@@ -259,7 +259,7 @@ def test_outputs_that_do_not_saturate_or_stop_then_would_speak_against_the_third
 
 
 def test_a_rescue_that_comes_too_late_would_speak_against_the_rescue_at_any_time():
-    late = [rescue(epoch, seed, at_the_end=0.85 if epoch > 6 else 0.9) for epoch in range(1, 10) for seed in SEEDS]
+    late = [rescue(epoch, seed, at_the_end=0.85 if epoch > 6 else 0.9) for epoch in range(10) for seed in SEEDS]
     judgement = judged("rescue-curve", replace(RIGHT, rescues=late))
 
     assert missed(judgement) == {"end_7", "end_8", "end_9"}
@@ -269,11 +269,11 @@ def test_a_rescue_that_comes_too_late_would_speak_against_the_rescue_at_any_time
 
 
 def test_the_rescue_curve_is_drawn_with_its_spread_over_seeds():
-    one_worse = [rescue(epoch, seed, at_the_end=0.9 - seed / 10) for epoch in range(1, 10) for seed in SEEDS]
+    one_worse = [rescue(epoch, seed, at_the_end=0.9 - seed / 10) for epoch in range(10) for seed in SEEDS]
     root = ElementTree.fromstring(rescue_plot(replace(RIGHT, rescues=one_worse)))  # noqa: S314 - drawn here
     shapes = [element.tag.rpartition("}")[2] for element in root.iter()]
 
-    assert (shapes.count("polygon"), shapes.count("polyline"), shapes.count("circle")) == (2, 2, 2 * 9 * len(SEEDS))
+    assert (shapes.count("polygon"), shapes.count("polyline"), shapes.count("circle")) == (2, 2, (10 + 9) * len(SEEDS))
     heights = {float(circle.get("cy")) for circle in root.iter() if circle.tag.endswith("circle")}
     assert len(heights) == 1 + len(SEEDS)
     assert any("3 seeds" in (element.text or "") for element in root.iter())

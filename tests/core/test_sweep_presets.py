@@ -53,7 +53,7 @@ def test_at_equal_rates_cross_entropy_has_the_effective_learning_rate_of_the_qua
 
 
 def test_the_rescue_curve_changes_the_loss_alone_at_each_epoch():
-    found = [job.spec for job in jobs_of(preset="rescue-curve", repeats=1)]
+    *found, from_the_start = [job.spec for job in jobs_of(preset="rescue-curve", repeats=1)]
 
     assert [[change.from_epoch for change in spec.schedule] for spec in found] == [[epoch] for epoch in range(1, 10)]
     for spec in found:
@@ -61,6 +61,7 @@ def test_the_rescue_curve_changes_the_loss_alone_at_each_epoch():
         assert (before.loss, after.loss) == ("quadratic", "cross_entropy")
         assert before.effective_learning_rate == after.effective_learning_rate
         assert before.init == PRESETS["mnist-biased-quadratic"].spec.init
+        assert from_the_start == after
 
 
 def test_fields_of_spec_and_grid_override_those_of_the_sweep_one_by_one():

@@ -18,7 +18,7 @@ from tests.helpers.commands import started
 from tests.helpers.pages import Parsed, needs_nothing_else
 from tests.helpers.processes import Deployment, until
 
-SWEEPS = {"article-neuron": 4, "article-mnist": 8, "article-equal-rates": 2, "rescue-curve": 9}
+SWEEPS = {"article-neuron": 4, "article-mnist": 8, "article-equal-rates": 2, "rescue-curve": 10}
 
 
 @pytest.fixture(scope="module")

@@ -53,21 +53,25 @@ def test_the_verdict_is_in_the_sweep_and_in_the_finding_once_the_trial_has_ended
 
     ended(store, claim, 0.97)
     assert http.get(location).json()["verdict"] is None
-    assert carried() == {"sweep_id": location.rpartition("/")[2], "verdict": None}
+    assert carried() == {"sweep_id": location.rpartition("/")[2], "verdict": None, "earlier": []}
     ended(store, claim, 0.012)
     verdict = http.get(location).json()["verdict"]
     assert carried()["verdict"] == verdict
-    assert verdict == {
+    judged = {
         "outcome": "cured",
         "metric": "target_distance",
         "mean_difference": pytest.approx(-0.958),
         "interval": pytest.approx([-0.958, -0.958]),
-        "level": 0.95,
-        "method": "exact",
-        "n": 1,
         "means": [0.97, 0.012],
         "won_back": pytest.approx(0.958 / 0.97),
         "attainable": 0.0,
+    }
+    assert verdict == {
+        **judged,
+        "judgements": [judged],
+        "level": 0.95,
+        "method": "exact",
+        "n": 1,
         "diverged": [0, 0],
         "left_out": 0,
         "statement": verdict["statement"],
@@ -77,6 +81,23 @@ def test_the_verdict_is_in_the_sweep_and_in_the_finding_once_the_trial_has_ended
     assert (leaders["verdict"], leaders["leaderboard"]) == (verdict, [])
     assert [cell["settings"] for cell in http.get(f"{location}/cells?order=cell").json()["items"]] == leaders[
         "variants"
+    ]
+
+
+def test_a_finding_carries_the_outcomes_of_earlier_trials_beside_its_newest(http, slow, store, claim):
+    made = []
+    for as_it_is, changed in ((0.97, 0.012), (0.2, 0.9)):
+        made.append(http.post(f"{slow}/trial", json={"finding": SATURATED}).json()["id"])
+        ended(store, claim, as_it_is, changed)
+    made += [http.post(f"{slow}/trial", json={"finding": SATURATED}).json()["id"] for _ in range(2)]
+    http.post(f"{slow}/trial", json={"try": {"learning_rate": 5.0}})
+
+    findings = http.get(f"{slow}/diagnosis").json()["findings"]
+    trial = next(finding["trial"] for finding in findings if finding["code"] == SATURATED)
+    assert (trial["sweep_id"], trial["verdict"]) == (made[-1], None)
+    outcomes = ["cured", "harmful", None]
+    assert trial["earlier"] == [
+        {"sweep_id": sweep_id, "outcome": outcome} for sweep_id, outcome in zip(made, outcomes, strict=False)
     ]
 
 

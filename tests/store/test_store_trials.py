@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import select
 
+from costcurve.core.curve import Curve
 from costcurve.core.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -18,8 +19,8 @@ from costcurve.core.sweep import SweepSubmission, TrialLink
 from costcurve.core.trial import Proposal, TrialRequest
 from costcurve.store.pagination import JobQuery
 from costcurve.store.schema import trials
-from tests.helpers.reports import RESULT, mnist_result
-from tests.helpers.writing import fail, finish
+from tests.helpers.reports import RESULT, mnist_result, progress
+from tests.helpers.writing import fail, finish, record
 
 FASTER = Proposal("learning_rate_small", {"learning_rate": 3.0})
 DIVERGED = Failure("diverged", "the cost is not finite")
@@ -138,8 +139,8 @@ def test_a_trial_has_no_verdict_until_its_last_job_has_ended(store, job, train):
 
     train(9445)
     verdict = store.verdict(store.sweep(sweep.id))
-    assert (verdict.outcome, verdict.n, verdict.metric, verdict.method) == ("cured", 3, "final_accuracy", "t")
-    assert verdict.mean_difference == pytest.approx(0.3245)
+    assert (verdict.outcome, verdict.n, verdict.end.metric, verdict.method) == ("cured", 3, "final_accuracy", "t")
+    assert verdict.end.mean_difference == pytest.approx(0.3245)
     assert [(trial.finding, trial.verdict) for trial in store.trials(job.id)] == [("learning_rate_small", verdict)]
 
 
@@ -149,7 +150,7 @@ def test_diverged_runs_count_as_chance_and_other_failures_leave_their_seed_out(s
 
     verdict = store.verdict(store.sweep(sweep.id))
     assert (verdict.n, verdict.diverged, verdict.left_out) == (3, (3, 0), 1)
-    assert verdict.means == pytest.approx((0.1, 0.9445))
+    assert verdict.end.means == pytest.approx((0.1, 0.9445))
 
 
 def test_a_retried_job_counts_in_place_of_the_failed_one(store, job, train):
@@ -171,8 +172,8 @@ def test_a_neuron_without_random_numbers_is_decided_exactly(store, submit, claim
         finish(store, claim(), RESULT.model_copy(update={"final_output": output}))
 
     verdict = store.verdict(store.sweep(sweep.id))
-    assert (verdict.outcome, verdict.method, verdict.metric, verdict.n) == ("cured", "exact", "target_distance", 1)
-    assert verdict.interval == pytest.approx((-0.188, -0.188))
+    assert (verdict.outcome, verdict.method, verdict.end.metric, verdict.n) == ("cured", "exact", "target_distance", 1)
+    assert verdict.end.interval == pytest.approx((-0.188, -0.188))
 
 
 def test_a_sweep_that_is_no_trial_has_no_verdict(store, claim):
@@ -293,3 +294,62 @@ def test_what_is_no_ended_trial_takes_no_further_seeds(store, job, train):
     with pytest.raises(InvalidRequest) as caught:
         store.extend_trial(sweep.id, 2)
     assert [error.pointer for error in caught.value.errors] == ["/repeats"]
+
+
+def learned(store, claim, *accuracies: float) -> None:
+    """Claim a network, and end it with these accuracies after its epochs."""
+    held = claim()
+    for epoch, accuracy in enumerate(accuracies):
+        record(store, held, progress(epoch + 1), Curve(epoch, {"cost": [0.1], "accuracy": [accuracy]}))
+    finish(store, held, mnist_result(round(10_000 * accuracies[-1])))
+
+
+def test_a_change_that_learns_at_once_cures_although_both_end_alike(store, submit, claim):
+    job = submit({"experiment": "mnist", "epochs": 3, "learning_rate": 0.01, "seed": 7})
+    sweep = tried(store, job, repeats=4)
+    learned(store, claim, 0.1, 0.6, 0.93)
+    for seed in range(4):
+        learned(store, claim, 0.1, 0.6 + 0.01 * seed, 0.935)
+        learned(store, claim, 0.91, 0.925, 0.936)
+
+    [trial] = store.trials(job.id)
+    verdict = store.verdict(store.sweep(sweep.id))
+    assert trial.verdict == verdict
+    assert (verdict.outcome, verdict.deciding.metric, verdict.level) == ("cured", "mean_accuracy", 0.975)
+    assert verdict.deciding.means == pytest.approx((0.55, 0.923667), abs=1e-6)
+    assert verdict.end.outcome == "no_difference"
+
+
+def test_only_the_end_is_judged_if_the_change_trains_longer_or_a_curve_is_too_long(store, submit, claim, monkeypatch):
+    job = submit({"experiment": "mnist", "epochs": 2, "learning_rate": 0.01, "seed": 7})
+    longer = tried(store, job, Proposal("too_few_updates", {"epochs": 3}), repeats=4)
+    alike = tried(store, job, repeats=4)
+    learned(store, claim, 0.1, 0.6)
+    for _ in range(4):
+        learned(store, claim, 0.1, 0.6)
+        learned(store, claim, 0.3, 0.6, 0.8)
+    for _ in range(8):
+        learned(store, claim, 0.1, 0.6)
+
+    longer, alike = (store.sweep(sweep.id) for sweep in (longer, alike))
+    assert (store.verdict(longer).outcome, store.verdict(longer).course) == ("helped", None)
+    assert store.verdict(alike).course.means == pytest.approx((0.35, 0.35))
+    monkeypatch.setattr("costcurve.store.trials._MOST_POINTS", 15)
+    assert (store.verdict(alike).outcome, store.verdict(alike).course) == ("no_difference", None)
+    assert store.verdict(alike).level == 0.95
+
+
+def test_a_neuron_that_learns_at_once_and_ends_alike_is_cured_exactly(store, submit, claim):
+    neuron = submit({"experiment": "neuron", "loss": "quadratic", "epochs": 3})
+    sweep = tried(store, neuron, Proposal("output_saturated_quadratic", {"loss": "cross_entropy"}))
+    finish(store, claim(), RESULT)
+    for outputs in ([0.98, 0.97, 0.5, 0.005], [0.98, 0.01, 0.005, 0.001]):
+        held = claim()
+        # The curve may come in chunks.
+        record(store, held, progress(1), Curve(0, {"cost": outputs[:2], "output": outputs[:2]}))
+        record(store, held, progress(3), Curve(2, {"cost": outputs[2:], "output": outputs[2:]}))
+        finish(store, held, RESULT.model_copy(update={"final_output": outputs[-1]}))
+
+    verdict = store.verdict(store.sweep(sweep.id))
+    assert (verdict.outcome, verdict.method, verdict.deciding.metric) == ("cured", "exact", "mean_target_distance")
+    assert verdict.deciding.means == pytest.approx((1.475 / 3, 0.016 / 3))

@@ -36,8 +36,7 @@ def diagnose(job: Job, start: Point | None, chunks: Iterable[Curve]) -> Diagnosi
     fails_later = job.error is not None and job.progress.epoch >= change
     before = [chunk.between(0, change - 1) for chunk in chunks]
     found = _of_phase(job, phase_at(job.spec, 0), start, before, None if fails_later else job.error)
-    unit = "update" if isinstance(job.spec, NeuronSpec) else "epoch"
-    summary = f"Before the schedule's first change, at {unit} {change:,}: {found.summary}"
+    summary = f"Before the schedule's first change, at {job.spec.epoch_name} {change:,}: {found.summary}"
     later = list(_diverged_later(job)) if fails_later else []
     return Diagnosis(" ".join([*(each.headline for each in later), summary]), [*later, *found.findings])
 
@@ -47,7 +46,11 @@ def _of_phase(
 ) -> Diagnosis:
     if spec.loss not in ARTICLE_LOSSES:
         known = " and ".join(loss_named(loss).label for loss in ARTICLE_LOSSES)
-        return Diagnosis(f"The rules of the diagnosis were measured with {known} only, not with {spec.loss}.", ())
+        return Diagnosis(
+            f"A training with the loss {spec.loss} is not diagnosed: the rules were measured with {known} only. What "
+            "is recorded of it is in its curve.",
+            (),
+        )
     if isinstance(spec, NeuronSpec):
         return diagnose_neuron(spec, chunks, failure)
     curve = Curve.joined(chunks)

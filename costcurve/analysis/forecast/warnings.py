@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from costcurve.analysis.diagnosis.findings import figure
+from costcurve.analysis.diagnosis.thresholds import SLOW_HIDDEN_START
 from costcurve.analysis.forecast.forecast import Forecast, forecast
 from costcurve.analysis.forecast.neuron_course import halfway_update
 from costcurve.core.curve import is_sound
 from costcurve.core.initializers import AnyInit, ConstantInit, NormalInit, ZerosInit
 from costcurve.core.spec import AnySpec, MnistSpec, NeuronSpec
 
-# A hidden layer is slow below this mean σ′(z): weights and biases from N(0, 1) give 0.035 to 0.05, from N(0, 16) 0.011.
-_SLOW_HIDDEN = 0.0335
 # The quadratic loss is slow for a neuron that needs this many times the updates of cross-entropy for half of the way.
 _SLOW_UPDATES = 5
 # A neuron that misses its target by less has little to learn.
@@ -96,7 +95,7 @@ def _saturated_output(spec: MnistSpec, found: Forecast) -> Iterator[SpecWarning]
 
 def _slow_hidden_layers(spec: MnistSpec, found: Forecast) -> Iterator[SpecWarning]:
     slopes = [found.start[f"mean_sigmoid_prime.{layer}"] for layer in range(1, len(spec.layers) - 1)]
-    slow = [layer for layer, slope in enumerate(slopes, start=1) if slope < _SLOW_HIDDEN]
+    slow = [layer for layer, slope in enumerate(slopes, start=1) if slope < SLOW_HIDDEN_START]
     if slow:
         least = min(slopes)
         yield SpecWarning(

@@ -16,6 +16,7 @@ from costcurve.cli.job_options import KeyOptions
 from costcurve.cli.output import tell, write_json, write_line, write_rich
 from costcurve.client.client import Client
 from costcurve.client.sweep_types import Cell, Sweep
+from costcurve.client.trial_types import Judgement
 from costcurve.core.trial_limits import MAX_LOOKS, MAX_REPEATS
 
 _UNDECIDED = "undecided"
@@ -73,15 +74,24 @@ def cure(
 
 
 def table_of_cells(sweep: Sweep, cells: list[Cell]) -> Table:
-    """Return a row for each cell of a trial: what is changed, and the figure by which it is judged."""
-    metric = "" if sweep.verdict is None else sweep.verdict.metric
-    table = Table("", "CHANGED", metric.upper().replace("_", " "), "SUCCEEDED", box=None, pad_edge=False)
-    for name, cell in zip(("as it is", "changed"), cells, strict=True):
-        spread = cell.figures.get(metric)
-        value = "" if spread is None else plus_minus(metric, spread.mean, spread.stdev)
+    """Return a row for each cell of a trial: what is changed, and the figures by which it is judged."""
+    # A service of an older version judges one figure only.
+    judgements = () if sweep.verdict is None else sweep.verdict.judgements or (sweep.verdict,)
+    headers = [judged.metric.upper().replace("_", " ") for judged in judgements]
+    table = Table("", "CHANGED", *headers, "SUCCEEDED", box=None, pad_edge=False)
+    for place, (name, cell) in enumerate(zip(("as it is", "changed"), cells, strict=True)):
+        values = [_value(judged, cell, place) for judged in judgements]
         done = f"{cell.counts.get('succeeded', 0)}/{sum(cell.counts.values())}"
-        table.add_row(name, fields_text(cell.settings), value, done)
+        table.add_row(name, fields_text(cell.settings), *values, done)
     return table
+
+
+def _value(judged: Judgement, cell: Cell, place: int) -> str:
+    """Return the figure of a cell: the mean and spread of its results, or the mean that was judged."""
+    spread = cell.figures.get(judged.metric)
+    if spread is not None:
+        return plus_minus(judged.metric, spread.mean, spread.stdev)
+    return "" if judged.means is None else plus_minus(judged.metric, judged.means[place], None)
 
 
 def _judged(client: Client, sweep: Sweep, *, watch: bool) -> Sweep:

@@ -45,10 +45,20 @@ def described(diagnosis: Diagnosis) -> RenderableType:
 
 
 def trial_text(trial: FindingTrial) -> str:
-    """Return a line on the trial of a finding: its verdict, or that it has none yet."""
+    """Return a line on the trials of a finding: the newest one's verdict, if it has one, and the earlier outcomes."""
+    before = f" {_earlier(trial)}" if trial.earlier else ""
     if trial.verdict is None:
-        return f"on trial: `costcurve sweep watch {trial.sweep_id}` shows its progress"
+        return f"on trial: `costcurve sweep watch {trial.sweep_id}` shows its progress.{before}"
+    if trial.earlier:
+        count = len(trial.earlier) + 1
+        return f"tried {count} times; the newest ({trial.sweep_id}): {trial.verdict.statement}{before}"
     return f"tried ({trial.sweep_id}): {trial.verdict.statement}"
+
+
+def _earlier(trial: FindingTrial) -> str:
+    """Return the outcomes of the trials before the newest, the oldest first."""
+    outcomes = ((each.sweep_id, each.outcome or "not ended") for each in trial.earlier)
+    return "Before it: " + ", ".join(f"{said.replace('_', ' ')} ({sweep_id})" for sweep_id, said in outcomes) + "."
 
 
 def _indented(text: str) -> RenderableType:

@@ -36,9 +36,9 @@ def test_a_cure_prints_one_sentence_and_both_cells(run, client, slow):
     sentence, empty, header, as_it_is, changed = ran.out.splitlines()
     assert sentence.startswith("The change cures it: the distance of the output from the target at the end is 0.012")
     assert empty == ""
-    assert re.split(r"\s{2,}", header.strip()) == ["CHANGED", "TARGET DISTANCE", "SUCCEEDED"]
-    assert re.split(r"\s{2,}", as_it_is.strip()) == ["as it is", "0.2028", "1/1"]
-    assert re.fullmatch(r"changed +loss cross_entropy.* +0\.012\d* +1/1", changed.strip())
+    assert re.split(r"\s{2,}", header.strip()) == ["CHANGED", "TARGET DISTANCE", "MEAN TARGET DISTANCE", "SUCCEEDED"]
+    assert re.split(r"\s{2,}", as_it_is.strip()) == ["as it is", "0.2028", "0.7677", "1/1"]
+    assert re.fullmatch(r"changed +loss cross_entropy.* +0\.012\d* +0\.\d+ +1/1", changed.strip())
     assert re.fullmatch(rf"swp_\w+ tests {code} with 1 seed\n", ran.err)
 
 
@@ -47,6 +47,15 @@ def test_the_diagnosis_says_what_came_out_of_the_trial(run, slow):
 
     assert "tried (swp_" not in before.out
     assert re.search(r"tried \(swp_\w+\): The change\s+cures", " ".join(after.out.split()))
+
+
+def test_the_diagnosis_says_how_often_it_was_tried_and_what_came_out_before(run, slow):
+    for _ in range(3):
+        run("cure", slow)
+    said = " ".join(run("diagnose", slow).out.split())
+
+    assert re.search(r"tried 3 times; the newest \(swp_\w+\): The change cures", said)
+    assert re.search(r"Before it: cured \(swp_\w+\), cured \(swp_\w+\)\.", said)
 
 
 def test_with_json_the_trial_is_printed_with_its_verdict(run, slow):
@@ -70,12 +79,12 @@ def test_until_decided_seeds_are_added_and_each_look_is_printed_with_its_interva
     ran = run("cure", job, "--repeats", "2", "--until-decided")
 
     # Two seeds decide nothing at this level; what more seeds say is the same in every run.
-    first, *others = re.findall(r"look (\d) of at most 4, (\d+) seeds, 98\.75 % interval: (\w+)", ran.err)
+    first, *others = re.findall(r"look (\d) of at most 4, (\d+) seeds, 99\.375 % interval: (\w+)", ran.err)
     assert (ran.code, first) == (0, ("1", "2", "undecided"))
     assert [(look, seeds) for look, seeds, _ in others] == [("2", "4"), ("3", "8"), ("4", "16")][: len(others)]
     assert others
     assert all(outcome == "undecided" for _, _, outcome in others[:-1])
-    assert "Each of at most 4 looks may err with 1.25 %." in ran.out
+    assert "Each of both figures at each of at most 4 looks may err with 0.625 %." in ran.out
 
 
 def test_a_finding_that_the_diagnosis_does_not_have_is_a_usage_error(run, slow):
