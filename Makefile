@@ -10,11 +10,11 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
 # More than the two cores of a small machine: many tests mostly wait for other processes.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
+.PHONY: help setup demo article test test-long test-all fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +38,13 @@ demo: $(PROGRAMS_INSTALLED) ## run the article's experiments on MNIST; transcrip
 article: $(PROGRAMS_INSTALLED) ## test each claim of the article; the verdicts go to article/article.html
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
-test: setup ## run all tests except the long suites: chaos, test-chaos, model and test-deploy
+test: setup ## run all tests except the long suites: test-long, test-chaos, test-deploy, chaos and model
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy and not chaos and not long' $(TEST_OPTIONS)
+
+test-long: setup ## run the tests that take minutes: Ray, installations, versions, restarts, overload, the article
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m long $(TEST_OPTIONS)
+
+test-all: setup ## run test and test-long at once
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy and not chaos' $(TEST_OPTIONS)
 
 fast: setup ## run the tests that take less than about 5 s each

@@ -45,6 +45,7 @@ def figures(claim: dict) -> dict[str, list]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 class TestWithRealMnist:
     def test_what_the_article_is_right_in_holds(self, found):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NO_COMPILER = {"CC": "/nowhere/cc", "CXX": "/nowhere/c++"}
 TYPED = """

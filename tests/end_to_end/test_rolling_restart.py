@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from tests.helpers.processes import Deployment, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NETWORK = {"experiment": "mnist", "loss": "cross_entropy", "epochs": 2, "steps_per_epoch": 400}
 NEURON = {"experiment": "neuron"}

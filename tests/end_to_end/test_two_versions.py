@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.helpers import reaper
 from tests.helpers.processes import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.empty_database]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.empty_database]
 
 NEURON = {"experiment": "neuron", "loss": "quadratic"}
 NETWORK = {"experiment": "mnist", "loss": "cross_entropy", "epochs": 2, "steps_per_epoch": 200}

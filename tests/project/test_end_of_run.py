@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.helpers import reaper
 from tests.helpers.processes import is_running, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 # A test of its own, in a run of its own.
 NEVER_ENDS = ROOT / "tests" / "helpers" / "programs_of_a_run.py"

@@ -16,7 +16,7 @@ from costcurve.store.database import Database
 from tests.helpers.processes import until
 from tests.ray.nodes import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 # By name, and not the fastest: it takes one job at a time, and as long as it is given epochs.
 LONG = {"spec": {"experiment": "neuron", "loss": "quadratic", "epochs": 1_000_000}, "engine": "autograd"}

@@ -11,7 +11,7 @@ from tests.chaos.auditor import Auditor
 from tests.helpers.processes import until
 from tests.ray.nodes import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 COUNT = 200
 # Tenths of a second of training each; by name, and not the fastest, so that a worker has one at a time in hand.

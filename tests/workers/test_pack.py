@@ -118,7 +118,7 @@ def test_a_pack_that_is_handed_back_goes_on_bit_for_bit(crew, submit, monkeypatc
     monkeypatch.setattr(loop, "REPORT_INTERVAL", 0.01)
     monkeypatch.setattr(job_run, "RECORD_INTERVAL", 0.0)
     monkeypatch.setattr(job_run, "_RECORD_SHARE", 0)
-    jobs = [submit({**SHORT, "epochs": 20_000 + seed, "seed": seed}) for seed in range(4)]
+    jobs = [submit({**SHORT, "epochs": 6_000 + seed, "seed": seed}) for seed in range(4)]
     crew.start()
     for _ in range(2):
         until(lambda: crew.is_training(jobs[0]), bool)
@@ -207,7 +207,7 @@ def test_only_a_job_that_is_alone_fails_of_too_little_memory(crew, submit, monke
 def test_a_lane_whose_checkpoint_has_other_tensors_begins_anew_and_its_neighbours_go_on(crew, submit, monkeypatch):
     monkeypatch.setattr(loop, "REPORT_INTERVAL", 0.01)
     monkeypatch.setattr(job_run, "CHECKPOINT_INTERVAL", 0.0)
-    jobs = [submit({**SHORT, "epochs": 20_000, "seed": seed}) for seed in range(3)]
+    jobs = [submit({**SHORT, "epochs": 6_000, "seed": seed}) for seed in range(3)]
     crew.start()
     until(lambda: crew.is_training(jobs[0]), bool)
     crew.stop()

@@ -20,6 +20,7 @@ from tests.helpers.reports import CPU, ENGINES, choose, mnist_result, model, pro
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_probes_and_polls_are_answered_under_overload_and_all_is_as_before_afterwards(tmp_path: Path):
     seen = overload.measured(tmp_path, epochs=100_000, seconds=8, rest=5)
 
