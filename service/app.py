@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from costcurve.analysis.forecast import forecast
@@ -15,7 +16,9 @@ from service.documentation_page import router as documentation
 from service.heavy_work import Gate, Room
 from service.http.body_memory import BodyMemory
 from service.http.methods import HeadAsGet
+from service.http.metrics_port import MetricsPort
 from service.http.origins import Origins
+from service.http.proxies import TrustedProxies
 from service.http.request_limits import BodyLimit, RejectNulMiddleware
 from service.http.security_headers import SafeHeaders
 from service.http_cache import Pictures
@@ -35,6 +38,20 @@ READERS = 2
 # by default.
 PROBE_SECONDS = 2.5
 SCRAPE_SECONDS = 8.0
+
+# What pages of the origins in COSTCURVE_CORS_ORIGINS may send, and which headers of a response they may read.
+_CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
+_CORS_REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match")
+_CORS_RESPONSE_HEADERS = (
+    "ETag",
+    "Idempotent-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
 
 _ROUTERS = (
     system.router,
@@ -60,13 +77,26 @@ class CostCurve(FastAPI):
         return self.openapi_schema or describe_problems(super().openapi())
 
     def build_middleware_stack(self) -> ASGIApp:
-        return ObservabilityMiddleware(SafeHeaders(super().build_middleware_stack()), self.state.metrics)
+        inner = SafeHeaders(super().build_middleware_stack())
+        return TrustedProxies(ObservabilityMiddleware(inner, self.state.metrics), self.state.proxies)
 
 
-def create_app(database: Database, *, allowed_hosts: Collection[str] | None = None) -> FastAPI:
+def create_app(
+    database: Database,
+    *,
+    allowed_hosts: Collection[str] | None = None,
+    proxies: Collection[str] = (),
+    cors_origins: Collection[str] = (),
+    metrics_port: int | None = None,
+) -> FastAPI:
     """Build the HTTP service on this database.
 
-    It serves requests for `allowed_hosts`, or for all hosts if that is None.
+    Args:
+        database: of the store.
+        allowed_hosts: hosts that requests may be for; None for all.
+        proxies: IP addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count.
+        cors_origins: origins whose pages may use the API from a browser.
+        metrics_port: port that serves the metrics, and nothing else; None if every port serves everything.
     """
     app = CostCurve(
         title="CostCurve",
@@ -79,6 +109,7 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
         redirect_slashes=False,  # a redirect would lead to the host that the request named
     )
     app.state.draining = False
+    app.state.proxies = proxies
     app.state.database = database
     app.state.store = JobStore(database)
     app.state.metrics = Metrics(version=app.version)
@@ -92,7 +123,17 @@ def create_app(database: Database, *, allowed_hosts: Collection[str] | None = No
     app.add_middleware(BodyLimit)
     app.add_middleware(RejectNulMiddleware)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Origins, hosts=allowed_hosts)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=_CORS_METHODS,
+            allow_headers=_CORS_REQUEST_HEADERS,
+            expose_headers=_CORS_RESPONSE_HEADERS,
+        )
+    app.add_middleware(Origins, hosts=allowed_hosts, origins=cors_origins)
+    if metrics_port is not None:
+        app.add_middleware(MetricsPort, port=metrics_port)
     handle_errors(app)
     app.include_router(system.health)
     for router in _ROUTERS:

@@ -3,6 +3,7 @@
 They are built once in an entry point and passed down.
 """
 
+import ipaddress
 import re
 from math import nan
 from pathlib import Path
@@ -22,6 +23,7 @@ LEASE_SECONDS = 10.0
 MAX_RETENTION_DAYS = 36_500
 # Hosts that a service answers for if only this machine reaches it.
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)(:[0-9]{1,5})?")
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
@@ -52,6 +54,30 @@ def _host_names(hosts: str) -> str:
                 f"{name!r} is not a host without a port, such as localhost, 192.0.2.1, [::1] or costcurve.example.org"
             )
     return ",".join(names)
+
+
+def _networks(proxies: str) -> str:
+    parts = [part.strip() for part in proxies.split(",")]
+    for part in parts:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ValueError(
+                f"{part!r} is neither an IP address nor a network, such as 192.0.2.1, 10.0.0.0/8 or fd00::/8"
+            ) from error
+    return ",".join(parts)
+
+
+def _origins(origins: str) -> str:
+    parts = [part.strip().lower() for part in origins.split(",")]
+    for part in parts:
+        if not _ORIGIN.fullmatch(part):
+            raise ValueError(f"{part!r} is not one origin, such as https://lab.example.org or http://localhost:3000")
+    return ",".join(parts)
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def _in_capitals(level: object) -> object:
@@ -111,6 +137,16 @@ class Settings(BaseSettings):
         "all. Default: localhost, 127.0.0.1, [::1] if it listens on a loopback address, otherwise all.",
     )
 
+    trusted_proxies: Annotated[str | None, AfterValidator(lambda proxies: proxies and _networks(proxies))] = Field(
+        default=None,
+        description="IP addresses and networks of proxies, separated by commas, whose X-Forwarded-For and "
+        "X-Forwarded-Proto the service believes. Default: none.",
+    )
+    cors_origins: Annotated[str | None, AfterValidator(lambda origins: origins and _origins(origins))] = Field(
+        default=None,
+        description="Origins, separated by commas, whose pages may use the API from a browser (CORS). Default: none.",
+    )
+
     checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         default=None,
         description="Folder of the workers' checkpoints; workers of several hosts should share it. "
@@ -152,11 +188,23 @@ class Settings(BaseSettings):
         default="INFO", description="Lowest level that is logged."
     )
     metrics_host: str = Field(
-        default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
+        default="127.0.0.1", description="Address of the metrics port of a supervisor or a service."
     )
     metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
-        default=None, description="Port of these metrics; 0 for any free port. Default: they are not served."
+        default=None,
+        description="Port of the metrics; 0 for any free port. Default: a supervisor serves none, and a service serves "
+        "/metrics on its own port.",
     )
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses and networks of the trusted proxies."""
+        return _parts(self.trusted_proxies)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins that CORS admits."""
+        return _parts(self.cors_origins)
 
     def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:
         """Return the hosts that the service answers for; None for all.
