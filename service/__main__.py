@@ -16,7 +16,9 @@ from costcurve.store import JobStore
 from costcurve.store.database import Database
 from costcurve.store.janitor import Janitor
 from service.app import create_app
+from service.first_key import ensure_admin_key
 from service.http.graceful_server import Server, configured, limits_of
+from service.key_limits import KeyRules
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ def main() -> int:
             metrics_port = metrics.getsockname()[1]
             log.info("metrics are served at http://%s:%d/metrics", settings.metrics_host, metrics_port)
         database = Database(settings.resolved_database_url)
+        if settings.auth == "keys" and settings.init_key_file is not None:
+            ensure_admin_key(JobStore(database), settings.init_key_file)
     # Seconds after which another thread lets the event loop's thread run; the default is 0.005.
     sys.setswitchinterval(0.001)
     app = create_app(
@@ -55,6 +59,7 @@ def main() -> int:
         proxies=settings.proxies,
         cors_origins=settings.origins,
         metrics_port=metrics_port,
+        keys=_key_rules(settings),
     )
     limits = limits_of(settings)
     config = configured(app, limits, host=arguments.host, port=arguments.port)
@@ -79,6 +84,16 @@ def _ensure_safe(settings: Settings, address: str) -> None:
             f"every client that reaches {address} could use this service, since it requires no key. "
             "Set COSTCURVE_AUTH=keys to require keys, or listen on 127.0.0.1, or set COSTCURVE_AUTH=off to allow this."
         )
+
+
+def _key_rules(settings: Settings) -> KeyRules | None:
+    if settings.auth != "keys":
+        return None
+    return KeyRules(
+        requests_per_second=settings.key_requests_per_second,
+        heavy_requests=settings.key_heavy_requests,
+        failures_per_minute=settings.failed_keys_per_minute,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

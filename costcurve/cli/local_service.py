@@ -104,7 +104,8 @@ class LocalService:
             port: port to listen on; 0 for any free one.
             workers: number of worker processes; one for each device if None.
             log: file for the output of the processes; standard error if None.
-            own_database: whether to use the database in `home` and ignore COSTCURVE_DATABASE_URL.
+            own_database: whether to use the database in `home` and ignore COSTCURVE_DATABASE_URL; such a service
+                requires no keys.
 
         Raises:
             CannotStart: a program or library is missing, or the address cannot be bound.
@@ -115,6 +116,7 @@ class LocalService:
         self._environment = {**os.environ, "COSTCURVE_HOME": str(home)}
         if own_database:
             self._environment.pop("COSTCURVE_DATABASE_URL", None)
+            self._environment["COSTCURVE_AUTH"] = "off"  # it lives as long as the command, on a loopback address
         self._listener = _listen(host, port)
         self._workers = [] if workers is None else ["--processes", str(workers)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}

@@ -37,6 +37,18 @@ class MalformedRequest(ApiError):
     code, status, title = "malformed_request", 400, "The request is not valid HTTP"
 
 
+class Unauthorized(ApiError):
+    """Request without a valid key."""
+
+    code, status, title = "unauthorized", 401, "A valid key is needed"
+
+
+class InsufficientScope(ApiError):
+    """Request with a key that lacks the scope of the operation."""
+
+    code, status, title = "insufficient_scope", 403, "The key may not do this"
+
+
 class CrossSiteRequest(ApiError):
     """Request for a change, sent by a page of another site."""
 
@@ -168,6 +180,12 @@ class NoTestImages(ApiError):
     """Request that needs an image classifier; the job trained a neuron."""
 
     code, status, title = "no_test_images", 422, "This job's model does not classify images"
+
+
+class RateLimited(ApiError):
+    """Request of a key, or of an address, that has made too many."""
+
+    code, status, title = "rate_limited", 429, "Too many requests"
 
 
 class HeadTooLarge(ApiError):

@@ -27,7 +27,7 @@ _PASSWORD = re.compile(r"(\w://[^/\s:@]*):[^\s@]*@")
 # Keys of clients; the first part, which is no secret, shows which key it was.
 _KEY = re.compile(r"\b(cck_[0-9a-f]{12})_[A-Za-z0-9_-]+")
 _AUTHORIZATION = re.compile(
-    r"(?i)(\bauthorization\b[\"']?\s*[:=,]\s*b?[\"']?(?:(?:bearer|basic|digest)\s+)?)[^\s\"',;)]+"
+    r"(?i)(\bauthorization\b[\"']?\s*[:=,]\s*(?:b(?=[\"']))?[\"']?(?:(?:bearer|basic|digest)\s+)?)[^\s\"',;)]+"
 )
 # libpq also takes passwords, its own and that of a client's key, from a URL's query and from a list of settings.
 _PARAMETER = re.compile(r"(?i)\b(password|sslpassword)=('(?:\\.|[^'\\])*'|[^\s&'\"]+)")

@@ -126,9 +126,24 @@ class Settings(BaseSettings):
         default=None, description="Folder with the four MNIST idx files, plain or .gz. If set, no other source is used."
     )
 
-    auth: Literal["off"] | None = Field(
+    auth: Literal["off", "keys"] | None = Field(
         default=None,
-        description="`off` lets the service listen on an address that other machines can reach. It asks for no key.",
+        description="`keys`: every request to the API needs a key. `off`: none does. Default: `off` on a loopback "
+        "address; on any other address the service does not start.",
+    )
+    init_key_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        default=None,
+        description="With keys: if no valid `admin` key exists, the service makes one at its start, and writes it to "
+        "this file with mode 0600. Default: it makes none.",
+    )
+    key_requests_per_second: Annotated[float, _number(float, 0, 100_000, more_than_low=True)] = Field(
+        default=50.0, description="Requests a second that one key may make of one process of the service."
+    )
+    key_heavy_requests: Annotated[int, _number(int, 1, 1000)] = Field(
+        default=4, description="Plots, comparisons, models and other heavy requests that one key may have at once."
+    )
+    failed_keys_per_minute: Annotated[float, _number(float, 1, 100_000)] = Field(
+        default=60.0, description="Keys that are not valid, from one address, that the service looks up a minute."
     )
 
     allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http.keys import is_versioned
+
 # Caches revalidate their copy at each request; responses belong to one client.
 _REVALIDATED = "private, no-cache"
 _POLICY = "Content-Security-Policy"
@@ -27,13 +29,18 @@ class SafeHeaders:
     A route may set its own content security policy.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, with_keys: bool) -> None:
+        """Set whether responses of the API depend on the key of the request."""
         self._app = app
+        self._with_keys = with_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        is_keyed = self._with_keys and is_versioned(scope)
+        unkept = "private, no-store" if is_keyed else "no-store"
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -41,8 +48,10 @@ class SafeHeaders:
                 headers.update(_FIXED)
                 is_picture = headers.get("content-type", "").startswith("image/svg")
                 headers.setdefault(_POLICY, _PICTURE if is_picture else _NOTHING)
+                if is_keyed:
+                    headers.add_vary_header("Authorization")
                 # A response with an ETag may be cached and revalidated; any other is valid only now.
-                headers.setdefault("Cache-Control", _REVALIDATED if "etag" in headers else "no-store")
+                headers.setdefault("Cache-Control", _REVALIDATED if "etag" in headers else unkept)
             await send(message)
 
         await self._app(scope, receive, safe)
