@@ -73,6 +73,18 @@ class SweepNotFound(ApiError):
     code, status, title = "sweep_not_found", 404, "No such sweep"
 
 
+class ProjectNotFound(ApiError):
+    """Request for a project that does not exist."""
+
+    code, status, title = "project_not_found", 404, "No such project"
+
+
+class KeyNotFound(ApiError):
+    """Request for a key that does not exist."""
+
+    code, status, title = "key_not_found", 404, "No such key"
+
+
 class ModelNotFound(ApiError):
     """Request for the model of an ended job that has none."""
 
@@ -119,6 +131,12 @@ class TrialNotExtendable(ApiError):
     """Request for more seeds in a trial that takes none, or not now."""
 
     code, status, title = "trial_not_extendable", 409, "The trial takes no more seeds"
+
+
+class ProjectExists(ApiError):
+    """Request to create a project whose name is in use."""
+
+    code, status, title = "project_exists", 409, "A project has this name"
 
 
 class PreconditionFailed(ApiError):
