@@ -39,9 +39,7 @@ def get_caller(caller: RequestCaller) -> CallerOut:
 )
 def create_key(body: KeyIn, store: Store, response: Response) -> CreatedKeyOut:
     """Create a key of a project. The response is the only one that has its secret."""
-    key, secret = store.create_key(
-        body.project, name=body.name, scopes=body.scopes, expires_at=body.expires_at
-    )
+    key, secret = store.create_key(body.project, name=body.name, scopes=body.scopes, expires_at=body.expires_at)
     response.headers["Location"] = f"/v1/keys/{key.id}"
     return CreatedKeyOut.of(key, secret)
 
