@@ -46,7 +46,11 @@ class ForAccess(OnDatabase):
         kept = new.limits.model_dump(exclude_none=True)
         try:
             with self._database.write() as tx:
-                tx.execute(insert(projects).values(name=new.name, limits=kept, created_at=self._now(tx)))
+                tx.execute(
+                    insert(projects).values(
+                        name=new.name, limits=kept, cursor_secret=secrets.token_hex(32), created_at=self._now(tx)
+                    )
+                )
                 return _project_of(_project(tx, new.name))
         except IntegrityError as error:
             raise ProjectExists(f"there is already a project {new.name!a}") from error

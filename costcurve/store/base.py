@@ -6,11 +6,12 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import Self
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from costcurve.core.access import LOCAL, Caller
 from costcurve.core.errors import JobNotFound
 from costcurve.store.database import Database
+from costcurve.store.schema import projects
 from costcurve.store.transitions import EventInfo
 
 
@@ -85,6 +86,18 @@ class OnDatabase:
 
     def _now(self, tx: Connection) -> datetime:
         return self._clock() if self._clock is not None else clock_of(tx)
+
+    def _is_own(self, table: Table) -> ColumnElement[bool]:
+        """Return the condition that a row of `jobs` or `sweeps` belongs to the caller's project.
+
+        Every query of a method for clients has it. What belongs to another project is as if it did not exist.
+        """
+        return table.c.project_pk == self._caller.project_pk
+
+    def _cursor_secret(self, tx: Connection) -> bytes:
+        """Return the secret that hides the numbers in the cursors of the caller's project."""
+        found = select(projects.c.cursor_secret).where(projects.c.pk == self._caller.project_pk)
+        return bytes.fromhex(tx.execute(found).scalar_one())
 
     def _by_client(self, tx: Connection, why: str) -> EventInfo:
         return EventInfo(self._caller.key_name, self._now(tx), why)

@@ -25,7 +25,7 @@ is_queued = jobs.c.status == literal(JobStatus.QUEUED.value, literal_execute=Tru
 is_running = jobs.c.status == literal(JobStatus.RUNNING.value, literal_execute=True)
 _takes_company = text("NOT solo")
 _turn = (jobs.c.queue_rank, jobs.c.pk)
-# True of every job; lets counts use ix_jobs_queue, which begins with these columns. An index on _turn alone would serve
+# True of every job; lets counts use ix_jobs_fair, which begins with these columns. An index on _turn alone would serve
 # counts too, but PostgreSQL would also claim by it, and read all jobs queued for CUDA before the first for a CPU.
 _any_request = jobs.c.requested_device.in_(get_args(Device)), jobs.c.requested_engine.in_(engine_requests())
 
@@ -118,14 +118,18 @@ def count_waiting(tx: Connection, devices: Iterable[str], *, limit: int) -> int:
 
 
 def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
-    """Return the queue position, from 1, of each queued job by pk."""
+    """Return the position, from 1, of each queued job in the queue of its project, by pk.
+
+    All rows belong to one project.
+    """
     queued = sorted((row for row in rows if row.status == JobStatus.QUEUED), key=lambda row: (row.queue_rank, row.pk))
     found: dict[int, int] = {}
     if queued:
-        found[queued[0].pk] = 1 + _count(tx, tuple_(*_turn) < (queued[0].queue_rank, queued[0].pk))
+        own = jobs.c.project_pk == queued[0].project_pk
+        found[queued[0].pk] = 1 + _count(tx, own, tuple_(*_turn) < (queued[0].queue_rank, queued[0].pk))
     for before, row in pairwise(queued):
         between = tuple_(*_turn) >= (before.queue_rank, before.pk), tuple_(*_turn) < (row.queue_rank, row.pk)
-        found[row.pk] = found[before.pk] + _count(tx, *between)
+        found[row.pk] = found[before.pk] + _count(tx, own, *between)
     return found
 
 

@@ -84,6 +84,8 @@ projects = Table(
     Column("name", String(63), nullable=False, unique=True),
     # Fields of ProjectLimits that differ from the service's defaults.
     Column("limits", JSON, nullable=False),
+    # Hides the numbers in cursors: costcurve/store/cursor_numbers.py. Hexadecimal.
+    Column("cursor_secret", String(64), nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
 

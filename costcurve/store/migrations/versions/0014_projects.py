@@ -5,6 +5,7 @@ columns without a rewrite of the table. They are no foreign keys: a project is n
 lock its project's row.
 """
 
+import secrets
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -23,11 +24,13 @@ def upgrade() -> None:
         sa.Column("pk", _NUMBER, nullable=False),
         sa.Column("name", sa.String(63), nullable=False),
         sa.Column("limits", sa.JSON, nullable=False),
+        sa.Column("cursor_secret", sa.String(64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("pk", name="pk_projects"),
         sa.UniqueConstraint("name", name="uq_projects_name"),
     )
-    op.bulk_insert(projects, [{"name": "default", "limits": {}, "created_at": datetime.now(UTC)}])
+    first = {"name": "default", "limits": {}, "cursor_secret": secrets.token_hex(32), "created_at": datetime.now(UTC)}
+    op.bulk_insert(projects, [first])
     op.create_table(
         "api_keys",
         sa.Column("pk", _NUMBER, nullable=False),
