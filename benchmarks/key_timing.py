@@ -135,13 +135,14 @@ def main() -> None:
     bound = LEVEL / (2 * len(OPERATIONS))
     result = "no difference is seen" if least >= bound else "a difference is seen"
     lines = [
-        f"{count:,} requests for jobs of another project, of {JOBS}, and as many for ids that do not exist, in random order",
-        "over one connection to a service on SQLite. p is the probability of such a difference between equal times, by the",
-        "Mann-Whitney U test and the Kolmogorov-Smirnov test.",
+        f"{count:,} requests for jobs of another project, of {JOBS}, and as many for ids that do not exist, in random",
+        "order over one connection to a service on SQLite. p is the probability of such a difference between equal",
+        "times, by the Mann-Whitney U test and the Kolmogorov-Smirnov test.",
         "",
         *record.table(["request", "another project's", "missing", "p (Mann-Whitney)", "p (Kolmogorov-Smirnov)"], rows),
         "",
-        f"At a level of {LEVEL:.0%} for all {2 * len(OPERATIONS)} tests together (each p at least {bound:.2g}): **{result}**;",
+        f"At a level of {LEVEL:.0%} for all {2 * len(OPERATIONS)} tests together, so that each p must be at least",
+        f"{bound:.2g}: **{result}**;",
         f"the least p is {least:.2g}.",
     ]
     record.write("key_timing", "Time of a stranger's 404 and of a missing job's", lines)
