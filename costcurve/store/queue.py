@@ -93,7 +93,7 @@ def _idle_heads(tx: Connection, requests: Iterable[tuple[str, str]]) -> list[Hea
 
     None if for one request they do not: then all projects must be looked at.
     """
-    busy = set(tx.scalars(select(jobs.c.project_pk.distinct()).where(is_running)))
+    busy = set(tx.scalars(select(jobs.c.project_pk).where(is_running).distinct()))
     found = []
     for device, engine in requests:
         first = select(*_turn, jobs.c.project_pk).where(*_requested(device, engine)).order_by(*_turn).limit(_LOOK_AHEAD)
