@@ -119,12 +119,12 @@ def _copy(table: Table, source: Connection, into: Connection) -> int:
 
 def _ensure_empty(connection: Connection) -> None:
     # Workers may have registered first: their rows hold no jobs. Each new database has the project `default`.
-    others = select(func.count()).select_from(projects).where(projects.c.pk != DEFAULT_PROJECT_PK)
-    if connection.scalar(others):
-        raise BackupRefused("the store is not empty: it has projects; restore into a new database")
     for table in metadata.sorted_tables:
         if table not in (workers, projects) and connection.scalar(select(func.count()).select_from(table)):
             raise BackupRefused(f"the store is not empty: it has {table.name}; restore into a new database")
+    others = select(func.count()).select_from(projects).where(projects.c.pk != DEFAULT_PROJECT_PK)
+    if connection.scalar(others):
+        raise BackupRefused("the store is not empty: it has projects; restore into a new database")
 
 
 def _advance_sequences(connection: Connection) -> None:
