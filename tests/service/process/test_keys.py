@@ -126,7 +126,7 @@ def test_a_key_is_nowhere_but_in_its_file(keyed, tmp_path):
             return answer
 
         canary = first_key(keyed)
-        secret = canary.rpartition("_")[2] if "_" not in canary[17:] else canary[17:]
+        secret = canary[len("cck_") + 13 :]
         location = ask("POST", "/v1/jobs", json={**NEURON, "name": "watched"}).headers["location"]
         answers = [
             ask("GET", "/v1/keys"),
