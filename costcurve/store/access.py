@@ -138,7 +138,7 @@ class ForAccess(OnDatabase):
 
     def authenticate(self, secret: str) -> Caller | None:
         """Return the caller that a key belongs to; None if the key is unknown, revoked or expired."""
-        prefix = strip_nul(secret[:_PREFIX_LENGTH])
+        prefix = strip_nul(secret[:_PREFIX_LENGTH]) if secret.isascii() else ""
         with self._read() as tx:
             row = tx.execute(_keys.where(api_keys.c.prefix == prefix)).one_or_none()
             now = self._now(tx)

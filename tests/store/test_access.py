@@ -52,7 +52,7 @@ def test_the_last_use_is_written_once_a_minute(store, clock):
 
     def last_used():
         store.authenticate(secret)
-        return next(each.last_used_at for each in store.keys() if each.id == key.id)
+        return next(each.last_used_at for each in store.keys("default") if each.id == key.id)
 
     assert last_used() == first
     clock.advance(59)
