@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from costcurve.cli.command import OneValue, OneValueGroup, command
-from costcurve.cli.commands import database, sweeps
+from costcurve.cli.commands import access, database, sweeps
 from costcurve.cli.commands.article import article
 from costcurve.cli.commands.compare import compare
 from costcurve.cli.commands.cure import cure
@@ -89,6 +89,15 @@ _database = typer.Typer(help="Maintenance of the database, on its own machine.",
 for name, function in database.COMMANDS.items():
     _database.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_database, name="db", rich_help_panel="Service")
+
+for name, text, functions in (
+    ("keys", "API keys, on the database's own machine.", access.KEYS),
+    ("projects", "Projects that own jobs and sweeps, on the database's own machine.", access.PROJECTS),
+):
+    _group = typer.Typer(help=text, no_args_is_help=True, epilog=_EPILOG)
+    for action, function in functions.items():
+        _group.command(action, cls=OneValue, epilog=_EPILOG)(command(function))
+    app.add_typer(_group, name=name, rich_help_panel="Service")
 
 
 def _print_version(asked: bool) -> None:

@@ -65,14 +65,14 @@ class ForAccess(OnDatabase):
         with self._read() as tx:
             return _project_of(_project(tx, name))
 
-    def update_project(self, name: str, changes: ProjectLimits) -> Project:
-        """Change the limits that are set in `changes`; None returns one to the service's default.
+    def update_project(self, name: str, limits: ProjectLimits) -> Project:
+        """Change the limits that are set in `limits`; None returns one to the service's default.
 
         Raises ProjectNotFound.
         """
         with self._database.write() as tx:
             row = _project(tx, name, lock=True)
-            given = {field: getattr(changes, field) for field in changes.model_fields_set}
+            given = {field: getattr(limits, field) for field in limits.model_fields_set}
             kept = {field: value for field, value in {**row.limits, **given}.items() if value is not None}
             tx.execute(update(projects).where(projects.c.pk == row.pk).values(limits=kept))
             return _project_of(_project(tx, name))
@@ -138,7 +138,7 @@ class ForAccess(OnDatabase):
 
     def authenticate(self, secret: str) -> Caller | None:
         """Return the caller that a key belongs to; None if the key is unknown, revoked or expired."""
-        prefix = strip_nul(secret[:_PREFIX_LENGTH])
+        prefix = strip_nul(secret[:_PREFIX_LENGTH]) if secret.isascii() else ""
         with self._read() as tx:
             row = tx.execute(_keys.where(api_keys.c.prefix == prefix)).one_or_none()
             now = self._now(tx)
