@@ -76,6 +76,7 @@ bench: setup $(PEERS_INSTALLED) ## measure speed, and compare the engines with o
 	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/sweeps.py
 	$(BIN)/python benchmarks/turnaround.py
+	$(BIN)/python benchmarks/key_timing.py
 
 bench-diagnosis: setup ## measure the diagnosis: faults named, repaired, harmed; keeps its runs, about two hours on two cores
 	$(BIN)/python -m benchmarks.diagnosis $(BENCH_DIAGNOSIS_OPTIONS)

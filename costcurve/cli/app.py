@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from costcurve.cli.command import OneValue, OneValueGroup, command
-from costcurve.cli.commands import database, sweeps
+from costcurve.cli.commands import access, database, sweeps
 from costcurve.cli.commands.article import article
 from costcurve.cli.commands.compare import compare
 from costcurve.cli.commands.cure import cure
@@ -15,6 +15,7 @@ from costcurve.cli.commands.curves import curve, flow, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
 from costcurve.cli.commands.jobs import cancel, delete, events, list_jobs, pause, presets, resume, show, update, workers
+from costcurve.cli.commands.login import login, logout, me
 from costcurve.cli.commands.models import confusion, mistakes, model, predict
 from costcurve.cli.commands.server import serve, up, work
 from costcurve.cli.commands.submit import clone, fork, submit, validate, watch
@@ -62,7 +63,15 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "confusion": confusion,
         "mistakes": mistakes,
     },
-    "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
+    "Service": {
+        "login": login,
+        "logout": logout,
+        "me": me,
+        "presets": presets,
+        "workers": workers,
+        "serve": serve,
+        "work": work,
+    },
 }
 
 for panel, commands in _COMMANDS.items():
@@ -80,6 +89,15 @@ _database = typer.Typer(help="Maintenance of the database, on its own machine.",
 for name, function in database.COMMANDS.items():
     _database.command(name, cls=OneValue, epilog=_EPILOG)(command(function))
 app.add_typer(_database, name="db", rich_help_panel="Service")
+
+for name, text, functions in (
+    ("keys", "API keys, on the database's own machine.", access.KEYS),
+    ("projects", "Projects that own jobs and sweeps, on the database's own machine.", access.PROJECTS),
+):
+    _group = typer.Typer(help=text, no_args_is_help=True, epilog=_EPILOG)
+    for action, function in functions.items():
+        _group.command(action, cls=OneValue, epilog=_EPILOG)(command(function))
+    app.add_typer(_group, name=name, rich_help_panel="Service")
 
 
 def _print_version(asked: bool) -> None:

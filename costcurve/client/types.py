@@ -120,8 +120,8 @@ class Worker(Answer):
     """Worker that is alive, with the ids of its running jobs."""
 
     id: str
-    host: str
-    pid: int
+    host: str | None = None
+    pid: int | None = None
     device: str
     engines: list[str] = []
     started_at: datetime

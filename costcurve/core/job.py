@@ -156,11 +156,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One live worker incarnation: a process start, not a machine."""
+    """One live worker incarnation: a process start, not a machine.
+
+    `host` and `pid` are None for callers who may not see them.
+    """
 
     id: str
-    host: str
-    pid: int
+    host: str | None
+    pid: int | None
     device: str
     engines: tuple[str, ...]
     started_at: datetime

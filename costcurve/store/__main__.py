@@ -1,4 +1,4 @@
-"""`python -m costcurve.store`: migrate, back up or restore the database."""
+"""`python -m costcurve.store`: migrate, back up or restore the database; keys and projects."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from costcurve.runtime.logging import configure_logging
 from costcurve.runtime.private_files import set_private_umask
 from costcurve.runtime.settings import Settings
 from costcurve.runtime.start_up import ended_by_errors
+from costcurve.store.access_commands import add_access_commands, run_access_command
 from costcurve.store.backup import BackupRefused, back_up, restore
 from costcurve.store.database import Database
 
@@ -37,6 +38,7 @@ def main() -> int:
     backup.add_argument("file", type=Path)
     restoring = commands.add_parser("restore", help="copy a backup into a database without jobs")
     restoring.add_argument("file", type=Path)
+    add_access_commands(commands)
     arguments = parser.parse_args()
     set_private_umask()
     prefix = f"cannot {arguments.command}: "
@@ -48,6 +50,8 @@ def main() -> int:
                 if arguments.command == "migrate":
                     applied = ", ".join(database.applied)
                     _say(f"migrated: {applied}" if applied else "the database is up to date")
+                elif arguments.command in ("keys", "projects"):
+                    return run_access_command(database, arguments)
                 elif arguments.command == "backup":
                     _say(f"{arguments.file}: {_summary(back_up(database, arguments.file))}")
                 else:

@@ -86,6 +86,9 @@ class ForWorkers(OnDatabase):
     ) -> Sequence[Claim]:
         """Claim the first suitable queued job and others to train with it.
 
+        The first job is of the project with the fewest running jobs. The others may be of any project: the order of the
+        queue decides.
+
         A job resumes from its checkpoint and keeps the curve's points up to there. Without a checkpoint it starts from
         step 0.
 
@@ -102,21 +105,22 @@ class ForWorkers(OnDatabase):
             WorkerRetired: the incarnation has been retired.
         """
         with self._database.read() as tx:  # Idle workers must not keep taking the write lock.
-            requests = queue.next_in_line(tx, engines=engines, devices=devices)
+            heads = queue.next_in_line(tx, engines=engines, devices=devices)
             is_in_doubt = leases.holds_jobs(tx, worker_id)
-        if not requests and not is_in_doubt:
+        if not heads and not is_in_doubt:
             return []
         with self._database.write() as tx:
             if not leases.locked(tx, worker_id):
                 raise WorkerRetired(f"worker {worker_id} was given up")
             if held := leases.held(tx, worker_id):
                 return self._claimed_before(tx, held, worker_id)
-            for device, engine in requests:
-                head = queue.lock_head(tx, device, engine)
-                if head is not None:
-                    at_once = choose(spec_of(head), engine, devices[device]).at_once
-                    rows = [head, *queue.lock_batch(tx, head, at_once - 1)]
-                    return self._begin(tx, rows, worker_id, devices[device], choose)
+            for head in heads:
+                first = queue.lock_head(tx, head)
+                if first is not None:
+                    device = devices[head.device]
+                    at_once = choose(spec_of(first), head.engine, device).at_once
+                    rows = [first, *queue.lock_batch(tx, first, at_once - 1)]
+                    return self._begin(tx, rows, worker_id, device, choose)
         return []
 
     def _claimed_before(self, tx: Connection, rows: Sequence[Row[Any]], worker_id: str) -> Sequence[Claim]:

@@ -87,21 +87,26 @@ def stride_of(spec: AnySpec, granularity: Granularity) -> int:
     return STEPS_A_POINT if granularity == "step" and spec.has_steps else 1
 
 
-def read_heads(tx: Connection, job_ids: Sequence[str], granularity: Granularity) -> list[CurveHead]:
+def read_heads(
+    tx: Connection, own: ColumnElement[bool], job_ids: Sequence[str], granularity: Granularity
+) -> list[CurveHead]:
     """Return the heads of these jobs' curves. Raises JobNotFound.
 
-    It takes one statement for any number of jobs, and another one for the steps of neurons, which are their epochs.
+    It takes one statement for any number of jobs, and another one for the steps of neurons, which are their epochs. A
+    job that does not meet the condition `own` does not exist, here and in the functions below.
     """
-    rows = _heads(tx, job_ids, granularity)
+    rows = _heads(tx, own, job_ids, granularity)
     ensure_found(job_ids, rows)
     if granularity == "step" and (neurons := [job_id for job_id in rows if rows[job_id][0].experiment == "neuron"]):
-        rows |= _heads(tx, neurons, "epoch")
+        rows |= _heads(tx, own, neurons, "epoch")
     return [_head_of(rows[job_id], granularity) for job_id in job_ids]
 
 
-def _heads(tx: Connection, job_ids: Sequence[str], granularity: Granularity) -> dict[str, list[Row[Any]]]:
+def _heads(
+    tx: Connection, own: ColumnElement[bool], job_ids: Sequence[str], granularity: Granularity
+) -> dict[str, list[Row[Any]]]:
     """Return a row for each set of metrics that a job has recorded, or one row, by job id."""
-    chunks, wanted = CHUNK_TABLES[granularity], jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids])
+    chunks, wanted = CHUNK_TABLES[granularity], and_(own, jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids]))
     recorded = (
         select(chunks.c.job_pk, chunks.c.metrics, func.max(chunks.c.last_x).label("last_x"))
         .where(chunks.c.job_pk.in_(select(jobs.c.pk).where(wanted)))
@@ -131,6 +136,7 @@ def _head_of(rows: Sequence[Row[Any]], granularity: Granularity) -> CurveHead:
 
 def read_curve(
     tx: Connection,
+    own: ColumnElement[bool],
     job_id: str,
     granularity: Granularity,
     *,
@@ -140,15 +146,17 @@ def read_curve(
     limit: int,
 ) -> CurvePage:
     """Return at most `limit` points with first <= x <= last. Raises JobNotFound and UnknownMetric."""
-    [head] = read_heads(tx, [job_id], granularity)
+    [head] = read_heads(tx, own, [job_id], granularity)
     ensure_known(metrics or (), head.known)
     span, wanted = head.span(first, last), metrics or head.known
     page = span[:limit]
-    runs = read_chunks(tx, [head], start=page.start, end=page.stop)[0] if page else ()
+    runs = read_chunks(tx, own, [head], start=page.start, end=page.stop)[0] if page else ()
     return CurvePage(decoded(runs, wanted, page), head.stride, total_points=len(span), known=head.known)
 
 
-def read_chunks(tx: Connection, heads: Sequence[CurveHead], *, start: int, end: int) -> list[list[StoredChunk]]:
+def read_chunks(
+    tx: Connection, own: ColumnElement[bool], heads: Sequence[CurveHead], *, start: int, end: int
+) -> list[list[StoredChunk]]:
     """Return each curve's chunks with any point from number `start` to before `end`.
 
     It takes one statement. The chunks of a curve are in order.
@@ -161,7 +169,7 @@ def read_chunks(tx: Connection, heads: Sequence[CurveHead], *, start: int, end: 
     columns: list[Column[Any]] = [jobs.c.id, chunks.c.first_x, chunks.c.metrics, chunks.c.data]
     found: dict[str, list[StoredChunk]] = defaultdict(list)
     job_ids = [head.job_id for head in heads]
-    for row in tx.execute(select(*columns).outerjoin_from(jobs, chunks, inside).where(jobs.c.id.in_(job_ids))):
+    for row in tx.execute(select(*columns).outerjoin_from(jobs, chunks, inside).where(own, jobs.c.id.in_(job_ids))):
         of_job = found[row.id]
         if row.data is not None:
             of_job.append(StoredChunk(row.first_x, tuple(row.metrics.split(",")), row.data))
@@ -249,13 +257,13 @@ def write_starts(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:
         tx.execute(insert(network_starts), rows)
 
 
-def read_starts(tx: Connection, job_ids: Sequence[str]) -> list[Start | None]:
+def read_starts(tx: Connection, own: ColumnElement[bool], job_ids: Sequence[str]) -> list[Start | None]:
     """Return each job's figures before the first update. Raises JobNotFound.
 
     None for a job that has recorded none.
     """
     columns: list[Column[Any]] = [jobs.c.id, network_starts.c.metrics, network_starts.c.data]
-    wanted = jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids])
+    wanted = and_(own, jobs.c.id.in_([strip_nul(job_id) for job_id in job_ids]))
     rows = {row.id: row for row in tx.execute(select(*columns).outerjoin_from(jobs, network_starts).where(wanted))}
     ensure_found(job_ids, rows)
     return [_start_of(rows[job_id]) for job_id in job_ids]

@@ -18,7 +18,7 @@ Values = dict[str, Any]
 
 
 def job_values(submission: Submission, **origin: Any) -> Values:
-    """Return the columns of a new job, except `created_at` and `queue_rank`.
+    """Return the columns of a new job, without the columns that `enqueue` adds.
 
     Args:
         submission: the validated submission.
@@ -44,11 +44,13 @@ def job_values(submission: Submission, **origin: Any) -> Values:
     }
 
 
-def enqueue(tx: Connection, values: Sequence[Values], cause: EventInfo, *, priority: int) -> Sequence[int]:
-    """Queue jobs of one priority, in this order; return their pks."""
+def enqueue(
+    tx: Connection, values: Sequence[Values], cause: EventInfo, *, project_pk: int, priority: int
+) -> Sequence[int]:
+    """Queue jobs of one project and one priority, in this order; return their pks."""
     numbering.announce(tx)
-    moment = {"created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
-    tx.execute(insert(jobs), [{**each, **moment} for each in values])
+    common = {"project_pk": project_pk, "created_at": cause.at, "queue_rank": queue.queue_rank(cause.at, priority)}
+    tx.execute(insert(jobs), [{**each, **common} for each in values])
     # A query of its own: an INSERT that returns them takes longer than all the rest.
     pks = tx.scalars(select(jobs.c.pk).where(jobs.c.id.in_([each["id"] for each in values])).order_by(jobs.c.pk)).all()
     write_events(tx, [event(pk, cause, source=None, target=JobStatus.QUEUED) for pk in pks])

@@ -41,8 +41,8 @@ def sent_as_fork(job_id: str, fork: Fork) -> Sent:
     return {"fork_of": job_id, **fork.model_dump(mode="json", exclude_unset=True)}
 
 
-def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
-    """Return the job made with this key; None if it is new.
+def first_answer(tx: Connection, project_pk: int, key: str, sent: Sent) -> Job | None:
+    """Return the project's job that was made with this key; None if it is new.
 
     The job is returned as the first response showed it.
 
@@ -51,7 +51,9 @@ def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
     """
     # One statement: between two, the job could be deleted, and the key with it.
     made = select(jobs, idempotency_keys.c.submission).join(jobs, jobs.c.pk == idempotency_keys.c.job_pk)
-    found = tx.execute(made.where(idempotency_keys.c.key == key)).one_or_none()
+    found = tx.execute(
+        made.where(idempotency_keys.c.project_pk == project_pk, idempotency_keys.c.key == key)
+    ).one_or_none()
     if found is None:
         return None
     if found.submission.get("clone", found.submission) != sent:
@@ -59,11 +61,15 @@ def first_answer(tx: Connection, key: str, sent: Sent) -> Job | None:
     return _as_submitted(job_of(found, {}), found.submission)
 
 
-def remember(tx: Connection, key: str, sent: Sent, submission: Submission, *, job_pk: int, now: datetime) -> None:
-    """Store the key for the job, in the transaction that inserts it."""
+def remember(
+    tx: Connection, key: str, sent: Sent, submission: Submission, *, project_pk: int, job_pk: int, now: datetime
+) -> None:
+    """Store the project's key for the job, in the transaction that inserts it."""
     content = sent_as_job(submission)
     kept = content if sent == content else {**content, "clone": sent}
-    tx.execute(insert(idempotency_keys).values(key=key, submission=kept, job_pk=job_pk, created_at=now))
+    tx.execute(
+        insert(idempotency_keys).values(project_pk=project_pk, key=key, submission=kept, job_pk=job_pk, created_at=now)
+    )
 
 
 def _as_submitted(job: Job, submission: Mapping[str, Any]) -> Job:

@@ -1,7 +1,7 @@
 """The store's methods for clients: submit, read, change and delete jobs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select
@@ -121,17 +121,19 @@ class ForClients(OnDatabase):
             return self._submit(key, sent, what)
 
     def _submit(self, key: str | None, sent: idempotency.Sent, what: _What) -> Submitted:
+        project_pk = self._caller.project_pk
         with self._database.write() as tx:
-            if key is not None and (first := idempotency.first_answer(tx, key, sent)) is not None:
+            if key is not None and (first := idempotency.first_answer(tx, project_pk, key, sent)) is not None:
                 return Submitted(first, replayed=True)
             new = what(tx)
             submission = new.submission
             cause = self._by_client(tx, new.why)
             values = job_values(submission, parent_id=new.parent_id)
-            [pk] = enqueue(tx, [values], cause, priority=submission.priority)
+            [pk] = enqueue(tx, [values], cause, project_pk=project_pk, priority=submission.priority)
             give_tags(tx, pk, submission.tags)
             if key is not None:
-                idempotency.remember(tx, key, sent, submission, job_pk=pk, now=cause.at)
+                own = {"project_pk": project_pk, "job_pk": pk}
+                idempotency.remember(tx, key, sent, submission, **own, now=cause.at)
             row = self._row(tx, values["id"])
             return Submitted(job_of(row, submission.tags), replayed=False)
 
@@ -147,7 +149,8 @@ class ForClients(OnDatabase):
             JobNotFound: a job does not exist; names the first of them.
         """
         with self._read() as tx:
-            rows = {row.id: row for row in tx.execute(select(jobs).where(jobs.c.id.in_(map(strip_nul, job_ids))))}
+            found = select(jobs).where(self._is_own(jobs), jobs.c.id.in_(map(strip_nul, job_ids)))
+            rows = {row.id: row for row in tx.execute(found)}
             ensure_found(job_ids, rows)
             return self._seen(tx, [rows[job_id] for job_id in job_ids])
 
@@ -158,7 +161,8 @@ class ForClients(OnDatabase):
         """
         columns = (jobs.c.version, jobs.c.name, jobs.c.started_at, jobs.c.finished_at)
         with self._read() as tx:
-            rows = tx.execute(select(jobs.c.id, *columns).where(jobs.c.id.in_(map(strip_nul, job_ids))))
+            own = self._is_own(jobs), jobs.c.id.in_(map(strip_nul, job_ids))
+            rows = tx.execute(select(jobs.c.id, *columns).where(*own))
             found = {job_id: tuple(values) for job_id, *values in rows}
         ensure_found(job_ids, found)
         return [found[job_id] for job_id in job_ids]
@@ -173,10 +177,11 @@ class ForClients(OnDatabase):
         """
         settled = self._settled() if query.order == "created_at" else None
         with self._database.read() as tx:
-            rows = tx.execute(select_jobs(query, settled=settled)).all()
+            secret = self._cursor_secret(tx)
+            rows = tx.execute(select_jobs(query, self._is_own(jobs), secret, settled=settled)).all()
             shown = rows[: query.limit]
             items = self._seen(tx, shown)
-        return Page(items, cursor_behind(shown[-1], query.order) if len(rows) > query.limit else None)
+        return Page(items, cursor_behind(shown[-1], query.order, secret) if len(rows) > query.limit else None)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued or paused job, or request it from the worker.
@@ -291,12 +296,14 @@ class ForClients(OnDatabase):
             UnknownMetric: the job does not record one of the metrics.
         """
         with self._read() as tx:
-            return read_curve(tx, job_id, granularity, metrics=metrics, first=first, last=last, limit=limit)
+            return read_curve(
+                tx, self._is_own(jobs), job_id, granularity, metrics=metrics, first=first, last=last, limit=limit
+            )
 
     def curve_heads(self, job_ids: Sequence[str], *, granularity: Granularity) -> Sequence[CurveHead]:
         """Return metrics and lengths of these jobs' curves. Raises JobNotFound."""
         with self._read() as tx:
-            return read_heads(tx, job_ids, granularity)
+            return read_heads(tx, self._is_own(jobs), job_ids, granularity)
 
     def curve_chunks(self, heads: Sequence[CurveHead], *, start: int, end: int) -> Sequence[Sequence[StoredChunk]]:
         """Return each curve's chunks that have any point from number `start` to before `end`.
@@ -307,7 +314,7 @@ class ForClients(OnDatabase):
             JobNotFound: one of the jobs was deleted in the meantime.
         """
         with self._read() as tx:
-            return read_chunks(tx, heads, start=start, end=end)
+            return read_chunks(tx, self._is_own(jobs), heads, start=start, end=end)
 
     def start(self, job_id: str) -> Start | None:
         """Return the figures of a job's network before the first update.
@@ -319,12 +326,16 @@ class ForClients(OnDatabase):
     def starts(self, job_ids: Sequence[str]) -> Sequence[Start | None]:
         """Return the figures of several jobs' networks, as `start` does."""
         with self._read() as tx:
-            return read_starts(tx, job_ids)
+            return read_starts(tx, self._is_own(jobs), job_ids)
 
     def workers(self) -> Sequence[WorkerInfo]:
-        """Return the live workers with the ids of their running jobs."""
+        """Return the live workers with the ids of their running jobs.
+
+        Without the scope `admin` the ids are those of the caller's project only, and hosts and pids are None.
+        """
         with self._read() as tx:
-            return leases.alive(tx, self._now(tx))
+            alive = leases.alive(tx, self._now(tx), None if self._caller.is_admin else self._is_own(jobs))
+        return alive if self._caller.is_admin else [replace(worker, host=None, pid=None) for worker in alive]
 
     def _settled(self) -> int | None:
         """Return the last job number, once all up to it are committed.
@@ -367,7 +378,7 @@ class ForClients(OnDatabase):
         return job_of(row, {tag.key: tag.value for tag in tags})
 
     def _row(self, tx: Connection, job_id: str, *, lock: bool = False) -> Row[Any]:
-        found = select(jobs).where(jobs.c.id == strip_nul(job_id))
+        found = select(jobs).where(self._is_own(jobs), jobs.c.id == strip_nul(job_id))
         row = tx.execute(found.with_for_update() if lock else found).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")

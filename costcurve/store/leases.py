@@ -86,8 +86,8 @@ def is_over(tx: Connection, worker_id: str, now: datetime) -> bool:
     return row.stopped_at is not None or (row.lease_expires_at is not None and row.lease_expires_at < now)
 
 
-def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
-    """Return the live worker incarnations with the ids of their running jobs.
+def alive(tx: Connection, now: datetime, own: ColumnElement[bool] | None = None) -> list[WorkerInfo]:
+    """Return the live worker incarnations with the ids of their running jobs, or of those that meet a condition.
 
     An incarnation is live until it stops or its lease expires.
     """
@@ -96,7 +96,7 @@ def alive(tx: Connection, now: datetime) -> list[WorkerInfo]:
     running = tx.execute(
         select(attempts.c.worker_id, jobs.c.id)
         .join(jobs, jobs.c.attempt_pk == attempts.c.pk)
-        .where(is_running)
+        .where(is_running, *(() if own is None else (own,)))
         .order_by(jobs.c.attempt_pk)
     ).all()
     return [

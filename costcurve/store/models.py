@@ -42,7 +42,7 @@ class ForModels(OnDatabase):
         """Return the given columns of the job's model."""
         wanted = select(jobs.c.status, jobs.c.experiment, models.c.job_pk, *columns).outerjoin_from(jobs, models)
         with self._read() as tx:
-            row = tx.execute(wanted.where(jobs.c.id == strip_nul(job_id))).one_or_none()
+            row = tx.execute(wanted.where(self._is_own(jobs), jobs.c.id == strip_nul(job_id))).one_or_none()
         if row is None:
             raise JobNotFound(f"there is no job {job_id!a}")
         if row.experiment != "mnist":

@@ -7,6 +7,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ from costcurve.core.job import Job
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import Sweep
 from costcurve.core.validation import FieldError
+from costcurve.store.cursor_numbers import hidden, revealed
 from costcurve.store.row_mapping import sweep_rows
 from costcurve.store.schema import job_tags, jobs, sweeps
 
 Order = Literal["created_at", "-created_at", "-best_accuracy"]
 CellOrder = Literal["rank", "cell"]
+_HIDDEN = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +89,21 @@ class CellPage:
     next_cursor: str | None
 
 
-def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
+def select_jobs(query: JobQuery, own: ColumnElement[bool], secret: bytes, *, settled: int | None = None) -> Select[Any]:
     """Return a query for the jobs of one page, plus one row.
 
     The extra row shows that another page follows.
 
     Args:
         query: the client's filters, order, limit and cursor.
+        own: the condition that a job belongs to the caller's project.
+        secret: the project's secret, which hides the numbers in cursors.
         settled: the largest `pk` to list, None for no bound. Larger numbers may still appear out of order.
 
     Raises:
         InvalidRequest: the cursor is not from a page of this order.
     """
-    found = select(jobs)
+    found = select(jobs).where(own)
     for column, values in (
         (jobs.c.status, query.status),
         (jobs.c.experiment, query.experiment),
@@ -114,38 +119,38 @@ def select_jobs(query: JobQuery, *, settled: int | None = None) -> Select[Any]:
     keys = _keys(query.order)
     descending = query.order.startswith("-")
     if query.cursor is not None:
-        place = tuple_(*_decoded(query.cursor, query.order))
+        place = tuple_(*_decoded(query.cursor, query.order, secret))
         found = found.where(tuple_(*keys) < place if descending else tuple_(*keys) > place)
     if settled is not None:
         found = found.where(jobs.c.pk <= settled)
     return found.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(query.limit + 1)
 
 
-def cursor_behind(row: Row[Any], order: Order) -> str:
+def cursor_behind(row: Row[Any], order: Order, secret: bytes) -> str:
     """Return the cursor of the page that starts after this row."""
-    return _encoded([order, row.best_accuracy if row.best_accuracy is not None else -1.0, row.pk])
+    return _encoded([order, row.best_accuracy if row.best_accuracy is not None else -1.0, hidden(row.pk, secret)])
 
 
-def select_sweeps(limit: int, cursor: str | None) -> Select[Any]:
-    """Return a query for `limit` sweeps, newest first, plus one row.
+def select_sweeps(own: ColumnElement[bool], secret: bytes, limit: int, cursor: str | None) -> Select[Any]:
+    """Return a query for `limit` sweeps that meet the condition `own`, newest first, plus one row.
 
     The extra row shows that another page follows.
 
     Raises:
         InvalidRequest: the cursor is not from a page of sweeps.
     """
-    found = sweep_rows.order_by(sweeps.c.pk.desc()).limit(limit + 1)
+    found = sweep_rows.where(own).order_by(sweeps.c.pk.desc()).limit(limit + 1)
     if cursor is None:
         return found
     match _parsed(cursor):
-        case ["sweeps", pk] if _is_pk(pk):
+        case ["sweeps", text] if (pk := _revealed(text, secret)) is not None:
             return found.where(sweeps.c.pk < pk)
     raise _bad_cursor("is not a cursor from a page of sweeps")
 
 
-def sweep_cursor_behind(row: Row[Any]) -> str:
+def sweep_cursor_behind(row: Row[Any], secret: bytes) -> str:
     """Return the cursor of the page that starts after this sweep."""
-    return _encoded(["sweeps", row.pk])
+    return _encoded(["sweeps", hidden(row.pk, secret)])
 
 
 def page_of_cells(keys: Sequence[RankKey], query: CellQuery) -> tuple[Sequence[int], str | None]:
@@ -174,7 +179,7 @@ def page_of_cells(keys: Sequence[RankKey], query: CellQuery) -> tuple[Sequence[i
 def _cell_key(cursor: str, order: CellOrder) -> RankKey:
     match _parsed(cursor):
         case ["cells", str() as made_for, bool() as unranked, float() as mean, count, cell] if (
-            made_for == order and math.isfinite(mean) and _is_pk(count) and _is_pk(cell)
+            made_for == order and math.isfinite(mean) and _is_count(count) and _is_count(cell)
         ):
             return (unranked, mean, count, cell)
     raise _bad_cursor("is not a cursor from a page of cells in this order")
@@ -185,14 +190,21 @@ def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
     return (func.coalesce(jobs.c.best_accuracy, -1.0), jobs.c.pk) if order == "-best_accuracy" else (jobs.c.pk,)
 
 
-def _decoded(cursor: str, order: Order) -> tuple[Any, ...]:
+def _decoded(cursor: str, order: Order, secret: bytes) -> tuple[Any, ...]:
     match _parsed(cursor):
-        case [str() as made_for, float() as accuracy, pk] if made_for == order and -1 <= accuracy <= 1 and _is_pk(pk):
+        case [str() as made_for, float() as accuracy, text] if (
+            made_for == order and -1 <= accuracy <= 1 and (pk := _revealed(text, secret)) is not None
+        ):
             return (accuracy, pk) if order == "-best_accuracy" else (pk,)
     raise _bad_cursor("is not a cursor from a page in this order")
 
 
-def _is_pk(value: object) -> TypeGuard[int]:
+def _revealed(text: object, secret: bytes) -> int | None:
+    """Return the row's number in a cursor; None if it is not from a page of this project."""
+    return revealed(text, secret) if isinstance(text, str) and _HIDDEN.fullmatch(text) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
     # JSON's true is an int in Python, but no number in PostgreSQL.
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 

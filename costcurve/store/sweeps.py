@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from costcurve.core.errors import IdempotencyKeyReused, SweepNotFound
@@ -19,7 +19,7 @@ from costcurve.store.row_mapping import sweep_of, sweep_rows, sweep_submission_o
 from costcurve.store.schema import jobs, sweeps
 from costcurve.store.sweep_leaderboard import read_cells
 from costcurve.store.tags import has_shared_tags, share_tags
-from costcurve.store.transitions import EventInfo, cancel_all
+from costcurve.store.transitions import cancel_all
 
 _ENDED = tuple(status for status in JobStatus if status.is_terminal)
 _has_jobs = select(jobs.c.pk).where(jobs.c.sweep_id == sweeps.c.id).exists()
@@ -59,15 +59,18 @@ class ForSweeps(OnDatabase):
         # Outside the transaction, so that no other writer waits for it.
         values = values_of(sweep_id, jobs_of_it)
         with self._database.write() as tx:
-            if key is not None and (first := _first_answer(tx, key, _sent(submission))) is not None:
+            if (
+                key is not None
+                and (first := _first_answer(tx, self._is_own(sweeps), key, _sent(submission))) is not None
+            ):
                 return SubmittedSweep(first, replayed=True)
-            queue_sweep(tx, sweep_id, submission, values, self._by_client(tx, submitted_by(sweep_id)), key=key)
-            return SubmittedSweep(read_sweep(tx, sweep_id), replayed=False)
+            self._queue_sweep(tx, sweep_id, submission, values, key)
+            return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
 
     def sweep(self, sweep_id: str) -> Sweep:
         """Return the current state of a sweep. Raises SweepNotFound."""
         with self._read() as tx:
-            return read_sweep(tx, sweep_id)
+            return self._sweep(tx, sweep_id)
 
     def cells(self, sweep_id: str, query: CellQuery) -> CellPage:
         """Return the sweep's current state and one page of its cells.
@@ -77,7 +80,7 @@ class ForSweeps(OnDatabase):
             InvalidRequest: a cell does not exist, or the cursor is not from a page of this order.
         """
         with self._read() as tx:
-            return read_cells(tx, read_sweep(tx, sweep_id), query)
+            return read_cells(tx, self._sweep(tx, sweep_id), query)
 
     def sweeps(self, *, limit: int = 50, cursor: str | None = None) -> SweepPage:
         """Return one page of sweeps, the newest first.
@@ -86,11 +89,12 @@ class ForSweeps(OnDatabase):
             InvalidRequest: the cursor is not from a page of sweeps.
         """
         with self._read() as tx:
-            rows = tx.execute(select_sweeps(limit, cursor)).all()
+            secret = self._cursor_secret(tx)
+            rows = tx.execute(select_sweeps(self._is_own(sweeps), secret, limit, cursor)).all()
             shown = rows[:limit]
             counts = _counts(tx, [row.id for row in shown])
         items = tuple(sweep_of(row, counts[row.id]) for row in shown)
-        return SweepPage(items, sweep_cursor_behind(shown[-1]) if len(rows) > limit else None)
+        return SweepPage(items, sweep_cursor_behind(shown[-1], secret) if len(rows) > limit else None)
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:
         """Cancel the sweep's queued and paused jobs; request it for running ones.
@@ -105,12 +109,12 @@ class ForSweeps(OnDatabase):
             columns: list[Column[Any]] = [jobs.c.pk, jobs.c.status, jobs.c.cancel_requested_at]
             rows = tx.execute(
                 select(*columns)
-                .where(jobs.c.sweep_id == strip_nul(sweep_id), jobs.c.status.not_in(_ENDED))
+                .where(self._is_own(jobs), jobs.c.sweep_id == strip_nul(sweep_id), jobs.c.status.not_in(_ENDED))
                 .order_by(jobs.c.pk)
                 .with_for_update()
             ).all()
             cancel_all(tx, rows, self._by_client(tx, "cancelled with its sweep"))
-            return read_sweep(tx, sweep_id)
+            return self._sweep(tx, sweep_id)
 
     def retry_sweep(self, sweep_id: str) -> Sweep:
         """Queue a new job with the same spec for each failed one.
@@ -123,8 +127,8 @@ class ForSweeps(OnDatabase):
         with self._database.write() as tx:
             # First the sweep, then its jobs by pk, as in deletions, to avoid deadlocks. Of two concurrent retries, the
             # second finds the jobs superseded.
-            tx.execute(select(sweeps.c.pk).where(sweeps.c.id == strip_nul(sweep_id)).with_for_update())
-            submission = read_sweep(tx, sweep_id).submission
+            self._lock_sweep(tx, sweep_id)
+            submission = self._sweep(tx, sweep_id).submission
             failed = tx.execute(
                 select(jobs)
                 .where(jobs.c.sweep_id == sweep_id, ~jobs.c.superseded, jobs.c.status == JobStatus.FAILED)
@@ -136,9 +140,34 @@ class ForSweeps(OnDatabase):
                 values = [retry_values(row, submission) for row in failed]
                 if not has_shared_tags(tx, sweep_id):
                     share_tags(tx, sweep_id, submission.tags)
-                enqueue(tx, values, cause, priority=submission.priority)
+                enqueue(tx, values, cause, project_pk=self._caller.project_pk, priority=submission.priority)
                 supersede(tx, failed, [each["id"] for each in values], cause)
-            return read_sweep(tx, sweep_id)
+            return self._sweep(tx, sweep_id)
+
+    # Parts of a transaction.
+
+    def _sweep(self, tx: Connection, sweep_id: str) -> Sweep:
+        """Return the current state of a sweep. Raises SweepNotFound."""
+        own = self._is_own(sweeps), sweeps.c.id == strip_nul(sweep_id)
+        row = tx.execute(sweep_rows.where(*own)).one_or_none()
+        if row is None:
+            raise SweepNotFound(f"there is no sweep {sweep_id!a}")
+        return sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
+
+    def _lock_sweep(self, tx: Connection, sweep_id: str) -> None:
+        own = self._is_own(sweeps), sweeps.c.id == strip_nul(sweep_id)
+        tx.execute(select(sweeps.c.pk).where(*own).with_for_update())
+
+    def _queue_sweep(
+        self, tx: Connection, sweep_id: str, submission: SweepSubmission, values: Sequence[Values], key: str | None
+    ) -> None:
+        """Insert a sweep and queue its jobs, which `values_of` describes."""
+        cause, project_pk = self._by_client(tx, submitted_by(sweep_id)), self._caller.project_pk
+        origin = {"project_pk": project_pk, "idempotency_key": key, "created_at": cause.at}
+        row = {"id": sweep_id, "name": submission.name, "submission": _sent(submission), **origin}
+        tx.execute(insert(sweeps).values(row))
+        share_tags(tx, sweep_id, submission.tags)
+        enqueue(tx, values, cause, project_pk=project_pk, priority=submission.priority)
 
 
 def new_sweep_id() -> str:
@@ -157,34 +186,6 @@ def values_of(sweep_id: str, planned_jobs: Iterable[PlannedJob]) -> list[Values]
         job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
         for job in planned_jobs
     ]
-
-
-def queue_sweep(
-    tx: Connection,
-    sweep_id: str,
-    submission: SweepSubmission,
-    values: Sequence[Values],
-    cause: EventInfo,
-    *,
-    key: str | None,
-) -> None:
-    """Insert a sweep and queue its jobs, which `values_of` describes."""
-    sent = _sent(submission)
-    tx.execute(
-        insert(sweeps).values(
-            id=sweep_id, name=submission.name, submission=sent, idempotency_key=key, created_at=cause.at
-        )
-    )
-    share_tags(tx, sweep_id, submission.tags)
-    enqueue(tx, values, cause, priority=submission.priority)
-
-
-def read_sweep(tx: Connection, sweep_id: str) -> Sweep:
-    """Return the current state of a sweep. Raises SweepNotFound."""
-    row = tx.execute(sweep_rows.where(sweeps.c.id == strip_nul(sweep_id))).one_or_none()
-    if row is None:
-        raise SweepNotFound(f"there is no sweep {sweep_id!a}")
-    return sweep_of(row, _counts(tx, [sweep_id])[sweep_id])
 
 
 def as_submitted(row: Row[Any], repeats: int | None = None) -> Sweep:
@@ -225,15 +226,15 @@ def _sweeps_of(rows: Sequence[Row[Any]]) -> set[str]:
     return {row.sweep_id for row in rows if row.sweep_id is not None}
 
 
-def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | None:
-    """Return the sweep made with this key; None if it is new.
+def _first_answer(tx: Connection, own: ColumnElement[bool], key: str, sent: Mapping[str, Any]) -> Sweep | None:
+    """Return the sweep of the project that was made with this key; None if it is new.
 
     The sweep is returned as the first response showed it.
 
     Raises:
         IdempotencyKeyReused: the key came with another sweep.
     """
-    found = tx.execute(sweep_rows.where(sweeps.c.idempotency_key == key)).one_or_none()
+    found = tx.execute(sweep_rows.where(own, sweeps.c.idempotency_key == key)).one_or_none()
     if found is None:
         return None
     if found.trial_job_id is not None or found.submission != sent:

@@ -31,16 +31,15 @@ from costcurve.core.trial import (
     trial_submission,
 )
 from costcurve.core.validation import FieldError
-from costcurve.store.base import OnDatabase, strip_nul
+from costcurve.store.base import strip_nul
 from costcurve.store.enqueue import enqueue
 from costcurve.store.row_mapping import job_of, sweep_rows
 from costcurve.store.schema import curve_runs, jobs, sweeps, trials
 from costcurve.store.sweeps import (
+    ForSweeps,
     SubmittedSweep,
     as_submitted,
     new_sweep_id,
-    queue_sweep,
-    read_sweep,
     submitted_by,
     values_of,
 )
@@ -60,7 +59,7 @@ class Trial:
     verdict: Verdict | None
 
 
-class ForTrials(OnDatabase):
+class ForTrials(ForSweeps):
     """Store methods for trials, which clients call through the service."""
 
     def submit_trial(
@@ -87,7 +86,7 @@ class ForTrials(OnDatabase):
         sent = {"of": job_id, **request.model_dump(mode="json")}
         if idempotency_key is not None:
             with self._read() as tx:
-                if (first := _first_answer(tx, idempotency_key, sent)) is not None:
+                if (first := _first_answer(tx, self._is_own(sweeps), idempotency_key, sent)) is not None:
                     return SubmittedSweep(first, replayed=True)
         proposed = proposal()
         try:
@@ -101,15 +100,15 @@ class ForTrials(OnDatabase):
     ) -> SubmittedSweep:
         sweep_id = new_sweep_id()
         with self._database.write() as tx:
-            if key is not None and (first := _first_answer(tx, key, sent)) is not None:
+            if key is not None and (first := _first_answer(tx, self._is_own(sweeps), key, sent)) is not None:
                 return SubmittedSweep(first, replayed=True)
-            row = tx.execute(select(jobs).where(jobs.c.id == strip_nul(job_id))).one_or_none()
+            row = tx.execute(select(jobs).where(self._is_own(jobs), jobs.c.id == strip_nul(job_id))).one_or_none()
             if row is None:
                 raise JobNotFound(f"there is no job {job_id!a}")
             asked = {"engine": row.requested_engine, "device": row.requested_device}
             submission = trial_submission(job_of(row, {}), asked, proposed, request.repeats)
             values = values_of(sweep_id, planned(submission))
-            queue_sweep(tx, sweep_id, submission, values, self._by_client(tx, submitted_by(sweep_id)), key=key)
+            self._queue_sweep(tx, sweep_id, submission, values, key)
             tx.execute(
                 insert(trials).values(
                     sweep_id=sweep_id,
@@ -121,7 +120,7 @@ class ForTrials(OnDatabase):
                     look=1,
                 )
             )
-            return SubmittedSweep(read_sweep(tx, sweep_id), replayed=False)
+            return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
 
     def extend_trial(self, sweep_id: str, repeats: int) -> Sweep:
         """Queue further seeds of an ended trial, up to this number of repeats.
@@ -134,8 +133,8 @@ class ForTrials(OnDatabase):
             InvalidRequest: the trial has more repeats already.
         """
         with self._database.write() as tx:
-            tx.execute(select(sweeps.c.pk).where(sweeps.c.id == strip_nul(sweep_id)).with_for_update())
-            sweep = read_sweep(tx, sweep_id)
+            self._lock_sweep(tx, sweep_id)
+            sweep = self._sweep(tx, sweep_id)
             has = sweep.submission.repeats
             if sweep.trial is not None and repeats == has:
                 return sweep
@@ -144,25 +143,26 @@ class ForTrials(OnDatabase):
                 raise invalid_fields([FieldError("/repeats", f"must be at least {has}, which the trial has")])
             submission = sweep.submission.model_copy(update={"repeats": repeats})
             values = values_of(sweep.id, [job for job in planned(submission) if job.repeat >= has])
-            enqueue(tx, values, self._by_client(tx, submitted_by(sweep.id)), priority=submission.priority)
+            cause = self._by_client(tx, submitted_by(sweep.id))
+            enqueue(tx, values, cause, project_pk=self._caller.project_pk, priority=submission.priority)
             tx.execute(
                 update(sweeps).where(sweeps.c.id == sweep.id).values(submission=submission.model_dump(mode="json"))
             )
             tx.execute(update(trials).where(trials.c.sweep_id == sweep.id).values(look=trials.c.look + 1))
-            return read_sweep(tx, sweep.id)
+            return self._sweep(tx, sweep.id)
 
     def verdict(self, sweep: Sweep) -> Verdict | None:
         """Return the verdict of a sweep; None if it is no trial, or has not ended."""
         if sweep.trial is None or not sweep.is_terminal:
             return None
         with self._read() as tx:
-            found = _trials(tx, trials.c.sweep_id == sweep.id)
+            found = _trials(tx, self._is_own(sweeps), trials.c.sweep_id == sweep.id)
         return found[0].verdict if found else None
 
     def trials(self, job_id: str) -> Sequence[Trial]:
         """Return all trials of a job, the oldest first."""
         with self._read() as tx:
-            return _trials(tx, trials.c.job_id == strip_nul(job_id))
+            return _trials(tx, self._is_own(sweeps), trials.c.job_id == strip_nul(job_id))
 
 
 def _ensure_extendable(sweep: Sweep) -> None:
@@ -178,14 +178,14 @@ def _ensure_extendable(sweep: Sweep) -> None:
         )
 
 
-def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | None:
+def _first_answer(tx: Connection, own: ColumnElement[bool], key: str, sent: Mapping[str, Any]) -> Sweep | None:
     """Return the trial made with this key, as the first response showed it; None if the key is new.
 
     Raises:
         IdempotencyKeyReused: the key came with another request.
     """
     made = sweep_rows.add_columns(trials.c.request, trials.c.first_repeats)
-    found = tx.execute(made.where(sweeps.c.idempotency_key == key)).one_or_none()
+    found = tx.execute(made.where(own, sweeps.c.idempotency_key == key)).one_or_none()
     if found is None:
         return None
     if found.request != sent:
@@ -193,8 +193,8 @@ def _first_answer(tx: Connection, key: str, sent: Mapping[str, Any]) -> Sweep | 
     return as_submitted(found, found.first_repeats)
 
 
-def _trials(tx: Connection, which: ColumnElement[bool]) -> list[Trial]:
-    """Return the trials that meet a condition, the oldest first.
+def _trials(tx: Connection, *which: ColumnElement[bool]) -> list[Trial]:
+    """Return the trials that meet all conditions, the oldest first.
 
     It takes one statement, and another one for the curves of the trials that have ended.
     """
@@ -203,7 +203,7 @@ def _trials(tx: Connection, which: ColumnElement[bool]) -> list[Trial]:
         select(trials.c.sweep_id, trials.c.finding, trials.c.looks, *columns)
         .join(sweeps, sweeps.c.id == trials.c.sweep_id)
         .join(jobs, jobs.c.sweep_id == trials.c.sweep_id)
-        .where(which, ~jobs.c.superseded)
+        .where(*which, ~jobs.c.superseded)
         .order_by(sweeps.c.pk, jobs.c.pk)
     )
     by_sweep: dict[str, list[Row[Any]]] = defaultdict(list)

@@ -135,8 +135,8 @@ class WorkerOut(_Out):
     """One live worker: one start of a process, not a machine."""
 
     id: str
-    host: str
-    pid: int
+    host: str | None = Field(description="Null unless the key has the scope `admin`, or keys are off.")
+    pid: int | None = Field(description="Null unless the key has the scope `admin`, or keys are off.")
     device: str
     engines: list[str]
     started_at: datetime
@@ -144,7 +144,9 @@ class WorkerOut(_Out):
     lease_expires_at: datetime | None = Field(
         description="After this time the worker's jobs may be given to other workers."
     )
-    job_ids: list[str] = Field(description="The running jobs that the worker holds.")
+    job_ids: list[str] = Field(
+        description="The running jobs that the worker holds; without the scope `admin`, those of the caller's project."
+    )
 
 
 class WorkerList(_Out):

@@ -18,7 +18,7 @@ def migrate(wait: WaitOption = 30.0) -> None:
 
     Programs of the previous version keep working.
     """
-    _become("migrate", wait=wait)
+    become("migrate", wait=wait)
 
 
 def backup(file: FileArgument, wait: WaitOption = 30.0) -> None:
@@ -26,7 +26,7 @@ def backup(file: FileArgument, wait: WaitOption = 30.0) -> None:
 
     Service and workers can use the database meanwhile.
     """
-    _become("backup", str(file.absolute()), wait=wait)
+    become("backup", str(file.absolute()), wait=wait)
 
 
 def restore(file: FileArgument, wait: WaitOption = 30.0) -> None:
@@ -34,10 +34,11 @@ def restore(file: FileArgument, wait: WaitOption = 30.0) -> None:
 
     The database may be SQLite or PostgreSQL.
     """
-    _become("restore", str(file.absolute()), wait=wait)
+    become("restore", str(file.absolute()), wait=wait)
 
 
-def _become(*command: str, wait: float) -> None:
+def become(*command: str, wait: float = 30.0) -> None:
+    """Replace this process by `python -m costcurve.store` with this command."""
     require("store", "sqlalchemy")
     os.execv(STORE[0], (*STORE, "--wait", str(wait), *command))  # noqa: S606 - our own module
 

@@ -92,7 +92,8 @@ def workers(service: ServiceOptions) -> None:
         table = Table("ID", "HOST", "PID", "DEVICE", "ENGINES", "HEARTBEAT", "JOBS", box=None, pad_edge=False)
         for worker in found:
             heard = worker.heartbeat_at or worker.started_at
-            described = (worker.id, worker.host, str(worker.pid), worker.device, ", ".join(worker.engines))
+            place = worker.host or "–", "–" if worker.pid is None else str(worker.pid)
+            described = (worker.id, *place, worker.device, ", ".join(worker.engines))
             table.add_row(*described, local_time(heard), ", ".join(worker.job_ids))
         write_rich(table)
     else:

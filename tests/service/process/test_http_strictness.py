@@ -9,6 +9,7 @@ from tests.helpers.problems import problem
 
 NEURON = {"spec": {"experiment": "neuron"}}
 JSON = {"Content-Type": "application/json"}
+OWN = {"job_id": "job_0", "sweep_id": "swp_0", "file_format": "svg", "key_id": "key_0", "project": "default"}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def document(service) -> dict:
 def operations(document) -> list[tuple[str, str, dict]]:
     """Method, path with ids filled in, and description of every operation."""
     return [
-        (method.upper(), path.format(job_id="job_0", sweep_id="swp_0", file_format="svg"), operation)
+        (method.upper(), path.format(**OWN), operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import Deployment
+
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -16,15 +18,38 @@ CHECKS = (
 )
 
 
-@pytest.mark.slow
-def test_every_answer_is_one_that_the_document_describes(service, tmp_path):
+def checked(url: str, folder: Path, *options: str, checks: tuple[str, ...] = CHECKS) -> None:
+    """Let schemathesis send what the document allows, and check the answers."""
     schemathesis = Path(sys.executable).with_name("schemathesis")
     run = subprocess.run(
-        [schemathesis, "run", f"{service.url}/openapi.json", "--checks", ",".join(CHECKS), "--max-examples", "10"],
-        cwd=tmp_path,
+        [
+            *(schemathesis, "run", f"{url}/openapi.json", "--checks", ",".join(checks), "--max-examples", "10"),
+            *options,
+        ],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.slow
+def test_every_answer_is_one_that_the_document_describes(service, tmp_path):
+    checked(service.url, tmp_path)
+
+
+@pytest.mark.slow
+def test_with_keys_every_answer_is_one_that_the_document_describes(tmp_path):
+    settings = {
+        "COSTCURVE_AUTH": "keys",
+        "COSTCURVE_INIT_KEY_FILE": str(tmp_path / "first-key"),
+        "COSTCURVE_KEY_REQUESTS_PER_SECOND": "100000",
+    }
+    with Deployment(tmp_path, environment=settings) as deployment:
+        deployment.start_service()
+        key = (tmp_path / "first-key").read_text().strip()
+        # It would find and revoke its own key.
+        options = ("--header", f"Authorization: Bearer {key}", "--exclude-operation-id", "revoke_key")
+        checked(deployment.url, tmp_path, *options, checks=(*CHECKS, "ignored_auth"))
