@@ -1,7 +1,7 @@
 """The requirements that the images install, each with its version and the SHA-256 of its files.
 
-`make hashes` writes deploy/docker/requirements/ with uv, from pyproject.toml and constraints.txt. pip installs from these
-files with --require-hashes, so a file that another has replaced at a package index is refused.
+`make hashes` writes deploy/docker/requirements/ with uv, from pyproject.toml and constraints.txt. pip installs from
+these files with --require-hashes, so a file that another has replaced at a package index is refused.
 torch-cpu.txt is kept by hand, because its files are at PyTorch's own index.
 """
 

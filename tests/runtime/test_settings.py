@@ -66,12 +66,13 @@ def test_a_database_url_that_cannot_be_used_is_refused(monkeypatch, url, said):
 
 
 def test_a_file_gives_the_databases_password_whatever_its_characters(monkeypatch, tmp_path):
-    (tmp_path / "password").write_text("a:b/c@d %41$e'\"#\n")
+    given = "a:b/c@d %41$e'\"#"
+    (tmp_path / "password").write_text(f"{given}\n")
     monkeypatch.setenv("COSTCURVE_DATABASE_URL", "postgresql://user@host/name?sslmode=require")
     monkeypatch.setenv("COSTCURVE_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
     settings = Settings()
 
-    assert make_url(settings.resolved_database_url) == make_url(settings.database_url).set(password="a:b/c@d %41$e'\"#")
+    assert make_url(settings.resolved_database_url) == make_url(settings.database_url).set(password=given)
     assert "%41" not in repr(settings)
 
 

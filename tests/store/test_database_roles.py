@@ -59,10 +59,10 @@ def test_the_owner_migrates_and_the_application_uses_tables_that_it_can_neither_
     with closing(Database(url_of("costcurve_app", admin_url))) as application:
         application.ensure_ready()
         store = JobStore(application)
-        job, _ = store.submit(Submission.model_validate({"preset": "neuron-good-start"}))
+        job = store.submit(Submission.model_validate({"preset": "neuron-good-start"})).job
         store.register_worker("wrk_1", host="here", pid=1, device="cpu")
         [claim] = store.claim("wrk_1", engines=ENGINES, devices=CPU, choose=choose())
-        assert claim.job.id == job.id
+        assert claim.job_id == job.id
         with application.read() as connection:
             assert "jobs" in inspect(connection).get_table_names()
             owned = "SELECT relname FROM pg_class WHERE relowner = 'costcurve_app'::regrole"
