@@ -72,8 +72,8 @@ def main() -> int:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if code == NOT_AUDITED:
         sys.stderr.write(
-            "The audit is not complete: the package index that was asked has no vulnerability database, or not for these "
-            "packages. Run it where pypi.org can be reached.\n"
+            "The audit is not complete: the package index has no vulnerability database, or not for these packages. "
+            "Run it where pypi.org can be reached.\n"
         )
     return code
 
