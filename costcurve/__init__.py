@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from costcurve.client.access_types import Caller
     from costcurve.client.client import AsyncClient, Client
     from costcurve.client.errors import (
         ApiError,
@@ -56,6 +57,7 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "BadField",
+    "Caller",
     "Cell",
     "CellPage",
     "Client",
@@ -87,6 +89,7 @@ __all__ = [
 ]
 
 _MODULES = (
+    "costcurve.client.access_types",
     "costcurve.client.client",
     "costcurve.client.errors",
     "costcurve.client.types",

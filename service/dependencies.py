@@ -8,15 +8,27 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from costcurve.core.access import Caller
 from costcurve.store import JobStore
 from service.heavy_work import Gate
+from service.http.keys import caller_of
 from service.http_cache import Pictures
+from service.key_ring import KeyRing
 from service.probes import Probe
 
 
 async def _store(request: Request) -> JobStore:
     store: JobStore = request.app.state.store
-    return store
+    return store.for_caller(caller_of(request.scope))
+
+
+async def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
+async def _known_keys(request: Request) -> KeyRing | None:
+    known: KeyRing | None = request.app.state.keys
+    return known
 
 
 async def _readiness(request: Request) -> Probe[None]:
@@ -45,6 +57,8 @@ async def _reading(request: Request) -> Gate:
 
 
 Store = Annotated[JobStore, Depends(_store)]
+RequestCaller = Annotated[Caller, Depends(_caller)]
+KnownKeys = Annotated[KeyRing | None, Depends(_known_keys)]
 Readiness = Annotated[Probe[None], Depends(_readiness)]
 IsDraining = Annotated[bool, Depends(_is_draining)]
 DrawnPictures = Annotated[Pictures, Depends(_pictures)]

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from costcurve.core.text import shortened
 from costcurve.runtime import logging as logs
+from service.http.keys import known_caller
+from service.http.proxies import address_of
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,9 @@ def _route(scope: Scope) -> str:
 def _log(scope: Scope, route: str, status: int, seconds: float) -> None:
     milliseconds = round(1000 * seconds, 1)
     fields = {"method": scope["method"], "route": route, "status": status, "milliseconds": milliseconds}
+    fields["address"] = shortened(address_of(scope), _MAX_ID_LENGTH)
+    if (caller := known_caller(scope)) is not None:
+        fields |= {"project": caller.project, "key": caller.key_name}
     if (job_id := scope.get("path_params", {}).get("job_id")) is not None:
         fields["job_id"] = shortened(job_id, _MAX_ID_LENGTH)
     level = logging.DEBUG if route in _PROBES else logging.INFO

@@ -160,12 +160,17 @@ def describe_problems(schema: dict[str, Any]) -> dict[str, Any]:
         for method, operation in path.items():
             responses = operation["responses"]
             for error in (*_OF_ALL, *(() if method == "get" else _OF_CHANGES)):
-                described = responses.setdefault(str(error.status), {"description": "", "content": _PROBLEM})
-                text = f"{error.title} (`{error.code}`)."
-                if text not in described["description"]:
-                    described["description"] = f"{described['description']} {text}".strip()
+                add_error(responses, error)
             for status, response in responses.items():
                 # The framework puts a problem's schema under the media type of the route's successful response.
                 if status >= "400" and "content" in response:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema
+
+
+def add_error(responses: dict[str, Any], error: type[ApiError]) -> None:
+    """Add an error to the `responses` of an operation in the OpenAPI document, in place."""
+    described = responses.setdefault(str(error.status), {"description": "", "content": dict(_PROBLEM)})
+    text = f"{error.title} (`{error.code}`)."
+    if text not in described["description"]:
+        described["description"] = f"{described['description']} {text}".strip()

@@ -15,6 +15,7 @@ from costcurve.cli.commands.curves import curve, flow, transcript
 from costcurve.cli.commands.demo import demo
 from costcurve.cli.commands.diagnose import diagnose
 from costcurve.cli.commands.jobs import cancel, delete, events, list_jobs, pause, presets, resume, show, update, workers
+from costcurve.cli.commands.login import login, logout, me
 from costcurve.cli.commands.models import confusion, mistakes, model, predict
 from costcurve.cli.commands.server import serve, up, work
 from costcurve.cli.commands.submit import clone, fork, submit, validate, watch
@@ -62,7 +63,15 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "confusion": confusion,
         "mistakes": mistakes,
     },
-    "Service": {"presets": presets, "workers": workers, "serve": serve, "work": work},
+    "Service": {
+        "login": login,
+        "logout": logout,
+        "me": me,
+        "presets": presets,
+        "workers": workers,
+        "serve": serve,
+        "work": work,
+    },
 }
 
 for panel, commands in _COMMANDS.items():

@@ -20,6 +20,7 @@ from typing import Self
 from costcurve.cli.interrupt import Interruption
 from costcurve.client.client import Client
 from costcurve.client.errors import CostCurveError
+from costcurve.runtime.listening import listen
 from costcurve.runtime.paths import default_home
 
 # On SIGTERM both end in about 4 seconds, and workers release their jobs. After the grace time they are killed.
@@ -103,7 +104,8 @@ class LocalService:
             port: port to listen on; 0 for any free one.
             workers: number of worker processes; one for each device if None.
             log: file for the output of the processes; standard error if None.
-            own_database: whether to use the database in `home` and ignore COSTCURVE_DATABASE_URL.
+            own_database: whether to use the database in `home` and ignore COSTCURVE_DATABASE_URL; such a service
+                requires no keys.
 
         Raises:
             CannotStart: a program or library is missing, or the address cannot be bound.
@@ -114,6 +116,7 @@ class LocalService:
         self._environment = {**os.environ, "COSTCURVE_HOME": str(home)}
         if own_database:
             self._environment.pop("COSTCURVE_DATABASE_URL", None)
+            self._environment["COSTCURVE_AUTH"] = "off"  # it lives as long as the command, on a loopback address
         self._listener = _listen(host, port)
         self._workers = [] if workers is None else ["--processes", str(workers)]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -123,7 +126,10 @@ class LocalService:
         with self._listener, ExitStack() as undo:
             undo.callback(self._stop)
             fd = self._listener.fileno()
-            self._start("service", [*SERVICE, "--lifeline", "--fd", str(fd)], pass_fds=[fd])
+            # The port of the metrics is the workers'; the service serves its own metrics where it listens.
+            self._start(
+                "service", [*SERVICE, "--lifeline", "--fd", str(fd)], pass_fds=[fd], without="COSTCURVE_METRICS_PORT"
+            )
             self._start("workers", [*WORKERS, "--lifeline", *self._workers])
             undo.pop_all()
         return self
@@ -160,7 +166,7 @@ class LocalService:
             self.check()
             interruption.pause(_LOOK_SECONDS)
 
-    def _start(self, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = ()) -> None:
+    def _start(self, name: str, command: Sequence[str], *, pass_fds: Sequence[int] = (), without: str = "") -> None:
         log = 2 if self.log is None else os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules
@@ -168,7 +174,7 @@ class LocalService:
                 stdin=subprocess.PIPE,  # its lifeline: the system closes it even if this process is killed
                 stdout=log,  # standard output belongs to the results of the command
                 stderr=log,
-                env=self._environment,
+                env={each: value for each, value in self._environment.items() if each != without},
                 pass_fds=pass_fds,
                 start_new_session=True,  # Ctrl-C signals this process alone, which ends both in order
             )
@@ -199,20 +205,13 @@ class LocalService:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A host name may have IPv4 and IPv6 addresses; most clients try 127.0.0.1.
-        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
+        return listen(host, port)
     except OSError as error:
         if error.errno == EADDRINUSE:
             raise CannotStart(
                 f"port {port} on {host} is already in use; choose another with --port (0: any free port)"
             ) from error
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    # Accepted connections inherit TCP_NODELAY. A server that gets a descriptor does not always set it; then each
-    # response waits 40 ms for an acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 def _url(listener: socket.socket) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 import httpx
 
-from costcurve.client import curves, jobs, models, sweeps, trials
+from costcurve.client import access, curves, jobs, models, sweeps, trials
 from costcurve.client import diagnosis as diagnoses
+from costcurve.client.api_key import ApiKey
 from costcurve.client.errors import CostCurveError
 from costcurve.client.transport import Outcome, Remote, Steps
 from costcurve.client.types import Job
@@ -98,12 +99,12 @@ def _signature(steps: Callable[..., Any], *, is_awaited: bool) -> inspect.Signat
 class _Operations:
     """Operations of both clients, and the configuration that a pickled client keeps."""
 
-    def __init__(self, url: str | None) -> None:
-        self.remote = Remote(url)
+    def __init__(self, url: str | None, api_key: ApiKey | str | None) -> None:
+        self.remote = Remote(url, api_key=api_key)
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.remote.address.given,)
+        return _restored, (type(self), *self.remote.given)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.remote.url!r})"
@@ -160,6 +161,7 @@ class _Operations:
     wait_for_verdict = Operation(trials.wait_for_verdict)
     workers = Operation(jobs.workers)
     presets = Operation(jobs.presets)
+    me = Operation(access.me)
     version = Operation(jobs.version)
     ready = Operation(jobs.ready)
 
@@ -172,17 +174,19 @@ class Client(_Operations):
     It may be pickled, and used after a fork. The other process then opens its own connections.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, api_key: ApiKey | str | None = None) -> None:
         """Create a client for the service at `url`.
 
         Without `url`, the client uses the environment variable COSTCURVE_URL. Without that, it uses http://127.0.0.1:8000.
+        Without `api_key`, it uses COSTCURVE_API_KEY, or the key that `costcurve login` has stored for this address. An
+        empty `api_key` means that it sends no key.
 
         Raises:
-            TypeError: the address is not text.
-            ValueError: the address is not an HTTP URL.
-            CostCurveError: the certificates or proxies in the environment cannot be used.
+            TypeError: the address or the key is not text.
+            ValueError: the address is not an HTTP URL, the key is not a key, or the address has a password as well.
+            CostCurveError: the certificates or proxies in the environment, or the stored keys, cannot be used.
         """
-        super().__init__(url)
+        super().__init__(url, api_key)
         self._http = self._connections()
 
     def iterate(self, **filters: Unpack[jobs.Filters]) -> Iterator[Job]:
@@ -243,17 +247,19 @@ class AsyncClient(_Operations):
     It has the methods of Client; await them. Close it after use, or use it in an `async with` statement.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, api_key: ApiKey | str | None = None) -> None:
         """Create a client for the service at `url`.
 
         Without `url`, the client uses the environment variable COSTCURVE_URL. Without that, it uses http://127.0.0.1:8000.
+        Without `api_key`, it uses COSTCURVE_API_KEY, or the key that `costcurve login` has stored for this address. An
+        empty `api_key` means that it sends no key.
 
         Raises:
-            TypeError: the address is not text.
-            ValueError: the address is not an HTTP URL.
-            CostCurveError: the certificates or proxies in the environment cannot be used.
+            TypeError: the address or the key is not text.
+            ValueError: the address is not an HTTP URL, the key is not a key, or the address has a password as well.
+            CostCurveError: the certificates or proxies in the environment, or the stored keys, cannot be used.
         """
-        super().__init__(url)
+        super().__init__(url, api_key)
         self._http = self._connections()
 
     async def iterate(self, **filters: Unpack[jobs.Filters]) -> AsyncIterator[Job]:
@@ -305,6 +311,14 @@ class AsyncClient(_Operations):
 
     async def __aexit__(self, *exception: object) -> None:
         await self.aclose()
+
+
+C = TypeVar("C", Client, AsyncClient)
+
+
+def _restored(kind: type[C], url: str, api_key: ApiKey | str | None) -> C:
+    """Return a client as it was before it was pickled."""
+    return kind(url, api_key=api_key)
 
 
 class Timely(httpx.SyncByteStream):

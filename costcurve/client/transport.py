@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 import httpx
 
 from costcurve.client.address import Address
+from costcurve.client.api_key import ApiKey
 from costcurve.client.errors import CostCurveError, ServiceUnreachable, UnexpectedAnswer
 from costcurve.client.request import Call, refusal
 from costcurve.client.retry import (
@@ -56,17 +57,36 @@ class Remote:
     `url` is the address without credentials.
     """
 
-    def __init__(self, url: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: ApiKey | str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Use the service at `url`, at COSTCURVE_URL, or on this machine.
 
         Raises:
-            TypeError: the address is not text.
-            ValueError: the address is not an HTTP URL.
+            TypeError: the address or the key is not text.
+            ValueError: the address is not an HTTP URL, or has a password in addition to a key.
+            CostCurveError: the file of the stored keys cannot be used.
         """
         self.address = Address.found(url)
+        self._key = api_key if isinstance(api_key, ApiKey) else ApiKey.found(api_key, self.address.url)
+        # Another process finds a key that was not given in its own environment.
+        self._given_key = self._key if api_key else api_key
+        if self._key is not None and self.address.credentials:
+            raise ValueError(
+                f"{self.address.shown!r} has a user or password, and there is a key; both need the Authorization header"
+            )
         self.url = self.address.shown
         self.clock = clock
         self._has_answered = False
+
+    @property
+    def given(self) -> tuple[str, ApiKey | str | None]:
+        """Address and key as the caller gave them, for a copy in another process."""
+        return self.address.given, self._given_key
 
     def answer(self, call: Call[T], *, retry_seconds: float | None = None, deadline: float | None = None) -> Steps[T]:
         """Send the request, retry it where safe, and return its result.
@@ -137,7 +157,8 @@ class Remote:
         return error
 
     def _request(self, call: Call[T], content: bytes | None, deadline: float | None) -> httpx.Request:
-        headers = {"User-Agent": _USER_AGENT, **self.address.headers, **call.headers}
+        key = {} if self._key is None else self._key.headers
+        headers = {"User-Agent": _USER_AGENT, **self.address.headers, **key, **call.headers}
         if content is not None:
             headers["Content-Type"] = "application/json"
         if call.key is not None:

@@ -37,6 +37,18 @@ class MalformedRequest(ApiError):
     code, status, title = "malformed_request", 400, "The request is not valid HTTP"
 
 
+class Unauthorized(ApiError):
+    """Request without a valid key."""
+
+    code, status, title = "unauthorized", 401, "A valid key is needed"
+
+
+class InsufficientScope(ApiError):
+    """Request with a key that lacks the scope of the operation."""
+
+    code, status, title = "insufficient_scope", 403, "The key may not do this"
+
+
 class CrossSiteRequest(ApiError):
     """Request for a change, sent by a page of another site."""
 
@@ -59,6 +71,18 @@ class SweepNotFound(ApiError):
     """Request for a sweep that does not exist."""
 
     code, status, title = "sweep_not_found", 404, "No such sweep"
+
+
+class ProjectNotFound(ApiError):
+    """Request for a project that does not exist."""
+
+    code, status, title = "project_not_found", 404, "No such project"
+
+
+class KeyNotFound(ApiError):
+    """Request for a key that does not exist."""
+
+    code, status, title = "key_not_found", 404, "No such key"
 
 
 class ModelNotFound(ApiError):
@@ -107,6 +131,12 @@ class TrialNotExtendable(ApiError):
     """Request for more seeds in a trial that takes none, or not now."""
 
     code, status, title = "trial_not_extendable", 409, "The trial takes no more seeds"
+
+
+class ProjectExists(ApiError):
+    """Request to create a project whose name is in use."""
+
+    code, status, title = "project_exists", 409, "A project has this name"
 
 
 class PreconditionFailed(ApiError):
@@ -168,6 +198,12 @@ class NoTestImages(ApiError):
     """Request that needs an image classifier; the job trained a neuron."""
 
     code, status, title = "no_test_images", 422, "This job's model does not classify images"
+
+
+class RateLimited(ApiError):
+    """Request of a key, or of an address, that has made too many."""
+
+    code, status, title = "rate_limited", 429, "Too many requests"
 
 
 class HeadTooLarge(ApiError):

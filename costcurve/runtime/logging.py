@@ -24,6 +24,11 @@ LogFormat = Literal["console", "json"]
 # One variable for all fields. structlog has one for each, and a worker binds them for each of a pack's 1,000 job runs.
 _bound: ContextVar[Mapping[str, object]] = ContextVar("costcurve_log_fields", default=MappingProxyType({}))
 _PASSWORD = re.compile(r"(\w://[^/\s:@]*):[^\s@]*@")
+# Keys of clients; the first part, which is no secret, shows which key it was.
+_KEY = re.compile(r"\b(cck_[0-9a-f]{12})_[A-Za-z0-9_-]+")
+_AUTHORIZATION = re.compile(
+    r"(?i)(\bauthorization\b[\"']?\s*[:=,]\s*(?:b(?=[\"']))?[\"']?(?:(?:bearer|basic|digest)\s+)?)[^\s\"',;)]+"
+)
 # libpq also takes passwords, its own and that of a client's key, from a URL's query and from a list of settings.
 _PARAMETER = re.compile(r"(?i)\b(password|sslpassword)=('(?:\\.|[^'\\])*'|[^\s&'\"]+)")
 
@@ -43,7 +48,7 @@ def configure_logging(*, log_format: LogFormat = "console", level: str = "INFO",
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        _WithoutPasswords(
+        _WithoutSecrets(
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
@@ -103,11 +108,12 @@ def _without_colours(_logger: WrappedLogger, _name: str, event: EventDict) -> Ev
     return event
 
 
-class _WithoutPasswords(structlog.stdlib.ProcessorFormatter):
-    """Formatter that masks passwords in URLs and connection settings.
+class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
+    """Formatter that masks keys, Authorization headers, and passwords in URLs and connection settings.
 
     A library may have put them into a message or a traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return _PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", super().format(record)))
+        text = _PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", super().format(record)))
+        return _AUTHORIZATION.sub(r"\1***", _KEY.sub(r"\1_***", text))

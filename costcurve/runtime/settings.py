@@ -3,6 +3,7 @@
 They are built once in an entry point and passed down.
 """
 
+import ipaddress
 import re
 from math import nan
 from pathlib import Path
@@ -22,6 +23,7 @@ LEASE_SECONDS = 10.0
 MAX_RETENTION_DAYS = 36_500
 # Hosts that a service answers for if only this machine reaches it.
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?)(:[0-9]{1,5})?")
 _HOST = re.compile(r"\*|\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
@@ -66,6 +68,30 @@ def _with_a_password(file: Path) -> Path:
     if is_empty:
         raise ValueError(f"{file} is empty")
     return file
+
+
+def _networks(proxies: str) -> str:
+    parts = [part.strip() for part in proxies.split(",")]
+    for part in parts:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ValueError(
+                f"{part!r} is neither an IP address nor a network, such as 192.0.2.1, 10.0.0.0/8 or fd00::/8"
+            ) from error
+    return ",".join(parts)
+
+
+def _origins(origins: str) -> str:
+    parts = [part.strip().lower() for part in origins.split(",")]
+    for part in parts:
+        if not _ORIGIN.fullmatch(part):
+            raise ValueError(f"{part!r} is not one origin, such as https://lab.example.org or http://localhost:3000")
+    return ",".join(parts)
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def _in_capitals(level: object) -> object:
@@ -117,15 +143,40 @@ class Settings(BaseSettings):
         default=None, description="Folder with the four MNIST idx files, plain or .gz. If set, no other source is used."
     )
 
-    auth: Literal["off"] | None = Field(
+    auth: Literal["off", "keys"] | None = Field(
         default=None,
-        description="`off` lets the service listen on an address that other machines can reach. It asks for no key.",
+        description="`keys`: every request to the API needs a key. `off`: none does. Default: `off` on a loopback "
+        "address; on any other address the service does not start.",
+    )
+    init_key_file: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
+        default=None,
+        description="With keys: if no valid `admin` key exists, the service makes one at its start, and writes it to "
+        "this file with mode 0600. Default: it makes none.",
+    )
+    key_requests_per_second: Annotated[float, _number(float, 0, 100_000, more_than_low=True)] = Field(
+        default=50.0, description="Requests a second that one key may make of one process of the service."
+    )
+    key_heavy_requests: Annotated[int, _number(int, 1, 1000)] = Field(
+        default=4, description="Plots, comparisons, models and other heavy requests that one key may have at once."
+    )
+    failed_keys_per_minute: Annotated[float, _number(float, 1, 100_000)] = Field(
+        default=60.0, description="Keys that are not valid, from one address, that the service looks up a minute."
     )
 
     allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(
         default=None,
         description="Hosts that the service accepts in the Host header, without ports, separated by commas; `*` for "
         "all. Default: localhost, 127.0.0.1, [::1] if it listens on a loopback address, otherwise all.",
+    )
+
+    trusted_proxies: Annotated[str | None, AfterValidator(lambda proxies: proxies and _networks(proxies))] = Field(
+        default=None,
+        description="IP addresses and networks of proxies, separated by commas, whose X-Forwarded-For and "
+        "X-Forwarded-Proto the service believes. Default: none.",
+    )
+    cors_origins: Annotated[str | None, AfterValidator(lambda origins: origins and _origins(origins))] = Field(
+        default=None,
+        description="Origins, separated by commas, whose pages may use the API from a browser (CORS). Default: none.",
     )
 
     checkpoint_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
@@ -169,11 +220,23 @@ class Settings(BaseSettings):
         default="INFO", description="Lowest level that is logged."
     )
     metrics_host: str = Field(
-        default="127.0.0.1", description="Address at which a supervisor serves the metrics of its workers."
+        default="127.0.0.1", description="Address of the metrics port of a supervisor or a service."
     )
     metrics_port: Annotated[int, _number(int, 0, 65535)] | None = Field(
-        default=None, description="Port of these metrics; 0 for any free port. Default: they are not served."
+        default=None,
+        description="Port of the metrics; 0 for any free port. Default: a supervisor serves none, and a service serves "
+        "/metrics on its own port.",
     )
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses and networks of the trusted proxies."""
+        return _parts(self.trusted_proxies)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins that CORS admits."""
+        return _parts(self.cors_origins)
 
     def hosts_at(self, *, is_loopback: bool) -> frozenset[str] | None:
         """Return the hosts that the service answers for; None for all.

@@ -10,11 +10,15 @@ from costcurve.core.errors import StoreUnavailable
 from costcurve.runtime.settings import explain
 
 
+class CannotStart(Exception):
+    """Reason, as one line for the operator, why the program cannot start."""
+
+
 @contextmanager
 def ended_by_errors(prefix: str = "cannot start: ") -> Iterator[None]:
-    """End the program if its settings are invalid or the store is unavailable.
+    """End the program if its settings are invalid, the store is unavailable, or it cannot start for another reason.
 
-    The settings' errors are written one line for each variable, the store's error after the prefix.
+    The settings' errors are written one line for each variable, any other after the prefix.
 
     Raises:
         SystemExit: with exit code 1, after the reason was written to standard error.
@@ -25,6 +29,8 @@ def ended_by_errors(prefix: str = "cannot start: ") -> Iterator[None]:
         sys.stderr.write(explain(error))
     except StoreUnavailable as error:
         sys.stderr.write(f"{prefix}{error.detail}\n")
+    except CannotStart as error:
+        sys.stderr.write(f"{prefix}{error}\n")
     else:
         return
     sys.exit(1)

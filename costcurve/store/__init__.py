@@ -3,6 +3,7 @@
 Each method writes in one transaction; `reap` uses one per worker.
 """
 
+from costcurve.store.access import ForAccess
 from costcurve.store.claims import ForWorkers
 from costcurve.store.jobs import ForClients, Submitted
 from costcurve.store.maintenance import ForMaintenance
@@ -13,5 +14,5 @@ from costcurve.store.trials import ForTrials
 __all__ = ["JobStore", "Submitted", "SubmittedSweep"]
 
 
-class JobStore(ForClients, ForModels, ForSweeps, ForTrials, ForWorkers, ForMaintenance):
+class JobStore(ForClients, ForModels, ForSweeps, ForTrials, ForAccess, ForWorkers, ForMaintenance):
     """Durable jobs in one database that services and workers share."""

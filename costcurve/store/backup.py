@@ -13,15 +13,16 @@ from contextlib import closing, contextmanager
 from errno import EOPNOTSUPP, EPERM
 from pathlib import Path
 
-from sqlalchemy import Connection, LargeBinary, Table, func, insert, select, text
+from sqlalchemy import Connection, LargeBinary, Table, delete, func, insert, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
+from costcurve.core.access import DEFAULT_PROJECT_PK
 from costcurve.runtime.files import flush_folder
 from costcurve.store.base import clock_of
 from costcurve.store.database import Database
 from costcurve.store.maintenance import retire
-from costcurve.store.schema import metadata, workers
+from costcurve.store.schema import metadata, projects, workers
 from costcurve.store.transitions import EventInfo
 
 # Rows in memory at a time: fewer of those that hold models and curves.
@@ -59,7 +60,7 @@ def back_up(database: Database, file: Path) -> dict[str, int]:
         with closing(Database(_url(copy))) as target, database.read() as source, target.write() as into:
             if source.dialect.name == "postgresql":
                 source.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'"))
-            counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
+            counts = _copy_all(source, into)
         _publish(copy, file)
     return counts
 
@@ -85,7 +86,7 @@ def restore(file: Path, database: Database) -> dict[str, int]:
             into.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
         _ensure_empty(into)
         try:
-            counts = {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
+            counts = _copy_all(source, into)
         except IntegrityError as error:
             raise BackupRefused(f"the backup conflicts with itself or with rows in the store: {error.orig}") from error
         if into.dialect.name == "postgresql":
@@ -95,6 +96,12 @@ def restore(file: Path, database: Database) -> dict[str, int]:
         for worker_id in source.scalars(select(workers.c.id).where(workers.c.stopped_at.is_(None))):
             retire(into, worker_id, cause, crashed=False)
     return counts
+
+
+def _copy_all(source: Connection, into: Connection) -> dict[str, int]:
+    """Copy the rows of all tables; return their numbers by table."""
+    into.execute(delete(projects))  # each new database has a project `default`, and so has the source
+    return {table.name: _copy(table, source, into) for table in metadata.sorted_tables}
 
 
 def _copy(table: Table, source: Connection, into: Connection) -> int:
@@ -111,9 +118,12 @@ def _copy(table: Table, source: Connection, into: Connection) -> int:
 
 
 def _ensure_empty(connection: Connection) -> None:
-    # Workers may have registered first: their rows hold no jobs.
+    # Workers may have registered first: their rows hold no jobs. Each new database has the project `default`.
+    others = select(func.count()).select_from(projects).where(projects.c.pk != DEFAULT_PROJECT_PK)
+    if connection.scalar(others):
+        raise BackupRefused("the store is not empty: it has projects; restore into a new database")
     for table in metadata.sorted_tables:
-        if table is not workers and connection.scalar(select(func.count()).select_from(table)):
+        if table not in (workers, projects) and connection.scalar(select(func.count()).select_from(table)):
             raise BackupRefused(f"the store is not empty: it has {table.name}; restore into a new database")
 
 

@@ -8,11 +8,10 @@ from typing import Self
 
 from sqlalchemy import Connection, func, select
 
+from costcurve.core.access import LOCAL, Caller
 from costcurve.core.errors import JobNotFound
 from costcurve.store.database import Database
 from costcurve.store.transitions import EventInfo
-
-CLIENT = "client"
 
 
 def strip_nul(text: str) -> str:
@@ -41,15 +40,24 @@ def clock_of(tx: Connection) -> datetime:
 class OnDatabase:
     """Base class for the parts of the store: transactions on one database."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime] | None = None) -> None:
-        """Use this database and clock; by default the database's own clock.
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime] | None = None, caller: Caller = LOCAL
+    ) -> None:
+        """Use this database and clock, for this caller.
 
-        The database's clock is the same for all processes.
+        By default the clock is the database's own, which is the same for all processes.
         """
         self._database = database
         self._clock = clock
+        self._caller = caller
         # The transaction in which this store reads; None for one transaction for each method.
         self._tx: Connection | None = None
+
+    def for_caller(self, caller: Caller) -> Self:
+        """Return this store for another caller: its methods for clients see that caller's project only."""
+        bound = copy(self)
+        bound._caller = caller  # noqa: SLF001 - our own class
+        return bound
 
     @contextmanager
     def read_transaction(self) -> Iterator[Self]:
@@ -79,4 +87,4 @@ class OnDatabase:
         return self._clock() if self._clock is not None else clock_of(tx)
 
     def _by_client(self, tx: Connection, why: str) -> EventInfo:
-        return EventInfo(CLIENT, self._now(tx), why)
+        return EventInfo(self._caller.key_name, self._now(tx), why)

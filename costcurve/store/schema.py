@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
     text,
 )
@@ -67,6 +68,43 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+def _owner() -> Column[int]:
+    """Return the column with the project that owns a row.
+
+    It is no foreign key: a project is never deleted, and each new job would lock its project's row.
+    """
+    return Column("project_pk", Key, nullable=False, server_default=text("1"))
+
+
+# Owners of jobs and sweeps. The first row is the project `default`.
+projects = Table(
+    "projects",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    # Fields of ProjectLimits that differ from the service's defaults.
+    Column("limits", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+# The secret of a key is not stored: only its prefix, which is not secret, and the SHA-256 of the whole key.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("project_pk", ForeignKey("projects.pk"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", String(16), nullable=False, unique=True),
+    Column("sha256", String(64), nullable=False),
+    # Separated by spaces.
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+    Column("last_used_at", UtcTime),
+)
+
 # One row for each start of a worker process: a restarted process is another worker.
 workers = Table(
     "workers",
@@ -89,6 +127,7 @@ jobs = Table(
     metadata,
     Column("pk", Key, primary_key=True),
     Column("id", String(40), nullable=False, unique=True),
+    _owner(),
     Column("status", String(16), nullable=False),
     Column("status_reason", Text),
     Column("experiment", String(16), nullable=False),
@@ -142,14 +181,21 @@ jobs = Table(
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
     Column("version", Integer, nullable=False),
+    Index("ix_jobs_project", "project_pk", "pk"),
     Index("ix_jobs_status", "status"),
     Index("ix_jobs_queue", "requested_device", "requested_engine", "queue_rank", "pk", **_where("status = 'queued'")),
+    Index(
+        "ix_jobs_fair",
+        *("requested_device", "requested_engine", "project_pk", "queue_rank", "pk"),
+        **_where("status = 'queued'"),
+    ),
     Index(
         "ix_jobs_pack",
         *("requested_device", "requested_engine", "pack_key", "queue_rank", "pk"),
         **_where("status = 'queued' AND NOT solo"),
     ),
     Index("ix_jobs_running", "attempt_pk", **_where("status = 'running'")),
+    Index("ix_jobs_running_project", "project_pk", **_where("status = 'running'")),
     Index("ix_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL AND NOT pinned")),
     Index("ix_jobs_sweep", "sweep_id", "superseded", "status", **_where("sweep_id IS NOT NULL")),
     Index("ix_jobs_cell", "sweep_id", "cell", "repeat", **_where("sweep_id IS NOT NULL")),
@@ -161,11 +207,14 @@ sweeps = Table(
     metadata,
     Column("pk", Key, primary_key=True),
     Column("id", String(40), nullable=False, unique=True),
+    _owner(),
     Column("name", Text),
     Column("submission", JSON, nullable=False),
     # Chosen by the client, so that it can repeat the submission safely.
-    Column("idempotency_key", String(255), unique=True),
+    Column("idempotency_key", String(255)),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_sweeps_project", "project_pk", "pk"),
+    UniqueConstraint("project_pk", "idempotency_key"),
 )
 
 # Sweeps that are trials. The tested job may be deleted before its trial, as the original of a clone may.
@@ -211,6 +260,7 @@ job_tags = Table("job_tags", MetaData(), Column("job_pk", Key), Column("key", St
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    Column("project_pk", Key, primary_key=True, server_default=text("1")),
     Column("key", String(255), primary_key=True),
     Column("submission", JSON, nullable=False),
     Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), nullable=False, index=True),

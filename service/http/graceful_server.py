@@ -83,6 +83,7 @@ def configured(app: FastAPI, limits: Limits, *, host: str, port: int) -> uvicorn
         backlog=max(limits.connections // 4, 4),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         access_log=False,
+        proxy_headers=False,  # TrustedProxies reads them
         log_config=None,
     )
 

@@ -27,13 +27,17 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class Origins:
     """ASGI middleware that refuses other hosts, and changes from other sites' pages."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
-        """Set the hosts to serve, or None for all hosts.
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None, origins: Collection[str] = ()) -> None:
+        """Set the hosts to serve, and the origins of other sites that may make changes.
 
-        `hosts` are names and addresses in lower case, without ports.
+        Args:
+            app: the application.
+            hosts: names and addresses in lower case, without ports; None for all hosts.
+            origins: as CORS admits them, in lower case: scheme, host, and the port unless it is the scheme's.
         """
         self._app = app
         self._hosts = hosts
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (error := self._error_of(scope)) is not None:
@@ -53,9 +57,12 @@ class Origins:
                 f"the host is {_shown(host) or 'missing'}; allowed: {ours}. The setting COSTCURVE_ALLOWED_HOSTS lists "
                 "the allowed hosts"
             )
-        if scope["method"] not in _CHANGES_NOTHING:
-            return _cross_site_error(headers, host)
-        return None
+        if scope["method"] in _CHANGES_NOTHING or self._is_admitted(headers):
+            return None
+        return _cross_site_error(headers, host)
+
+    def _is_admitted(self, headers: Headers) -> bool:
+        return [origin.strip().lower() in self._origins for origin in headers.getlist("origin")] == [True]
 
     def _is_ours(self, path: str, host: str) -> bool:
         if self._hosts is None:

@@ -17,6 +17,8 @@ from costcurve.core.errors import NotAcceptable, invalid_fields
 from costcurve.core.validation import FieldError, bad_value, json_pointer
 from service.http.accept import is_acceptable
 from service.http.json_bodies import ensure_json, parsed_off_loop, read_body
+from service.http.keys import ensure_allowed
+from service.http.operations import OPEN, RULES
 
 # A request has at most one of these; `ensure_json` checks the headers of a body.
 _SINGLE_HEADERS = ("idempotency-key",)
@@ -34,14 +36,16 @@ Whole = Annotated[int, BeforeValidator(_in_digits)]
 
 
 class StrictRoute(APIRoute):
-    """A route that checks parameters, headers and body before its handler runs."""
+    """A route that checks the caller's scope, parameters, headers and body before its handler runs."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         repeatable = dict(_parameters(self.dependant))
         media_types = _media_types(self)
+        rule = RULES[self.name] if self.include_in_schema else OPEN  # a route must be in that table
 
         async def checked(request: Request) -> Response:
+            ensure_allowed(request.scope, rule)
             refuse_parameters(request, repeatable)
             accept = request.headers.getlist("accept")
             if accept and not is_acceptable(accept, media_types):

@@ -40,6 +40,7 @@ COMMANDS = {
     "mistakes": ["mistakes", "job_1"],
     "presets": ["presets"],
     "workers": ["workers"],
+    "me": ["me"],
     "article": ["article", "--output", "{folder}"],
     "sweep submit": ["sweep", "submit", "--experiment", "neuron"],
     "sweep show": ["sweep", "show", "swp_1"],
@@ -50,7 +51,7 @@ COMMANDS = {
     "sweep plot": ["sweep", "plot", "swp_1", "{folder}/plot.png"],
     "sweep presets": ["sweep", "presets"],
 }
-WITHOUT_A_SERVICE = {"demo", "up", "serve", "work", "db"}
+WITHOUT_A_SERVICE = {"demo", "up", "serve", "work", "db", "login", "logout"}
 
 
 @pytest.fixture

@@ -116,6 +116,10 @@ def test_the_password_of_the_database_is_in_no_log(tmp_path):
         ("postgresql://host/db?user=ada&password={}&connect_timeout=5", "db?user=ada&password=***&connect_timeout=5"),
         ("postgresql://host/db?sslpassword={}", "db?sslpassword=***"),
         ("host=here PASSWORD={} dbname=db", "host=here PASSWORD=*** dbname=db"),
+        ("the key cck_0123456789ab_{}-_x", "the key cck_0123456789ab_***"),
+        ("Authorization: Bearer {}", "Authorization: Bearer ***"),
+        ("authorization=Basic {};", "authorization=Basic ***;"),
+        ("(b'authorization', b'Bearer {}')", "(b'authorization', b'Bearer ***')"),
     ],
 )
 @pytest.mark.parametrize("log_format", ["console", "json"])

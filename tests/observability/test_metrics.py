@@ -53,8 +53,9 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path | None) -> Iterator[Watched]:
     home = tmp_path_factory.mktemp("home")
-    with Deployment(home, mnist_dir, {"COSTCURVE_METRICS_PORT": "0"}) as deployment:
+    with Deployment(home, mnist_dir) as deployment:
         deployment.start_service()
+        deployment.environment["COSTCURVE_METRICS_PORT"] = "0"
         workers = deployment.start_workers(2)
         served = re.compile(r"metrics are served at http://(\S+)/metrics")
         log = home / "workers.log"

@@ -83,7 +83,7 @@ def test_the_images_install_nothing_without_a_hash():
     installs = re.findall(r"(?:index-pip|python -m pip) install (.*)$", DOCKERFILE, re.MULTILINE)
     installed = set(re.findall(r"--requirement \"?([\w$-]+)\.txt", DOCKERFILE))
 
-    assert len(installs) == 6
+    assert len(installs) == 7
     assert [each for each in installs if "--require-hashes" not in each and "--no-index --no-deps" not in each] == []
     assert installed == {"service", "worker", "ray", "build", "torch-$TORCH"}
     assert {file.stem for file in FILES} == installed - {"torch-$TORCH"} | {"torch-cpu", "torch-cuda"}

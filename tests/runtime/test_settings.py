@@ -85,3 +85,22 @@ def test_a_file_without_a_password_is_refused_with_its_path(monkeypatch, tmp_pat
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert explain(refused.value) == f"COSTCURVE_DATABASE_PASSWORD_FILE: {file} {said}\n"
+
+
+@pytest.mark.parametrize("given", ["*", "proxy.example.org", "10.0.0.1/8", "10.0.0.0/33", "a,b", "10.0.0.1:80"])
+def test_a_trusted_proxy_is_an_address_or_a_network(given):
+    assert Settings(trusted_proxies="10.0.0.0/8, ::1").proxies == ("10.0.0.0/8", "::1")
+    with pytest.raises(ValidationError) as refused:
+        Settings(trusted_proxies=given)
+    assert explain(refused.value).startswith("COSTCURVE_TRUSTED_PROXIES: ")
+
+
+@pytest.mark.parametrize("given", ["*", "null", "lab.example.org", "https://lab.example.org/", "https://*.example.org"])
+def test_an_origin_for_cors_is_exact(given):
+    assert Settings(cors_origins="https://Lab.example.org, http://[::1]:3000").origins == (
+        "https://lab.example.org",
+        "http://[::1]:3000",
+    )
+    with pytest.raises(ValidationError) as refused:
+        Settings(cors_origins=given)
+    assert explain(refused.value).startswith("COSTCURVE_CORS_ORIGINS: ")

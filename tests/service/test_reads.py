@@ -50,7 +50,7 @@ READS = {
     "/sweeps/{sweep}/curve.svg": (2, 8),
 }
 # They read neither jobs nor curves.
-_OTHERS = {"/v1/version", "/v1/presets", "/v1/sweep-presets", "/v1/workers"}
+_OTHERS = {"/v1/version", "/v1/presets", "/v1/sweep-presets", "/v1/workers", "/v1/me", "/v1/keys", "/v1/projects"}
 
 
 def flat(points: int, metrics: tuple[str, ...] = NEURON_METRICS) -> Curve:
