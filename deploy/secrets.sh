@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 folder=${1:-./secrets}
 umask 077
 mkdir -p "$folder"
-# Nobody else enters the folder. So the files may be readable, as the containers' users differ from yours.
+# Other users cannot enter the folder. So the files may be readable, as the containers' users differ from yours.
 chmod 700 "$folder"
 for name in database_admin_password database_owner_password database_app_password grafana_password ray_token; do
   [ -s "$folder/$name" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$folder/$name"
