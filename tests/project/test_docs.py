@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.helpers import reaper
 
 DOCS = ROOT / "docs"
+DOCUMENTS = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
 SOURCES = [path for package in ("costcurve", "service", "workers") for path in (ROOT / package).rglob("*.py")]
 
 
@@ -93,7 +94,7 @@ def test_generated_parts_are_as_the_code_makes_them(document, part):
     assert generated(text) == text, "say: make docs"
 
 
-@pytest.mark.parametrize("document", [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
