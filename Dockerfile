@@ -7,7 +7,7 @@
 # Apart from the source, a build reads the base image, a package index and, for the workers, a Debian mirror.
 
 # A Debian image with Python 3.11 or later as `python`.
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 # build: MNIST becomes part of the worker's image. use: a worker downloads it at its first use.
 ARG MNIST=use
 
@@ -17,19 +17,6 @@ ENV PATH=/opt/costcurve/bin:$PATH \
     PYTHONPATH=/opt/costcurve/programs \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-
-
-# The requirements as files. Later stages copy these, so a layer of dependencies stays cached until one changes.
-FROM base AS requirements
-WORKDIR /requirements
-COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
-RUN python requirements.py worker --only torch > torch.txt \
- && python requirements.py service > service.txt \
- && python requirements.py worker > worker.txt
-
-
-FROM requirements AS ray-requirements
-RUN python requirements.py ray > ray.txt
 
 
 FROM base AS packages
@@ -48,10 +35,13 @@ RUN printf '%s\n' '#!/bin/sh' \
 WORKDIR /build
 
 
+# Every package has its version and its hashes in deploy/docker/requirements, which `make hashes` writes; pip refuses other
+# files. A layer of dependencies stays cached until its file changes.
 FROM packages AS service-packages
-COPY --from=requirements /requirements/constraints.txt /requirements/service.txt ./
+COPY deploy/docker/requirements/service.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --constraint constraints.txt --requirement service.txt \
+    index-pip install --quiet --require-hashes --requirement service.txt \
+ && python -m pip check \
  && python -m pip uninstall --quiet --yes pip setuptools
 
 
@@ -60,43 +50,50 @@ FROM packages AS worker-packages
 # this build. cuda: the build that the package index has for Linux on x86-64.
 ARG TORCH=cpu
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-COPY --from=requirements /requirements/constraints.txt /requirements/torch.txt ./
+COPY deploy/docker/requirements/torch-*.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     case "$TORCH" in \
       cpu) index=${TORCH_INDEX_URL:+--extra-index-url $TORCH_INDEX_URL} ;; \
       cuda) index= ;; \
       *) echo "TORCH is '$TORCH'; it must be cpu or cuda" >&2; exit 1 ;; \
     esac \
- && index-pip install --quiet --constraint constraints.txt $index --requirement torch.txt
-COPY --from=requirements /requirements/worker.txt ./
+ && index-pip install --quiet --no-deps --require-hashes $index --requirement "torch-$TORCH.txt"
+COPY deploy/docker/requirements/worker.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --constraint constraints.txt --requirement worker.txt
+    index-pip install --quiet --require-hashes --requirement worker.txt \
+ && python -m pip check
 
 
 FROM worker-packages AS ray-packages
-COPY --from=ray-requirements /requirements/ray.txt ./
+COPY deploy/docker/requirements/ray.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --constraint constraints.txt --requirement ray.txt
+    index-pip install --quiet --no-deps --require-hashes --requirement ray.txt \
+ && python -m pip check
+
+
+# What builds the project does not become part of an image.
+FROM packages AS builder
+COPY deploy/docker/requirements/build.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip \
+    index-pip install --quiet --require-hashes --requirement build.txt
 
 
 # The project has a layer of its own, so a new version transfers a few megabytes and no dependencies.
-FROM packages AS service-project
+FROM builder AS service-project
 COPY . ./
-RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --no-deps --prefix /project . \
+RUN python -m pip install --quiet --no-index --no-deps --no-build-isolation --prefix /project . \
  && mkdir /project/programs && cp -r service /project/programs/
 
 
 # The engine is compiled for every processor of the architecture, and selects its instruction set when it is loaded.
-FROM packages AS worker-project
+FROM builder AS worker-project
 # An image with Debian's own Python lacks its headers.
 RUN headers=$(test -e "$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || echo python3-dev) \
  && apt-get update -q \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends g++ $headers \
  && rm -rf /var/lib/apt/lists/*
 COPY . ./
-RUN --mount=type=cache,target=/root/.cache/pip \
-    index-pip install --quiet --no-deps --prefix /project . ./workers/engines/native \
+RUN python -m pip install --quiet --no-index --no-deps --no-build-isolation --prefix /project . ./workers/engines/native \
  && rm -r workers/engines/native \
  && mkdir /project/programs && cp -r workers /project/programs/
 
@@ -111,7 +108,7 @@ RUN mkdir -p /cache/costcurve/mnist
 FROM mnist-${MNIST} AS mnist
 
 
-# The common part of all images. Only the two folders below /var and /tmp must be writable.
+# The common part of all images. Only the folders below /var and /tmp must be writable.
 FROM base AS running
 ENV COSTCURVE_HOME=/var/lib/costcurve \
     COSTCURVE_LOG_FORMAT=json \
@@ -121,7 +118,8 @@ ENV COSTCURVE_HOME=/var/lib/costcurve \
 RUN groupadd --system --gid 10001 costcurve \
  && useradd --system --uid 10001 --gid costcurve --home-dir /tmp --no-create-home --shell /usr/sbin/nologin costcurve \
  && install --directory --owner costcurve --group costcurve \
-      /var/lib/costcurve /var/lib/costcurve/checkpoints /var/cache/costcurve
+      /var/lib/costcurve /var/lib/costcurve/checkpoints /var/cache/costcurve \
+ && install --directory --mode 0700 --owner costcurve --group costcurve /var/lib/costcurve/keys
 WORKDIR /var/lib/costcurve
 STOPSIGNAL SIGTERM
 LABEL org.opencontainers.image.title="CostCurve" \

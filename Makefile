@@ -9,12 +9,16 @@ INSTALLED := $(VENV)/.installed
 # Libraries that only the benchmarks need, for comparison.
 PEERS := .venv-bench
 PEERS_INSTALLED := $(PEERS)/.installed
+# What `make hashes`, `make audit` and `make sbom` run.
+SUPPLY_CHAIN := .venv-supply-chain
+SUPPLY_CHAIN_INSTALLED := $(SUPPLY_CHAIN)/.installed
+IMAGES := deploy/docker/requirements
 # More than the two cores of a small machine: many tests mostly wait for other processes.
 TEST_PROCESSES ?= 4
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test test-long test-all fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints clean
+.PHONY: help setup demo article test test-long test-all fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints hashes audit sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -103,6 +107,32 @@ constraints: ## pin the versions of a fresh environment in constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ./workers/engines/native
 	{ echo '# Versions that were tested together, written by `make constraints`.'; \
 	  $(BIN)/python -m pip freeze --exclude-editable --exclude costcurve-kernel | sed -E 's/\+cpu$$//'; } > constraints.txt
+
+$(SUPPLY_CHAIN_INSTALLED): pyproject.toml
+	test -x $(SUPPLY_CHAIN)/bin/python || $(PYTHON) -m venv $(SUPPLY_CHAIN)
+	$(SUPPLY_CHAIN)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["supply-chain"])')
+	touch $@
+
+hashes: $(SUPPLY_CHAIN_INSTALLED) ## pin what the images install, with hashes, in deploy/docker/requirements
+	$(SUPPLY_CHAIN)/bin/python deploy/docker/hashes.py --uv $(SUPPLY_CHAIN)/bin/uv
+
+audit: $(SUPPLY_CHAIN_INSTALLED) ## look for known vulnerabilities of the pinned packages; fails if it cannot ask for each of them
+	$(SUPPLY_CHAIN)/bin/python deploy/docker/audit.py constraints.txt $(IMAGES)/*.txt
+
+sbom: $(SUPPLY_CHAIN_INSTALLED) ## write what the images contain to build/sbom/, as CycloneDX JSON
+	mkdir -p build/sbom
+	for image in service worker worker-cuda ray; do \
+	  case $$image in \
+	    service) files=service ;; \
+	    worker) files="worker torch-cpu" ;; \
+	    worker-cuda) files="worker torch-cuda" ;; \
+	    ray) files="worker torch-cpu ray" ;; \
+	  esac; \
+	  for file in $$files; do cat $(IMAGES)/$$file.txt; done > build/sbom/$$image.txt; \
+	  $(SUPPLY_CHAIN)/bin/cyclonedx-py requirements build/sbom/$$image.txt --pyproject pyproject.toml \
+	    --output-reproducible --output-format JSON --output-file build/sbom/$$image.cdx.json || exit 1; \
+	done
 
 clean: ## remove environments and caches; keep demo/, article/ and the data set
 	rm -rf .venv .venv-* build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

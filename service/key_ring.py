@@ -13,8 +13,8 @@ from time import monotonic
 
 from anyio import CapacityLimiter, to_thread
 from cachetools import LRUCache, TTLCache
-from costcurve.core.access import Caller
 
+from costcurve.core.access import Caller
 from costcurve.core.errors import RateLimited, Unauthorized
 from service.key_limits import TokenBuckets
 

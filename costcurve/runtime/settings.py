@@ -56,6 +56,20 @@ def _host_names(hosts: str) -> str:
     return ",".join(names)
 
 
+def _password_in(file: Path) -> str:
+    return file.read_text().rstrip("\r\n")
+
+
+def _with_a_password(file: Path) -> Path:
+    try:
+        is_empty = not _password_in(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if is_empty:
+        raise ValueError(f"{file} is empty")
+    return file
+
+
 def _networks(proxies: str) -> str:
     parts = [part.strip() for part in proxies.split(",")]
     for part in parts:
@@ -122,6 +136,9 @@ class Settings(BaseSettings):
         default=None,
         description="URL of the database, SQLite or PostgreSQL. Default: an SQLite file in the home folder.",
     )
+    database_password_file: (
+        Annotated[Path, AfterValidator(Path.expanduser), AfterValidator(_with_a_password)] | None
+    ) = Field(default=None, description="File with the password of a PostgreSQL database, instead of one in the URL.")
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(
         default=None, description="Folder with the four MNIST idx files, plain or .gz. If set, no other source is used."
     )
@@ -238,9 +255,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        """URL of the database, by default of an SQLite file in `home`."""
+        """URL of the database with its password, by default of an SQLite file in `home`."""
         if self.database_url is not None:
-            return self.database_url
+            url = make_url(self.database_url)
+            if self.database_password_file is None or url.get_backend_name() == "sqlite":
+                return self.database_url
+            return url.set(password=_password_in(self.database_password_file)).render_as_string(hide_password=False)
         file = self.home.expanduser().absolute() / "costcurve.db"
         return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
 

@@ -71,8 +71,10 @@ class Database:
             missing = self.missing_migrations()
             if missing and migrates:
                 self.applied = self._migrate()
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self.close()
+            if isinstance(error.__cause__, DatabaseError) and is_forbidden(error.__cause__):
+                raise _not_the_owner(error) from error
             raise
         if missing and not migrates:
             self.close()
@@ -145,6 +147,15 @@ class Database:
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise StoreUnavailable("the migration would leave rows with broken foreign keys; nothing was changed")
         return tuple(reversed(missing))
+
+
+def _not_the_owner(error: StoreUnavailable) -> StoreUnavailable:
+    """Return the error of a role that lacks permissions, with what to do about it."""
+    return StoreUnavailable(
+        f"{error.detail}; if the database must be migrated, run `python -m costcurve.store migrate` as the role that "
+        "owns its tables",
+        permanent=True,
+    )
 
 
 def _lock_tables(connection: Connection) -> None:

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from costcurve.core.access import LOCAL, Caller
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from costcurve.core import access
+from costcurve.core.access import LOCAL, Caller
 from costcurve.core.errors import ApiError, InsufficientScope, StoreUnavailable
 from service.http.metrics_port import METRICS
 from service.http.operations import Rule

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.engine import Compose, docker, why_missing
+from tests.deploy.engine import Compose, docker, make_secrets, why_missing
 from tests.helpers.processes import free_port
 
 _HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def tag() -> str:
 @pytest.fixture(scope="session")
 def images(tag: str) -> Iterator[dict[str, str]]:
     """Both images, by service."""
-    settings = {"COSTCURVE_TAG": tag, "POSTGRES_PASSWORD": "unused", "BUILD_VERSION": "9.9", "BUILD_REVISION": "abc"}
+    settings = {"COSTCURVE_TAG": tag, "COSTCURVE_SECRETS": "/unused", "BUILD_VERSION": "9.9", "BUILD_REVISION": "abc"}
     compose = Compose(f"costcurve-{tag}", settings)
     compose("build", "service", "worker", timeout=BUILDING)
     built = {name: f"costcurve-{name}:{tag}" for name in ("service", "worker")}
@@ -45,15 +45,19 @@ def images(tag: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def compose(tag: str, images: dict[str, str], mnist_dir: Path | None) -> Iterator[Compose]:
+def compose(
+    tag: str, images: dict[str, str], mnist_dir: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Compose]:
     """All of the compose file that starts by itself, one worker of it, up and healthy."""
+    # Characters that mean something in a URL, to a shell, to psql and to compose itself.
+    passwords = {f"database_{role}_password": f"{role}:b/c@d %41$e'\"#\\" for role in ("admin", "owner", "app")}
     compose = Compose(
         f"costcurve-{tag}",
         {
             "COSTCURVE_TAG": tag,
             "COSTCURVE_PORT": str(free_port()),
-            # Characters that mean something in a URL, to a shell and to compose itself.
-            "POSTGRES_PASSWORD": "a:b/c@d %41$e'\"#" + secrets.token_hex(8),
+            "COSTCURVE_PROXY_NETWORK": f"192.168.{secrets.randbelow(100) + 100}.0/29",
+            "COSTCURVE_SECRETS": str(make_secrets(tmp_path_factory.mktemp("deploy") / "secrets", **passwords)),
         },
     )
     if mnist_dir is not None:

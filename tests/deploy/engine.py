@@ -1,11 +1,13 @@
 """A Docker engine, and the project's compose file on it under a name of its own."""
 
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from tests.conftest import ROOT
 
@@ -47,6 +49,24 @@ def docker(
     return ran
 
 
+SECRETS = (
+    "database_admin_password",
+    "database_owner_password",
+    "database_app_password",
+    "grafana_password",
+    "ray_token",
+)
+
+
+def make_secrets(folder: Path, **values: str) -> Path:
+    """Write a file for each secret of the compose file, with these values or other made-up ones."""
+    folder.mkdir(mode=0o700)
+    for name in SECRETS:
+        (folder / name).write_text(values.get(name) or secrets.token_hex(8))
+        (folder / name).chmod(0o444)
+    return folder
+
+
 @dataclass
 class Compose:
     """The compose file with these settings; of the caller's own, only what builds and names base images is kept."""
@@ -55,7 +75,7 @@ class Compose:
     settings: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        ours = ("COMPOSE_", "COSTCURVE_", "POSTGRES_PASSWORD", "GRAFANA_", "RAY_")
+        ours = ("COMPOSE_", "COSTCURVE_", "GRAFANA_", "RAY_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return docker(
             "compose",

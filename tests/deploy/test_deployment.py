@@ -1,12 +1,14 @@
 """CostCurve as it is deployed, through what happens to it: killed, restarted, scaled, taken down and put up again."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from costcurve import Client
 from costcurve.client.types import Job
-from tests.deploy.engine import Compose, docker, inspect
+from tests.deploy.engine import Compose, docker, inspect, make_secrets
 from tests.helpers.processes import until
 
 JOBS = 20
@@ -17,10 +19,68 @@ LONG = SPEC | {"epochs": 40}
 ENGINE = "autograd"
 
 
+KEY_FILE = "/var/lib/costcurve/keys/admin"
+
+
+def address(compose: Compose) -> str:
+    return f"http://127.0.0.1:{compose.settings['COSTCURVE_PORT']}"
+
+
+def first_key(compose: Compose) -> str:
+    return compose("exec", "--no-TTY", "service", "cat", KEY_FILE).stdout.strip()
+
+
 @pytest.fixture
 def client(compose: Compose) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{compose.settings['COSTCURVE_PORT']}") as client:
+    with Client(address(compose), api_key=first_key(compose)) as client:
         yield client
+
+
+def test_the_first_admin_key_is_its_owners_alone_and_nothing_under_v1_is_answered_without_a_key(compose, client):
+    assert client.workers()
+    assert compose("exec", "--no-TTY", "service", "stat", "--format=%a %u", KEY_FILE).stdout == "600 10001\n"
+
+    with httpx.Client(base_url=address(compose)) as stranger:
+        paths = [path for path in stranger.get("/openapi.json").json()["paths"] if path.startswith("/v1/")]
+        answers = {path: stranger.get(path.replace("{", "").replace("}", "")).status_code for path in paths}
+        assert answers == dict.fromkeys(paths, 401)
+        assert stranger.get("/v1/nothing").status_code == 401
+        assert stranger.get("/healthz").status_code == 200
+        # They have a port of their own, which is not published.
+        assert stranger.get("/metrics").status_code == 404
+
+
+def test_no_password_is_in_what_docker_shows_and_the_application_cannot_change_the_schema(compose):
+    passwords = [file.read_text() for file in Path(compose.settings["COSTCURVE_SECRETS"]).iterdir()]
+    shown = "".join(
+        inspect(each, "{{json .}}")
+        for name in ("db", "roles", "migrate", "service", "worker")
+        for each in compose.containers(name)
+    )
+    logged = compose("logs", "--no-color").stdout
+    assert [password for password in passwords if password in shown or password in logged] == []
+
+    asks = (
+        "from costcurve.runtime.settings import Settings; from sqlalchemy import create_engine, text; "
+        "url = Settings().resolved_database_url.replace('postgresql:', 'postgresql+psycopg:'); "
+        "create_engine(url).connect().execute(text('DROP TABLE jobs CASCADE'))"
+    )
+    refused = compose("exec", "--no-TTY", "service", "python", "-c", asks, check=False)
+    assert "must be owner of table jobs" in refused.stderr
+
+
+def test_the_monitoring_network_reaches_the_metrics_and_not_the_database(compose):
+    network = f"{compose.project}_metrics"
+    asks = (
+        "import socket, urllib.request; "
+        "print(all('costcurve_' in urllib.request.urlopen(f'http://{name}:9100/metrics', timeout=9).read().decode() "
+        "for name in ('service', 'worker')));\n"
+        "try: socket.create_connection(('db', 5432), 3)\n"
+        "except OSError: print('unreachable')"
+    )
+    image = f"costcurve-service:{compose.settings['COSTCURVE_TAG']}"
+    seen = docker("run", "--rm", f"--network={network}", image, "python", "-c", asks)
+    assert seen.stdout.split() == ["True", "unreachable"]
 
 
 def kill_from_outside(container: str, image: str) -> None:
@@ -105,8 +165,8 @@ def test_taken_down_and_put_up_again_it_has_every_job(compose, client):
     assert client.wait(client.submit(spec=SPEC | {"epochs": 1}).id, timeout=90).succeeded
 
 
-def test_a_password_that_is_not_the_databases_stops_the_start_with_a_line_that_says_so(compose):
-    other = Compose(compose.project, compose.settings | {"POSTGRES_PASSWORD": "another"})
+def test_a_password_that_is_not_the_databases_stops_the_start_with_a_line_that_says_so(compose, tmp_path):
+    other = Compose(compose.project, compose.settings | {"COSTCURVE_SECRETS": str(make_secrets(tmp_path / "other"))})
     refused = other(
         "run", "--rm", "--no-deps", "migrate", "python", "-m", "costcurve.store", "--wait=0", "migrate", check=False
     )

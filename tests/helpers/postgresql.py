@@ -41,7 +41,7 @@ class PostgresServer:
             cluster.ensure_pgdata_inited()
         # The account that runs it: root may not.
         self.account: str | None = cluster.system_user
-        self._program = cluster.bin_path / "postgres"
+        self.programs: Path = cluster.bin_path
 
     def start(self) -> None:
         """Start the server; returns when it accepts connections."""
@@ -50,7 +50,7 @@ class PostgresServer:
         account = {"user": self.account, "group": self.account, "extra_groups": []} if self.account else {}
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, "-D", self.folder, *options],
+                [self.programs / "postgres", "-D", self.folder, *options],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,

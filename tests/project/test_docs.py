@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.helpers import reaper
 
 DOCS = ROOT / "docs"
+DOCUMENTS = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
 SOURCES = [path for package in ("costcurve", "service", "workers") for path in (ROOT / package).rglob("*.py")]
 
 
@@ -93,12 +94,21 @@ def test_generated_parts_are_as_the_code_makes_them(document, part):
     assert generated(text) == text, "say: make docs"
 
 
-@pytest.mark.parametrize("document", [*DOCS.rglob("*.md"), ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
 
     assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+def test_the_code_that_the_threat_model_names_exists_and_the_readme_leads_there():
+    text = (ROOT / "SECURITY.md").read_text()
+    paths = re.findall(r"`([a-z][\w.-]*/[\w./-]*)`", text)
+
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert "(SECURITY.md)" in (ROOT / "README.md").read_text()
 
 
 def test_the_readme_names_the_two_commands_and_nothing_of_the_developers_own_machines():

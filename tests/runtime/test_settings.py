@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from costcurve.runtime.settings import Settings, explain
 
@@ -62,6 +63,28 @@ def test_a_database_url_that_cannot_be_used_is_refused(monkeypatch, url, said):
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert explain(refused.value) == f"COSTCURVE_DATABASE_URL: {said}\n"
+
+
+def test_a_file_gives_the_databases_password_whatever_its_characters(monkeypatch, tmp_path):
+    given = "a:b/c@d %41$e'\"#"
+    (tmp_path / "password").write_text(f"{given}\n")
+    monkeypatch.setenv("COSTCURVE_DATABASE_URL", "postgresql://user@host/name?sslmode=require")
+    monkeypatch.setenv("COSTCURVE_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+    settings = Settings()
+
+    assert make_url(settings.resolved_database_url) == make_url(settings.database_url).set(password=given)
+    assert "%41" not in repr(settings)
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: No such file or directory"), ("\n", "is empty")])
+def test_a_file_without_a_password_is_refused_with_its_path(monkeypatch, tmp_path, content, said):
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("COSTCURVE_DATABASE_PASSWORD_FILE", str(file))
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert explain(refused.value) == f"COSTCURVE_DATABASE_PASSWORD_FILE: {file} {said}\n"
 
 
 @pytest.mark.parametrize("given", ["*", "proxy.example.org", "10.0.0.1/8", "10.0.0.0/33", "a,b", "10.0.0.1:80"])

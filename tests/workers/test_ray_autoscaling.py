@@ -58,6 +58,7 @@ def test_the_settings_that_travel_are_costcurves_own():
     environment = {
         "COSTCURVE_HOME": "/srv",
         "COSTCURVE_METRICS_PORT": "9100",
+        "COSTCURVE_DATABASE_PASSWORD_FILE": "/run/secrets/password",
         "PATH": "/bin",
         "RAY_AUTH_TOKEN": "secret",
     }

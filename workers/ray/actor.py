@@ -19,6 +19,8 @@ _NOT_FOR_WORKERS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _OF_POSTGRESQL = ("PGPASSWORD", "PGSSL")
 # Settings that only one of several workers on a host could use.
 _OF_ONE = ("METRICS_PORT",)
+# The file may be on the fleet's host only; the URL has its password.
+_REPLACED = ("DATABASE_PASSWORD_FILE",)
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": ""}
 
 
@@ -28,7 +30,7 @@ def shared_settings(environment: Mapping[str, str], database_url: str) -> dict[s
     They override those of the node on which a worker runs.
     """
     ours = {name: value for name, value in environment.items() if name.startswith((_PREFIX, *_OF_POSTGRESQL))}
-    for name in _OF_ONE:
+    for name in _OF_ONE + _REPLACED:
         ours.pop(_PREFIX + name, None)
     return {**ours, _PREFIX + "DATABASE_URL": database_url}
 
