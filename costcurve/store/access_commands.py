@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from costcurve.core.access import ProjectLimits, Scope
@@ -9,8 +10,12 @@ from costcurve.core.errors import ApiError, ProjectExists
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 
-_LIMITS = {"priority": int, "queued_jobs": int, "running_jobs": int, "sweep_cells": int, "stored_bytes": int}
-_LIMITS |= {"max_runtime_seconds": float, "submission_seconds": float, "submission_bytes": int}
+_LIMITS: dict[str, Callable[[str], float]] = {
+    **dict.fromkeys(
+        ("priority", "queued_jobs", "running_jobs", "sweep_cells", "stored_bytes", "submission_bytes"), int
+    ),
+    **dict.fromkeys(("max_runtime_seconds", "submission_seconds"), float),
+}
 
 
 def add_access_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,19 +69,21 @@ def _keys(store: JobStore, arguments: argparse.Namespace) -> None:
                 "revoked" if key.revoked_at else f"expires {key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else ""
             )
             used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-            scopes = ",".join(sorted(key.scopes))
-            sys.stdout.write("\t".join((key.id, key.project, key.name, key.prefix, scopes, used, state)) + "\n")
+            rights = ",".join(sorted(key.scopes))
+            sys.stdout.write("\t".join((key.id, key.project, key.name, key.prefix, rights, used, state)) + "\n")
 
 
 def _projects(store: JobStore, arguments: argparse.Namespace) -> None:
     if arguments.action == "list":
         for project in store.projects():
-            limits = project.limits.model_dump(exclude_none=True)
-            sys.stdout.write("\t".join((project.name, *(f"{name}={value}" for name, value in limits.items()))) + "\n")
+            own = project.limits.model_dump(exclude_none=True)
+            sys.stdout.write("\t".join((project.name, *(f"{name}={value}" for name, value in own.items()))) + "\n")
         return
     limits = ProjectLimits(**{name: value for name in _LIMITS if (value := getattr(arguments, name)) is not None})
-    change = store.create_project if arguments.action == "create" else store.update_project
-    made = change(arguments.project, limits=limits)
+    if arguments.action == "create":
+        made = store.create_project(arguments.project, limits=limits)
+    else:
+        made = store.update_project(arguments.project, limits=limits)
     sys.stdout.write(f"{made.name}: {made.limits.model_dump_json(exclude_none=True)}\n")
 
 

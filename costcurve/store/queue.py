@@ -118,19 +118,17 @@ def _heads(number: int) -> Select[Any]:
     def first_project(*after: ColumnElement[bool]) -> ColumnElement[int]:
         return select(func.min(jobs.c.project_pk)).where(*after).scalar_subquery()
 
-    waiting = select(device.label("device"), engine.label("engine"))
-    waiting = waiting.add_columns(first_project(*_requested(device, engine)).label("project_pk")).cte(
-        "waiting", recursive=True
-    )
-    beyond = *_requested(waiting.c.device, waiting.c.engine), jobs.c.project_pk > waiting.c.project_pk
-    following = select(waiting.c.device, waiting.c.engine, first_project(*beyond))
-    waiting = waiting.union_all(following.where(waiting.c.project_pk.is_not(None)))
+    own = first_project(*_requested(device, engine)).label("project_pk")
+    each = select(device.label("device"), engine.label("engine"), own).cte("waiting", recursive=True)
+    beyond = *_requested(each.c.device, each.c.engine), jobs.c.project_pk > each.c.project_pk
+    following = select(each.c.device, each.c.engine, first_project(*beyond))
+    waiting = each.union_all(following.where(each.c.project_pk.is_not(None)))
     busy = (
         select(jobs.c.project_pk, func.count().label("jobs")).where(is_running).group_by(jobs.c.project_pk).cte("busy")
     )
     other = jobs.alias("other")
-    own = _requested(waiting.c.device, waiting.c.engine, other), other.c.project_pk == waiting.c.project_pk
-    first = select(other.c.pk).where(*own[0], own[1]).order_by(other.c.queue_rank, other.c.pk).limit(1)
+    theirs = *_requested(waiting.c.device, waiting.c.engine, other), other.c.project_pk == waiting.c.project_pk
+    first = select(other.c.pk).where(*theirs).order_by(other.c.queue_rank, other.c.pk).limit(1)
     return (
         select(waiting.c.device, waiting.c.engine, waiting.c.project_pk)
         .join(jobs, jobs.c.pk == first.scalar_subquery())

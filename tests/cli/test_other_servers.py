@@ -51,7 +51,7 @@ COMMANDS = {
     "sweep plot": ["sweep", "plot", "swp_1", "{folder}/plot.png"],
     "sweep presets": ["sweep", "presets"],
 }
-WITHOUT_A_SERVICE = {"demo", "up", "serve", "work", "db", "login", "logout"}
+WITHOUT_A_SERVICE = {"demo", "up", "serve", "work", "db", "login", "logout", "keys", "projects"}
 
 
 @pytest.fixture
