@@ -42,7 +42,8 @@ _Text = str | ColumnElement[str]
 _LOOK_AHEAD = 16
 
 # Literals, not bound parameters: only then does the planner see that the partial indexes apply.
-is_queued = jobs.c.status == literal(JobStatus.QUEUED.value, literal_execute=True)
+_QUEUED = literal(JobStatus.QUEUED.value, literal_execute=True)
+is_queued = jobs.c.status == _QUEUED
 is_running = jobs.c.status == literal(JobStatus.RUNNING.value, literal_execute=True)
 _takes_company = text("NOT solo")
 _turn = (jobs.c.queue_rank, jobs.c.pk)
@@ -220,7 +221,7 @@ def positions(tx: Connection, rows: Iterable[Row[Any]]) -> Mapping[int, int]:
 
 def _requested(device: _Text, engine: _Text, table: FromClause = jobs) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of a queued job with this request, in the table of jobs or an alias of it."""
-    is_waiting = table.c.status == literal(JobStatus.QUEUED.value, literal_execute=True)
+    is_waiting = is_queued if table is jobs else table.c.status == _QUEUED
     return is_waiting, table.c.requested_device == device, table.c.requested_engine == engine
 
 
