@@ -6,7 +6,7 @@ They count within one process of the service.
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
 from time import monotonic
 
@@ -33,7 +33,7 @@ class KeyRules:
     requests_per_second: float = 50.0
     heavy_requests: int = 4
     failures_per_minute: float = 60.0
-    project_limits: ProjectLimits = ProjectLimits()
+    project_limits: ProjectLimits = field(default_factory=ProjectLimits)
 
 
 @dataclass(slots=True)

@@ -42,8 +42,8 @@ class Asked:
     """What a client asks for.
 
     `cost` is None for jobs that were admitted before, such as those of a retry. `priority` and `runtime` are those that
-    the client chose; both are None if it did not choose them now. `cells` is None unless a sweep is submitted; `cells_at` points to the field
-    that makes them.
+    the client chose; both are None if it did not choose them now. `cells` is None unless a sweep is submitted;
+    `cells_at` points to the field that makes them.
     """
 
     cost: Cost | None = None

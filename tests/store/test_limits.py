@@ -36,12 +36,12 @@ def limit(store):
 
 
 WAYS = {
-    "submit": lambda store, job_id: store.submit(job()),
+    "submit": lambda store, _: store.submit(job()),
     "clone": lambda store, job_id: store.clone(job_id, Clone()),
     "fork": lambda store, job_id: store.fork(job_id, Fork(at_epoch=1, spec={"learning_rate": 0.1})),
-    "sweep": lambda store, job_id: store.submit_sweep(sweep(1)),
+    "sweep": lambda store, _: store.submit_sweep(sweep(1)),
     "trial": lambda store, job_id: store.submit_trial(
-        job_id, TrialRequest(), lambda: Proposal({"learning_rate": 0.5}, None)
+        job_id, TrialRequest(), lambda: Proposal(None, {"learning_rate": 0.5})
     ),
 }
 
