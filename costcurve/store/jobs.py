@@ -132,8 +132,8 @@ class ForClients(Queueing):
             submission = new.submission
             cause = self._by_client(tx, new.why)
             values = job_values(submission, parent_id=new.parent_id)
-            chosen = {"priority": submission.priority, "runtime": submission.max_runtime_seconds}
-            asked = Asked(cost=Cost.of([submission.spec]), **chosen)
+            cost, runtime = Cost.of([submission.spec]), submission.max_runtime_seconds
+            asked = Asked(cost=cost, priority=submission.priority, runtime=runtime)
             [pk] = self._enqueue(tx, [values], cause, asked, priority=submission.priority)
             give_tags(tx, pk, submission.tags)
             if key is not None:

@@ -59,9 +59,13 @@ class ForSweeps(Queueing):
         sweep_id = new_sweep_id()
         # Outside the transaction, so that no other writer waits for it.
         values = values_of(sweep_id, jobs_of_it)
-        chosen = {"priority": submission.priority, "runtime": submission.max_runtime_seconds}
-        cells_at = "/grid" if submission.grid else "/variants"
-        asked = Asked(cost=cost_of(jobs_of_it), cells=submission.cells, cells_at=cells_at, **chosen)
+        asked = Asked(
+            cost=cost_of(jobs_of_it),
+            priority=submission.priority,
+            runtime=submission.max_runtime_seconds,
+            cells=submission.cells,
+            cells_at="/grid" if submission.grid else "/variants",
+        )
         with self._database.write() as tx:
             if (
                 key is not None
