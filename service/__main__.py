@@ -93,6 +93,7 @@ def _key_rules(settings: Settings) -> KeyRules | None:
         requests_per_second=settings.key_requests_per_second,
         heavy_requests=settings.key_heavy_requests,
         failures_per_minute=settings.failed_keys_per_minute,
+        project_limits=settings.project_limits,
     )
 
 

@@ -134,7 +134,7 @@ def create_app(
     app.state.keys = None
     app.state.proxies = proxies
     app.state.database = database
-    app.state.store = JobStore(database)
+    app.state.store = JobStore(database, limits=None if keys is None else keys.project_limits)
     app.state.metrics = Metrics(version=app.version)
     app.state.pictures = Pictures(max_bytes=PICTURE_BYTES)
     room = Room(ANSWER_BYTES)

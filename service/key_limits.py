@@ -6,12 +6,13 @@ They count within one process of the service.
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
 from time import monotonic
 
 from cachetools import LRUCache
 
+from costcurve.core.access import ProjectLimits
 from costcurve.core.errors import RateLimited
 
 # Keys or addresses that are counted at once. The one that was counted longest ago starts again with a full bucket.
@@ -26,11 +27,13 @@ class KeyRules:
         requests_per_second: of each key.
         heavy_requests: of each key at once.
         failures_per_minute: keys that are not valid, from each address.
+        project_limits: of projects that have none of their own.
     """
 
     requests_per_second: float = 50.0
     heavy_requests: int = 4
     failures_per_minute: float = 60.0
+    project_limits: ProjectLimits = field(default_factory=ProjectLimits)
 
 
 @dataclass(slots=True)

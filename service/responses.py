@@ -4,10 +4,18 @@ from typing import Annotated, Any
 
 from fastapi import Header, Response
 
-from costcurve.core.errors import BodyTooLarge, MalformedJson, UnsupportedMediaType
+from costcurve.core.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MalformedJson,
+    QuotaExceeded,
+    SubmissionTooLarge,
+    UnsupportedMediaType,
+)
 from costcurve.core.validation import Text
 
 BODY_ERRORS = (MalformedJson, BodyTooLarge, UnsupportedMediaType)
+LIMIT_ERRORS = (InvalidRequest, SubmissionTooLarge, QuotaExceeded)
 
 IdempotencyKey = Annotated[
     Text | None,

@@ -62,9 +62,7 @@ class ProjectLimits(StrictModel):
     """Limits of one project; null leaves the service's default."""
 
     queued_jobs: Annotated[int, Field(ge=0, description="Jobs that wait at once.")] | None = None
-    running_jobs: Annotated[int, Field(ge=0, description="Jobs that run at once.")] | None = None
     sweep_cells: Annotated[int, Field(ge=1, description="Cells of one sweep.")] | None = None
-    stored_bytes: Annotated[int, Field(ge=0, description="Bytes of stored curves and models, estimated.")] | None = None
     priority: Annotated[Priority, Field(description="Highest priority of a job.")] | None = None
     max_runtime_seconds: (
         Annotated[float, Field(gt=0, description="Training time after which a job fails (`timed_out`).")] | None

@@ -188,6 +188,12 @@ class IdempotencyKeyReused(ApiError):
     code, status, title = "idempotency_key_reused", 422, "This idempotency key belongs to another submission"
 
 
+class SubmissionTooLarge(ApiError):
+    """Submission that exceeds a limit of its project, whatever else is queued."""
+
+    code, status, title = "submission_too_large", 422, "The submission is too large for the project"
+
+
 class UnknownMetric(ApiError):
     """Request for a metric that this experiment does not record."""
 
@@ -204,6 +210,12 @@ class RateLimited(ApiError):
     """Request of a key, or of an address, that has made too many."""
 
     code, status, title = "rate_limited", 429, "Too many requests"
+
+
+class QuotaExceeded(ApiError):
+    """Submission of a project that has used up a limit, which frees itself."""
+
+    code, status, title = "quota_exceeded", 429, "The project has reached a limit"
 
 
 class HeadTooLarge(ApiError):

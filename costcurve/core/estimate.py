@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from costcurve.core.curve import STEPS_A_POINT, metrics_of
 from costcurve.core.datasets import MNIST
 from costcurve.core.spec import AnySpec, NeuronSpec, parameter_count, training_memory_bytes
 
@@ -20,6 +21,8 @@ _DIAGNOSED_IMAGES = 1_000
 
 _DATASET_BYTES = 4 * MNIST.size * MNIST.pixels
 _NEURON_BYTES = 1 << 20
+_POINT_BYTES = 8
+_WEIGHT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,12 @@ def estimate(spec: AnySpec) -> Estimate:
     epoch_seconds = _EVALUATED_IMAGES * (sparse + dense) + _DIAGNOSED_IMAGES * diagnosed
     memory = _DATASET_BYTES + training_memory_bytes(spec.layers, spec.batch_size)
     return Estimate(steps, steps * step_seconds + spec.epochs * epoch_seconds, memory)
+
+
+def stored_bytes(spec: AnySpec) -> int:
+    """Estimate the bytes of the curves and the model that the job will store, before compression."""
+    points = spec.epochs * len(metrics_of(spec))
+    if isinstance(spec, NeuronSpec):
+        return _POINT_BYTES * points
+    points += spec.total_steps // STEPS_A_POINT * len(metrics_of(spec, "step"))
+    return _POINT_BYTES * points + _WEIGHT_BYTES * parameter_count(spec.layers)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from costcurve.core.access import ProjectLimits
 from costcurve.runtime.logging import LogFormat
 from costcurve.runtime.paths import default_home
 
@@ -163,6 +164,26 @@ class Settings(BaseSettings):
         default=60.0, description="Keys that are not valid, from one address, that the service looks up a minute."
     )
 
+    project_queued_jobs: Annotated[int, _number(int, 1, 1_000_000)] = Field(
+        default=5_000, description="With keys: jobs of one project that may be queued at once."
+    )
+    project_sweep_cells: Annotated[int, _number(int, 1, 5_000)] = Field(
+        default=5_000, description="With keys: cells of one sweep."
+    )
+    project_priority: Annotated[int, _number(int, 0, 100)] = Field(
+        default=100, description="With keys: highest priority of a job."
+    )
+    project_max_runtime_seconds: Annotated[float, _number(float, 0, 31_536_000, more_than_low=True)] | None = Field(
+        default=None,
+        description="With keys: longest `max_runtime_seconds`; jobs without one get it. Default: no limit.",
+    )
+    project_submission_seconds: Annotated[float, _number(float, 0, 1e12, more_than_low=True)] = Field(
+        default=86_400.0, description="With keys: estimated seconds of training, on one core, of one submission."
+    )
+    project_submission_bytes: Annotated[int, _number(int, 1, 10**15)] = Field(
+        default=10_000_000_000, description="With keys: estimated bytes of curves and models of one submission."
+    )
+
     allowed_hosts: Annotated[str | None, AfterValidator(lambda hosts: hosts and _host_names(hosts))] = Field(
         default=None,
         description="Hosts that the service accepts in the Host header, without ports, separated by commas; `*` for "
@@ -227,6 +248,20 @@ class Settings(BaseSettings):
         description="Port of the metrics; 0 for any free port. Default: a supervisor serves none, and a service serves "
         "/metrics on its own port.",
     )
+
+    @property
+    def project_limits(self) -> ProjectLimits:
+        """Limits of projects that have none of their own: none without keys."""
+        if self.auth != "keys":
+            return ProjectLimits()
+        return ProjectLimits(
+            queued_jobs=self.project_queued_jobs,
+            sweep_cells=self.project_sweep_cells,
+            priority=self.project_priority,
+            max_runtime_seconds=self.project_max_runtime_seconds,
+            submission_seconds=self.project_submission_seconds,
+            submission_bytes=self.project_submission_bytes,
+        )
 
     @property
     def proxies(self) -> tuple[str, ...]:

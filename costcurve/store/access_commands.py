@@ -11,9 +11,7 @@ from costcurve.store import JobStore
 from costcurve.store.database import Database
 
 _LIMITS: dict[str, Callable[[str], float]] = {
-    **dict.fromkeys(
-        ("priority", "queued_jobs", "running_jobs", "sweep_cells", "stored_bytes", "submission_bytes"), int
-    ),
+    **dict.fromkeys(("priority", "queued_jobs", "sweep_cells", "submission_bytes"), int),
     **dict.fromkeys(("max_runtime_seconds", "submission_seconds"), float),
 }
 

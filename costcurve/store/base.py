@@ -8,7 +8,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from costcurve.core.access import LOCAL, Caller
+from costcurve.core.access import LOCAL, Caller, ProjectLimits
 from costcurve.core.errors import JobNotFound
 from costcurve.store.database import Database
 from costcurve.store.schema import projects
@@ -42,15 +42,22 @@ class OnDatabase:
     """Base class for the parts of the store: transactions on one database."""
 
     def __init__(
-        self, database: Database, *, clock: Callable[[], datetime] | None = None, caller: Caller = LOCAL
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        caller: Caller = LOCAL,
+        limits: ProjectLimits | None = None,
     ) -> None:
         """Use this database and clock, for this caller.
 
-        By default the clock is the database's own, which is the same for all processes.
+        By default the clock is the database's own, which is the same for all processes. `limits` are those of projects
+        that have none of their own; None for no limits.
         """
         self._database = database
         self._clock = clock
         self._caller = caller
+        self._default_limits = limits or ProjectLimits()
         # The transaction in which this store reads; None for one transaction for each method.
         self._tx: Connection | None = None
 

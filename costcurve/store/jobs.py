@@ -13,7 +13,8 @@ from costcurve.core.job import Event, Job, WorkerInfo
 from costcurve.core.status import JobStatus
 from costcurve.core.submission import Clone, Fork, JobChanges, Submission, cloned, forked
 from costcurve.store import idempotency, leases, numbering, queue
-from costcurve.store.base import OnDatabase, ensure_found, strip_nul
+from costcurve.store.admission import Asked, Cost, Queueing, ensure_priority, limits_of
+from costcurve.store.base import ensure_found, strip_nul
 from costcurve.store.curve_chunks import (
     CurveHead,
     CurvePage,
@@ -24,7 +25,7 @@ from costcurve.store.curve_chunks import (
     read_heads,
     read_starts,
 )
-from costcurve.store.enqueue import enqueue, job_values
+from costcurve.store.enqueue import job_values
 from costcurve.store.pagination import JobQuery, Page, cursor_behind, select_jobs
 from costcurve.store.row_mapping import event_of, job_of, with_queue_position
 from costcurve.store.schema import events, job_tags, jobs
@@ -62,7 +63,7 @@ _What = Callable[[Connection], _New]
 _Derive = Callable[[Job, dict[str, str]], Submission]
 
 
-class ForClients(OnDatabase):
+class ForClients(Queueing):
     """Store methods for jobs, which clients call through the service."""
 
     def submit(self, submission: Submission, *, idempotency_key: str | None = None) -> Submitted:
@@ -72,6 +73,8 @@ class ForClients(OnDatabase):
 
         Raises:
             IdempotencyKeyReused: the key has come with another submission.
+            InvalidRequest, SubmissionTooLarge, QuotaExceeded: a limit of the project, as for every method that queues
+                jobs.
         """
         return self._once(idempotency_key, idempotency.sent_as_job(submission), lambda _: _New(submission))
 
@@ -129,7 +132,9 @@ class ForClients(OnDatabase):
             submission = new.submission
             cause = self._by_client(tx, new.why)
             values = job_values(submission, parent_id=new.parent_id)
-            [pk] = enqueue(tx, [values], cause, project_pk=project_pk, priority=submission.priority)
+            cost, runtime = Cost.of([submission.spec]), submission.max_runtime_seconds
+            asked = Asked(cost=cost, priority=submission.priority, runtime=runtime)
+            [pk] = self._enqueue(tx, [values], cause, asked, priority=submission.priority)
             give_tags(tx, pk, submission.tags)
             if key is not None:
                 own = {"project_pk": project_pk, "job_pk": pk}
@@ -238,7 +243,9 @@ class ForClients(OnDatabase):
     def update(self, job_id: str, changes: JobChanges, *, check: Check = None) -> Job:
         """Change a job's editable fields, in any status, if the check passes.
 
-        Raises JobNotFound.
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidRequest: the priority is above the project's highest.
         """
         given = changes.model_dump(exclude_unset=True)
         with self._database.write() as tx:
@@ -248,6 +255,7 @@ class ForClients(OnDatabase):
             if "tags" in given:
                 given |= replace_tags(tx, row.pk, given.pop("tags"))
             if "priority" in given:
+                ensure_priority(limits_of(tx, self._caller.project_pk, self._default_limits), given["priority"])
                 given["queue_rank"] = queue.queue_rank(row.created_at, given["priority"])
             if changes.model_fields_set:
                 change(tx, row, **given)

@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from costcurve.core.errors import IdempotencyKeyReused, SweepNotFound
 from costcurve.core.status import JobStatus
 from costcurve.core.sweep import PlannedJob, Sweep, SweepSubmission, planned
-from costcurve.store.base import OnDatabase, strip_nul
-from costcurve.store.enqueue import Values, enqueue, job_values
+from costcurve.store.admission import Asked, Cost, Queueing
+from costcurve.store.base import strip_nul
+from costcurve.store.enqueue import Values, job_values
 from costcurve.store.pagination import CellPage, CellQuery, SweepPage, select_sweeps, sweep_cursor_behind
 from costcurve.store.retries import retry_values, revive, supersede
 from costcurve.store.row_mapping import sweep_of, sweep_rows, sweep_submission_of
@@ -33,7 +34,7 @@ class SubmittedSweep:
     replayed: bool
 
 
-class ForSweeps(OnDatabase):
+class ForSweeps(Queueing):
     """Store methods for sweeps, which clients call through the service."""
 
     def submit_sweep(self, submission: SweepSubmission, *, idempotency_key: str | None = None) -> SubmittedSweep:
@@ -58,13 +59,20 @@ class ForSweeps(OnDatabase):
         sweep_id = new_sweep_id()
         # Outside the transaction, so that no other writer waits for it.
         values = values_of(sweep_id, jobs_of_it)
+        asked = Asked(
+            cost=cost_of(jobs_of_it),
+            priority=submission.priority,
+            runtime=submission.max_runtime_seconds,
+            cells=submission.cells,
+            cells_at="/grid" if submission.grid else "/variants",
+        )
         with self._database.write() as tx:
             if (
                 key is not None
                 and (first := _first_answer(tx, self._is_own(sweeps), key, _sent(submission))) is not None
             ):
                 return SubmittedSweep(first, replayed=True)
-            self._queue_sweep(tx, sweep_id, submission, values, key)
+            self._queue_sweep(tx, sweep_id, submission, values, asked, key)
             return SubmittedSweep(self._sweep(tx, sweep_id), replayed=False)
 
     def sweep(self, sweep_id: str) -> Sweep:
@@ -140,7 +148,7 @@ class ForSweeps(OnDatabase):
                 values = [retry_values(row, submission) for row in failed]
                 if not has_shared_tags(tx, sweep_id):
                     share_tags(tx, sweep_id, submission.tags)
-                enqueue(tx, values, cause, project_pk=self._caller.project_pk, priority=submission.priority)
+                self._enqueue(tx, values, cause, Asked(), priority=submission.priority)
                 supersede(tx, failed, [each["id"] for each in values], cause)
             return self._sweep(tx, sweep_id)
 
@@ -159,7 +167,13 @@ class ForSweeps(OnDatabase):
         tx.execute(select(sweeps.c.pk).where(*own).with_for_update())
 
     def _queue_sweep(
-        self, tx: Connection, sweep_id: str, submission: SweepSubmission, values: Sequence[Values], key: str | None
+        self,
+        tx: Connection,
+        sweep_id: str,
+        submission: SweepSubmission,
+        values: Sequence[Values],
+        asked: Asked,
+        key: str | None,
     ) -> None:
         """Insert a sweep and queue its jobs, which `values_of` describes."""
         cause, project_pk = self._by_client(tx, submitted_by(sweep_id)), self._caller.project_pk
@@ -167,7 +181,7 @@ class ForSweeps(OnDatabase):
         row = {"id": sweep_id, "name": submission.name, "submission": _sent(submission), **origin}
         tx.execute(insert(sweeps).values(row))
         share_tags(tx, sweep_id, submission.tags)
-        enqueue(tx, values, cause, project_pk=project_pk, priority=submission.priority)
+        self._enqueue(tx, values, cause, asked, priority=submission.priority)
 
 
 def new_sweep_id() -> str:
@@ -186,6 +200,11 @@ def values_of(sweep_id: str, planned_jobs: Iterable[PlannedJob]) -> list[Values]
         job_values(job.submission, sweep_id=sweep_id, cell=job.cell, repeat=job.repeat, inherits_tags=True)
         for job in planned_jobs
     ]
+
+
+def cost_of(planned_jobs: Iterable[PlannedJob]) -> Cost:
+    """Return the estimated cost of a sweep's new jobs."""
+    return Cost.of([job.submission.spec for job in planned_jobs])
 
 
 def as_submitted(row: Row[Any], repeats: int | None = None) -> Sweep:

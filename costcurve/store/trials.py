@@ -31,14 +31,15 @@ from costcurve.core.trial import (
     trial_submission,
 )
 from costcurve.core.validation import FieldError
+from costcurve.store.admission import Asked
 from costcurve.store.base import strip_nul
-from costcurve.store.enqueue import enqueue
 from costcurve.store.row_mapping import job_of, sweep_rows
 from costcurve.store.schema import curve_runs, jobs, sweeps, trials
 from costcurve.store.sweeps import (
     ForSweeps,
     SubmittedSweep,
     as_submitted,
+    cost_of,
     new_sweep_id,
     submitted_by,
     values_of,
@@ -107,8 +108,9 @@ class ForTrials(ForSweeps):
                 raise JobNotFound(f"there is no job {job_id!a}")
             asked = {"engine": row.requested_engine, "device": row.requested_device}
             submission = trial_submission(job_of(row, {}), asked, proposed, request.repeats)
-            values = values_of(sweep_id, planned(submission))
-            self._queue_sweep(tx, sweep_id, submission, values, key)
+            new = planned(submission)
+            # Priority and runtime are the job's, which were admitted with it.
+            self._queue_sweep(tx, sweep_id, submission, values_of(sweep_id, new), Asked(cost=cost_of(new)), key)
             tx.execute(
                 insert(trials).values(
                     sweep_id=sweep_id,
@@ -142,9 +144,10 @@ class ForTrials(ForSweeps):
             if repeats < has:
                 raise invalid_fields([FieldError("/repeats", f"must be at least {has}, which the trial has")])
             submission = sweep.submission.model_copy(update={"repeats": repeats})
-            values = values_of(sweep.id, [job for job in planned(submission) if job.repeat >= has])
+            new = [job for job in planned(submission) if job.repeat >= has]
+            values, asked = values_of(sweep.id, new), Asked(cost=cost_of(new))
             cause = self._by_client(tx, submitted_by(sweep.id))
-            enqueue(tx, values, cause, project_pk=self._caller.project_pk, priority=submission.priority)
+            self._enqueue(tx, values, cause, asked, priority=submission.priority)
             tx.execute(
                 update(sweeps).where(sweeps.c.id == sweep.id).values(submission=submission.model_dump(mode="json"))
             )

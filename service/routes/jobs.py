@@ -28,7 +28,7 @@ from service.http.conditions import IfMatch, tag_of, while_it_matches
 from service.http.strict_routes import StrictRoute, Whole
 from service.http_cache import IfNoneMatch, conditional
 from service.problems import documents
-from service.responses import BODY_ERRORS, CREATED, TEXT_HEADER, IdempotencyKey, set_created_headers
+from service.responses import BODY_ERRORS, CREATED, LIMIT_ERRORS, TEXT_HEADER, IdempotencyKey, set_created_headers
 from service.schemas.jobs import EventList, JobList, JobOut, SubmittedJobOut, ValidationOut
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"], responses=documents(InvalidRequest, StoreUnavailable))
@@ -84,7 +84,7 @@ class ListParameters(BaseModel):
 @router.post(
     "/jobs",
     status_code=201,
-    responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+    responses=documents(*BODY_ERRORS, *LIMIT_ERRORS, IdempotencyKeyReused) | CREATED,
 )
 def submit_job(
     body: Submission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
@@ -164,7 +164,7 @@ def list_events(job_id: str, store: Store) -> EventList:
 @router.post(
     "/jobs/{job_id}/clone",
     status_code=201,
-    responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+    responses=documents(JobNotFound, *BODY_ERRORS, *LIMIT_ERRORS, IdempotencyKeyReused) | CREATED,
 )
 def clone_job(
     job_id: str, store: Store, response: Response, body: Clone | None = None, idempotency_key: IdempotencyKey = None
@@ -179,7 +179,7 @@ def clone_job(
 @router.post(
     "/jobs/{job_id}/fork",
     status_code=201,
-    responses=documents(JobNotFound, *BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+    responses=documents(JobNotFound, *BODY_ERRORS, *LIMIT_ERRORS, IdempotencyKeyReused) | CREATED,
 )
 def fork_job(
     job_id: str, body: Fork, store: Store, response: Response, idempotency_key: IdempotencyKey = None

@@ -16,7 +16,7 @@ from costcurve.store.pagination import CellOrder, CellQuery
 from service.dependencies import Store
 from service.http.strict_routes import StrictRoute, Whole
 from service.problems import documents
-from service.responses import BODY_ERRORS, CREATED, IdempotencyKey, set_created_headers
+from service.responses import BODY_ERRORS, CREATED, LIMIT_ERRORS, IdempotencyKey, set_created_headers
 from service.schemas.sweeps import CellList, SweepList, SweepOut, SweepWithLeaders
 
 router = APIRouter(route_class=StrictRoute, tags=["sweeps"], responses=documents(InvalidRequest, StoreUnavailable))
@@ -56,7 +56,7 @@ class CellParameters(BaseModel):
 @router.post(
     "/sweeps",
     status_code=201,
-    responses=documents(*BODY_ERRORS, InvalidRequest, IdempotencyKeyReused) | CREATED,
+    responses=documents(*BODY_ERRORS, *LIMIT_ERRORS, IdempotencyKeyReused) | CREATED,
 )
 def submit_sweep(
     body: SweepSubmission, store: Store, response: Response, idempotency_key: IdempotencyKey = None
@@ -104,7 +104,7 @@ def cancel_sweep(sweep_id: str, store: Store) -> SweepOut:
     return SweepOut.of(store.cancel_sweep(sweep_id))
 
 
-@router.post("/sweeps/{sweep_id}/retry", status_code=202, responses=documents(SweepNotFound))
+@router.post("/sweeps/{sweep_id}/retry", status_code=202, responses=documents(SweepNotFound, *LIMIT_ERRORS))
 def retry_sweep(sweep_id: str, store: Store) -> SweepOut:
     """Queue a new job with the same spec in place of each failed job.
 

@@ -19,7 +19,7 @@ from service.diagnosis_reader import Recorded
 from service.heavy_work import Later, json_of
 from service.http.strict_routes import StrictRoute
 from service.problems import documents
-from service.responses import BODY_ERRORS, CREATED, IdempotencyKey, set_created_headers
+from service.responses import BODY_ERRORS, CREATED, LIMIT_ERRORS, IdempotencyKey, set_created_headers
 from service.schemas.sweeps import SweepOut
 
 router = APIRouter(
@@ -33,7 +33,7 @@ router = APIRouter(
     "/jobs/{job_id}/trial",
     status_code=201,
     response_model=SweepOut,
-    responses=documents(JobNotFound, NothingToTry, InvalidRequest, IdempotencyKeyReused) | CREATED,
+    responses=documents(JobNotFound, NothingToTry, *LIMIT_ERRORS, IdempotencyKeyReused) | CREATED,
 )
 def submit_trial(
     job_id: str,
@@ -63,7 +63,7 @@ def submit_trial(
 @router.post(
     "/sweeps/{sweep_id}/extend",
     status_code=202,
-    responses=documents(SweepNotFound, TrialNotExtendable),
+    responses=documents(SweepNotFound, TrialNotExtendable, *LIMIT_ERRORS),
 )
 def extend_trial(sweep_id: str, body: TrialExtension, store: Store) -> SweepOut:
     """Queue further seeds of an ended trial, for another look at its verdict.

@@ -1,15 +1,17 @@
 """Every operation of the OpenAPI document with every kind of key, on own, strangers' and missing jobs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import httpx
 import pytest
 
-from costcurve.core.access import Scope
+from costcurve.core.access import ProjectLimits, Scope
+from costcurve.runtime.settings import Settings
 from costcurve.store.job_update import JobUpdate
 from service.http.operations import RULES
-from tests.helpers.key_service import KeyService, key_service
+from tests.helpers.key_service import GENEROUS, KeyService, key_service
 from tests.helpers.problems import problem
 from tests.helpers.reports import CPU, ENGINES, RESULT, choose, points, progress
 
@@ -284,3 +286,20 @@ def test_an_event_names_the_key(service):
     job = made(service, "job", "theirs")
     [event] = service.ask("theirs", "GET", f"/v1/jobs/{job}/events").json()["items"]
     assert event["by"] == "theirs"
+
+
+def test_a_sweep_of_5000_long_jobs_is_refused_with_its_estimate(tmp_path, migrated_sqlite):
+    rules = replace(GENEROUS, project_limits=Settings(auth="keys").project_limits)
+    rates = [0.1 + i / 10_000 for i in range(5_000)]
+    spec = {"experiment": "neuron", "epochs": 1_000_000}
+    with key_service(tmp_path, migrated_sqlite, rules) as service:
+        long = service.ask("ours", "POST", "/v1/sweeps", json={"spec": spec, "grid": {"learning_rate": rates}})
+        service.store.update_project("ours", ProjectLimits(queued_jobs=1))
+        first, second = (service.ask("ours", "POST", "/v1/jobs", json=NEURON) for _ in range(2))
+
+        text = problem(long, 422, "submission_too_large")["detail"]
+        assert "take 150,000 seconds on one core; a submission of your project may take at most 86,400" in text
+        assert first.status_code == 201
+        assert "1 of at most 1 jobs queued" in problem(second, 429, "quota_exceeded")["detail"]
+        assert second.headers["retry-after"] == "30"
+        assert "ratelimit" in second.headers

@@ -81,13 +81,13 @@ def test_a_project_needs_a_plain_name(store, name):
 
 
 def test_projects_are_unique_and_their_limits_change_one_by_one(store):
-    store.create_project("physics", limits=ProjectLimits(running_jobs=4, priority=50))
+    store.create_project("physics", limits=ProjectLimits(queued_jobs=4, priority=50))
     with pytest.raises(ProjectExists):
         store.create_project("physics")
     with pytest.raises(ProjectNotFound):
         store.update_project("art", ProjectLimits())
 
-    changed = store.update_project("physics", ProjectLimits(running_jobs=None, sweep_cells=10))
+    changed = store.update_project("physics", ProjectLimits(queued_jobs=None, sweep_cells=10))
 
     assert changed.limits == ProjectLimits(priority=50, sweep_cells=10)
     assert [project.name for project in store.projects()] == ["default", "physics"]
