@@ -189,7 +189,7 @@ class IdempotencyKeyReused(ApiError):
 
 
 class SubmissionTooLarge(ApiError):
-    """Submission that exceeds a limit of its project, whatever else is queued."""
+    """Submission that exceeds a limit of its project even if the project has nothing queued."""
 
     code, status, title = "submission_too_large", 422, "The submission is too large for the project"
 

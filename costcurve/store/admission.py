@@ -7,7 +7,7 @@ none. A repeated idempotency key is answered before.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from costcurve.core.access import ProjectLimits
 from costcurve.core.errors import QuotaExceeded, SubmissionTooLarge, invalid_fields
@@ -16,8 +16,8 @@ from costcurve.core.spec import AnySpec
 from costcurve.core.validation import FieldError
 from costcurve.store.base import OnDatabase
 from costcurve.store.enqueue import Values, enqueue
-from costcurve.store.queue import is_queued
-from costcurve.store.schema import jobs, projects
+from costcurve.store.queue import count_of_project
+from costcurve.store.schema import projects
 from costcurve.store.transitions import EventInfo
 
 # Seconds after which a client may try again: when a queued job ends is not known.
@@ -129,8 +129,7 @@ def _ensure_queued(tx: Connection, project_pk: int, most: int | None, new: int) 
         raise SubmissionTooLarge(f"these are {new:,} jobs; your project may have at most {most:,} queued at once")
     # Locked until the jobs are queued, so that two submissions do not both take the last place.
     tx.execute(select(projects.c.pk).where(projects.c.pk == project_pk).with_for_update())
-    counted = select(func.count()).select_from(jobs).where(is_queued, jobs.c.project_pk == project_pk)
-    queued = tx.execute(counted).scalar_one()
+    queued = count_of_project(tx, project_pk)
     if queued + new > most:
         text = (
             f"your project has {queued:,} of at most {most:,} jobs queued, and these are {new:,} more; try again later"

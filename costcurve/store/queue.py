@@ -155,6 +155,11 @@ def count_queued(tx: Connection, device: str) -> int:
     return tx.execute(counted).scalar_one()
 
 
+def count_of_project(tx: Connection, project_pk: int) -> int:
+    """Return the number of queued jobs of a project."""
+    return _count(tx, jobs.c.project_pk == project_pk)
+
+
 def first_in_line(tx: Connection, device: str, engine: str) -> datetime | None:
     """Return the submission time of the first queued job with this request.
 

@@ -6,11 +6,13 @@ import pytest
 
 from costcurve.core.access import ProjectLimits
 from costcurve.core.errors import InvalidRequest, QuotaExceeded, SubmissionTooLarge
+from costcurve.core.job import Failure
 from costcurve.core.submission import Clone, Fork, JobChanges, Submission
 from costcurve.core.sweep import SweepSubmission
 from costcurve.core.trial import Proposal, TrialRequest
 from costcurve.store import JobStore
 from costcurve.store.pagination import JobQuery
+from tests.helpers.writing import fail
 
 NEURON = {"experiment": "neuron"}
 MILLION = {"experiment": "neuron", "epochs": 1_000_000}
@@ -74,6 +76,19 @@ def test_two_submissions_at_once_do_not_both_take_the_last_place(opened, store, 
     stores = [JobStore(opened()) for _ in range(10)]
     with ThreadPoolExecutor(len(stores)) as pool:
         assert sum(pool.map(try_to_submit, stores)) == 5
+
+
+def test_a_retry_is_refused_while_its_jobs_do_not_fit(store, limit, submit, claim):
+    swept = store.submit_sweep(sweep(1, priority=90)).sweep
+    fail(store, claim(), Failure("diverged", "the cost is not finite"))
+    submit()
+    limit(queued_jobs=1, priority=50)
+
+    with pytest.raises(QuotaExceeded, match="1 of at most 1"):
+        store.retry_sweep(swept.id)
+    limit(queued_jobs=2)
+
+    assert store.retry_sweep(swept.id).counts["queued"] == 1
 
 
 def test_limits_of_another_project_and_a_replayed_key_are_left_alone(store, limit):
