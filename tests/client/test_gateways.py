@@ -137,6 +137,7 @@ SAFE = {
     "events": ("job_1",),
     "workers": (),
     "presets": (),
+    "me": (),
     "validate": ({"experiment": "neuron"},),
     "submit": ({"experiment": "neuron"},),
     "clone": ("job_1",),

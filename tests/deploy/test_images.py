@@ -32,7 +32,7 @@ def test_the_worker_has_the_compiled_engine_for_any_processor_and_the_cpu_build_
 def test_an_image_has_no_compiler_no_tests_and_none_of_what_a_build_leaves(images, name):
     looks = "for each in cc gcc g++ cmake ninja; do command -v $each; done; ls -A /build /var/lib/costcurve; true"
     seen = run(images[name], "sh", "-c", looks)
-    assert seen.stdout.split() == ["/var/lib/costcurve:", "checkpoints"]
+    assert seen.stdout.split() == ["/var/lib/costcurve:", "checkpoints", "keys"]
 
     assert "ModuleNotFoundError" in run(images[name], "python", "-c", "import tests", check=False).stderr
 

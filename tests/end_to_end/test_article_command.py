@@ -159,7 +159,7 @@ def test_without_every_training_there_is_no_verdict(waiting, asked, tmp_path):
             client.cancel_sweep(sweep.id)
         assert asked.wait(120) == 1
 
-    assert "23 of 23 trainings did not succeed, so there is no verdict" in asked.stderr.read()
+    assert "24 of 24 trainings did not succeed, so there is no verdict" in asked.stderr.read()
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -100,10 +100,10 @@ def test_a_bad_start_with_the_quadratic_loss_is_output_saturation_and_cross_entr
 
 def test_a_trial_of_a_bad_start_cures_it_on_several_seeds(deployment):
     slow = deployment.ended(deployment.submit({"epochs": 4}, preset="mnist-slow-quadratic"), timeout=500)
-    made = httpx.post(f"{deployment.url}/v1/jobs/{slow['id']}/trial", json={"repeats": 3}).json()
+    made = httpx.post(f"{deployment.url}/v1/jobs/{slow['id']}/trial", json={"repeats": 4}).json()
     verdict = until(lambda: get(deployment, f"sweeps/{made['id']}")["verdict"], bool, timeout=500)
 
-    assert (made["trial"]["finding"], verdict["outcome"], verdict["n"]) == ("output_saturated_quadratic", "cured", 3)
+    assert (made["trial"]["finding"], verdict["outcome"], verdict["n"]) == ("output_saturated_quadratic", "cured", 4)
     as_it_is, changed = verdict["means"]
     assert as_it_is < 0.13
     assert changed > 0.88

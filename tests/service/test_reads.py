@@ -13,7 +13,7 @@ from tests.helpers.reports import RESULT, mnist_result, model, progress, steps
 # Transactions and statements (BEGIN is none) of each request. The jobs are neurons with 51 points, a neuron with 2,001
 # points, two networks with 3 epochs, and a sweep of 4 cells and 5 repeats. A comparison has 16 jobs.
 READS = {
-    "/jobs?limit=20": (1, 2),
+    "/jobs?limit=20": (1, 3),
     "/jobs/{neuron}": (1, 2),
     "/jobs/{neuron}/events": (1, 2),
     "/jobs/{neuron}/curve": (1, 3),
@@ -44,7 +44,7 @@ READS = {
     "/compare.svg?{sixteen}": (2, 5),
     "/compare/diagnosis?{sixteen}": (1, 2),
     "/compare/diagnosis?{networks}": (1, 5),
-    "/sweeps": (1, 2),
+    "/sweeps": (1, 3),
     "/sweeps/{sweep}": (1, 5),
     "/sweeps/{sweep}/cells": (1, 5),
     "/sweeps/{sweep}/curve.svg": (2, 8),
