@@ -1,4 +1,4 @@
-"""What a worker tells its supervisor through memory that both map."""
+"""State of a worker, which its supervisor reads through memory that both map."""
 
 import mmap
 import os

@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the pairs of runs say about one figure.
+    """Findings of the pairs of runs about one figure.
 
     `mean_difference` and `interval` are changed minus as it is, in the unit of the metric. `means` are the two means,
     as it is first. `won_back` is the share of the loss that the change wins back, measured against `attainable`; None

@@ -4,7 +4,7 @@ from costcurve.client.types import Answer
 
 
 class Judgement(Answer):
-    """What the pairs of runs say about one figure.
+    """Findings of the pairs of runs about one figure.
 
     `mean_difference` and `interval` are changed minus as it is, in the unit of `metric`. `means` are the two means, as
     it is first. They are None where too few runs can be compared.

@@ -39,7 +39,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a client asks for.
+    """Request of a client to queue jobs, as the limits see it.
 
     `cost` is None for jobs that were admitted before, such as those of a retry. `priority` and `runtime` are those that
     the client chose; both are None if it did not choose them now. `cells` is None unless a sweep is submitted;

@@ -11,7 +11,7 @@ from costcurve.store.trials import Trial
 
 
 class JudgementOut(BaseModel):
-    """What the pairs of runs with the same seed say about one figure."""
+    """Findings of the pairs of runs with the same seed about one figure."""
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -82,7 +82,7 @@ def test_every_variable_is_a_documented_setting():
 
 
 def variables(container: dict[str, Any]) -> dict[str, str]:
-    """What a container finds in its environment: the shared settings, and its own instead of those."""
+    """Environment of a container: the shared settings, and its own instead of those."""
     [settings] = documents(FOLDER / "settings.yaml")
     return settings["data"] | {each["name"]: each["value"] for each in container["env"]}
 

@@ -23,7 +23,7 @@ def checked(url: str, folder: Path, *options: str, checks: tuple[str, ...] = CHE
     schemathesis = Path(sys.executable).with_name("schemathesis")
     run = subprocess.run(
         [
-            *(schemathesis, "run", f"{url}/openapi.json", "--checks", ",".join(checks), "--max-examples", "5"),
+            *(schemathesis, "run", f"{url}/openapi.json", "--checks", ",".join(checks), "--max-examples", "20"),
             *options,
         ],
         cwd=folder,
