@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import GenericAlias, MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, cast, get_args, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
 import httpx
 
@@ -228,7 +228,7 @@ class Client(_Operations):
 
     def _connections(self) -> httpx.Client:
         with _checked_environment():
-            return httpx.Client(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
+            return httpx.Client(limits=_LIMITS, **_connection_options(self.remote.address.url))
 
     def close(self) -> None:
         """Close the connections."""
@@ -300,7 +300,7 @@ class AsyncClient(_Operations):
 
     def _connections(self) -> httpx.AsyncClient:
         with _checked_environment():
-            return httpx.AsyncClient(limits=_LIMITS, trust_env=_may_need_a_proxy(self.remote.address.url))
+            return httpx.AsyncClient(limits=_LIMITS, **_connection_options(self.remote.address.url))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -351,6 +351,20 @@ def _checked_environment() -> Iterator[None]:
     except (OSError, ValueError, ImportError) as error:
         where = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR"
         raise CostCurveError(f"cannot use a setting in {where}: {error}") from error
+
+
+class _ConnectionOptions(TypedDict):
+    trust_env: bool
+    verify: bool
+
+
+def _connection_options(url: str) -> _ConnectionOptions:
+    """Return httpx's options for connections to this URL.
+
+    Without a proxy and without TLS nothing is verified, and the trusted certificates are not read: that takes 50 ms.
+    """
+    may_need_a_proxy = _may_need_a_proxy(url)
+    return {"trust_env": may_need_a_proxy, "verify": may_need_a_proxy or httpx.URL(url).scheme == "https"}
 
 
 def _may_need_a_proxy(url: str) -> bool:

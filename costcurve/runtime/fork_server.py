@@ -281,22 +281,27 @@ class _Server:
         news, *descriptors = received
         # A SIGTERM that comes before the process has its own handlers waits for them: the server's would ignore it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        gate: tuple[int, ...] = ()
         try:
+            gate = may_begin, begin = os.pipe()
             pid = os.fork()
             if pid == 0:
+                os.close(begin)
+                if not os.read(may_begin, 1):
+                    os._exit(UNKNOWN)
+                os.close(may_begin)
                 return self._forked(news, work, descriptors)
-        except OSError as error:
-            _tell(news, -(error.errno or errno.EAGAIN))
-            pid = -1
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if pid > 0:
             _tell(news, pid)
             self._news[pid] = news
-        else:
+            # Only now may the process begin: if this server died before, nobody would know of it and end it.
+            _tell(begin, pid)
+        except OSError as error:
+            _tell(news, -(error.errno or errno.EAGAIN))
             os.close(news)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        for descriptor in (*descriptors, *gate):
+            os.close(descriptor)
         return None
 
     def _forked(self, news: int, work: bytes, descriptors: list[int]) -> tuple[bytes, list[int]]:

@@ -16,6 +16,7 @@ from costcurve.store.schema import attempts, jobs, workers
 from costcurve.store.transitions import MAX_CRASHES
 from tests.chaos.arena import MNIST, Arena, held
 from tests.chaos.outcome import Outcome, spread
+from tests.helpers import plain_http
 from tests.helpers.processes import is_running, until
 from workers.lease import LAST_SECONDS
 from workers.supervisor import SILENCE
@@ -134,7 +135,7 @@ def _file_system(arena: Arena, job_ids: list[str]) -> tuple[Callable[[Arena], _V
 
 
 def _post(arena: Arena, job_id: str, what: str) -> None:
-    answer = httpx.post(f"{arena.deployment.url}/v1/jobs/{job_id}/{what}")
+    answer = plain_http.post(f"{arena.deployment.url}/v1/jobs/{job_id}/{what}")
     assert answer.status_code in (httpx.codes.OK, httpx.codes.ACCEPTED, httpx.codes.CONFLICT), answer.text
 
 

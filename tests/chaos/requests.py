@@ -9,6 +9,7 @@ from costcurve.core.status import JobStatus
 from costcurve.store.pagination import JobQuery
 from tests.chaos.arena import ENGINE, MNIST, SMALL, Arena, held
 from tests.chaos.outcome import Outcome, spread
+from tests.helpers import plain_http
 from tests.helpers.processes import until
 
 # Hours of training, of the same shape as their neighbours.
@@ -31,7 +32,7 @@ def cancels(arena: Arena, *, count: int) -> Outcome:
         arena.deployment.running(victim)
         threading.Event().wait(arena.random.uniform(0, 0.3))
         asked = monotonic()
-        httpx.post(f"{arena.deployment.url}/v1/jobs/{victim}/cancel").raise_for_status()
+        plain_http.post(f"{arena.deployment.url}/v1/jobs/{victim}/cancel").raise_for_status()
         until(lambda job_id=victim: arena.left([job_id]), lambda left: left == 0, timeout=120, every=0.005)
         took.append(monotonic() - asked)
     arena.wait(neighbours, timeout=120)
@@ -55,7 +56,7 @@ def pauses(arena: Arena, *, count: int) -> Outcome:
         victim = arena.random.choice(running)
         threading.Event().wait(arena.random.uniform(0, 0.3))
         asked = monotonic()
-        if httpx.post(f"{arena.deployment.url}/v1/jobs/{victim}/pause").status_code == httpx.codes.CONFLICT:
+        if plain_http.post(f"{arena.deployment.url}/v1/jobs/{victim}/pause").status_code == httpx.codes.CONFLICT:
             continue  # it has ended meanwhile
         done = until(
             lambda job_id=victim: arena.store.get(job_id).status,
@@ -65,7 +66,7 @@ def pauses(arena: Arena, *, count: int) -> Outcome:
         )
         if done is JobStatus.PAUSED:
             took.append(monotonic() - asked)
-            httpx.post(f"{arena.deployment.url}/v1/jobs/{victim}/resume").raise_for_status()
+            plain_http.post(f"{arena.deployment.url}/v1/jobs/{victim}/resume").raise_for_status()
     arena.wait(job_ids, timeout=1200)
     problems = arena.audit(job_ids)
     bound = BOUND * arena.slack

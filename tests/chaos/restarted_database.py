@@ -3,13 +3,13 @@
 import threading
 from time import monotonic
 
-import httpx
 from sqlalchemy import func, select
 
 from costcurve.store.schema import jobs
 from tests.chaos.arena import Arena, held
 from tests.chaos.outcome import Outcome, spread
 from tests.chaos.requests import training
+from tests.helpers import plain_http
 from tests.helpers.processes import until
 
 INTERVAL = 10.0
@@ -48,7 +48,7 @@ def restarts(arena: Arena, *, count: int) -> Outcome:
 
 
 def _is_ready(arena: Arena) -> bool:
-    return httpx.get(f"{arena.deployment.url}/readyz", timeout=30).is_success
+    return plain_http.get(f"{arena.deployment.url}/readyz", timeout=30).is_success
 
 
 def _writes(arena: Arena) -> int:

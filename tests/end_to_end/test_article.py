@@ -2,10 +2,10 @@
 
 import re
 
-import httpx
 import pytest
 
 from costcurve.core.presets import PRESETS
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -78,7 +78,7 @@ def test_mnist_reaches_the_articles_accuracy_with_either_loss_on_either_engine(a
 def test_the_transcript_is_printed_as_in_the_article(article):
     deployment, jobs = article
     job = jobs["mnist-cross-entropy"]
-    text = httpx.get(f"{deployment.url}/v1/jobs/{job['id']}/transcript").text
+    text = plain_http.get(f"{deployment.url}/v1/jobs/{job['id']}/transcript").text
 
     lines = text.splitlines()
     assert len(lines) == 31
@@ -101,7 +101,7 @@ def test_figures_of_any_size_can_be_drawn(article, metric):
     job_id = deployment.ended(deployment.submit(huge))["id"]
 
     for log in ("true", "false"):
-        plot = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/curve.png", params={"metrics": metric, "log": log})
+        plot = plain_http.get(f"{deployment.url}/v1/jobs/{job_id}/curve.png", params={"metrics": metric, "log": log})
         assert plot.status_code == 200
 
 
@@ -110,7 +110,7 @@ def test_curves_are_drawn_with_title_axes_and_legend(article, file_format):
     deployment, jobs = article
     pair = [jobs[f"mnist-slow-{loss}"]["id"] for loss in ("quadratic", "cross-entropy")]
     query = {"job": pair, "metrics": "accuracy,cost", "title": "A <slow> start"}
-    first, second = (httpx.get(f"{deployment.url}/v1/compare.{file_format}", params=query) for _ in range(2))
+    first, second = (plain_http.get(f"{deployment.url}/v1/compare.{file_format}", params=query) for _ in range(2))
 
     assert first.status_code == 200
     assert first.content == second.content

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 from workers.engines import fused_cpu
 
@@ -101,7 +102,7 @@ def test_two_deployments_with_two_homes_know_nothing_of_each_other(deployment, t
         assert deployment.url != other.url
         assert deployment.ended(here)["result"]["final_output"] != other.ended(there)["result"]["final_output"]
         for one, foreign in ((deployment, there), (other, here)):
-            assert httpx.get(f"{one.url}/v1/jobs/{foreign}").status_code == 404
+            assert plain_http.get(f"{one.url}/v1/jobs/{foreign}").status_code == 404
 
 
 def test_sigterm_stops_the_workers_within_seconds_and_hands_the_job_back(deployment):
@@ -123,7 +124,7 @@ def test_sigterm_stops_the_workers_within_seconds_and_hands_the_job_back(deploym
 
 
 def events(deployment: Deployment, job_id: str) -> list[dict]:
-    return httpx.get(f"{deployment.url}/v1/jobs/{job_id}/events").raise_for_status().json()["items"]
+    return plain_http.get(f"{deployment.url}/v1/jobs/{job_id}/events").raise_for_status().json()["items"]
 
 
 def resumed_from(deployment: Deployment, job_id: str) -> list[int]:
@@ -145,9 +146,9 @@ def test_a_job_that_was_interrupted_goes_on_and_ends_with_the_bits_of_one_left_a
     elif trouble == "killed":
         os.kill(worker_pids(deployment)[0], signal.SIGKILL)
     else:
-        httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/pause").raise_for_status()
+        plain_http.post(f"{deployment.url}/v1/jobs/{disturbed}/pause").raise_for_status()
         until(lambda: deployment.job(disturbed), lambda job: job["status"] == "paused")
-        httpx.post(f"{deployment.url}/v1/jobs/{disturbed}/resume").raise_for_status()
+        plain_http.post(f"{deployment.url}/v1/jobs/{disturbed}/resume").raise_for_status()
     alone = deployment.submit(spec, engine=ENGINE)
 
     results = [deployment.ended(job_id) for job_id in (disturbed, alone)]
@@ -204,7 +205,7 @@ def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
     job_id = deployment.submit(LONG, engine=ENGINE)
     deployment.running(job_id)
     deployment.stop(workers)
-    httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
+    plain_http.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
 
     seen = events(deployment, job_id)
     assert [(event["from_status"], event["to_status"]) for event in seen] == [

@@ -3,9 +3,9 @@
 import math
 import re
 
-import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -31,7 +31,7 @@ def jobs(deployment) -> dict[str, dict]:
 
 
 def get(deployment: Deployment, path: str, **query: object) -> dict:
-    answer = httpx.get(f"{deployment.url}/v1/{path}", params=query)
+    answer = plain_http.get(f"{deployment.url}/v1/{path}", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -100,7 +100,7 @@ def test_a_bad_start_with_the_quadratic_loss_is_output_saturation_and_cross_entr
 
 def test_a_trial_of_a_bad_start_cures_it_on_several_seeds(deployment):
     slow = deployment.ended(deployment.submit({"epochs": 4}, preset="mnist-slow-quadratic"), timeout=500)
-    made = httpx.post(f"{deployment.url}/v1/jobs/{slow['id']}/trial", json={"repeats": 4}).json()
+    made = plain_http.post(f"{deployment.url}/v1/jobs/{slow['id']}/trial", json={"repeats": 4}).json()
     verdict = until(lambda: get(deployment, f"sweeps/{made['id']}")["verdict"], bool, timeout=500)
 
     assert (made["trial"]["finding"], verdict["outcome"], verdict["n"]) == ("output_saturated_quadratic", "cured", 4)
@@ -134,7 +134,7 @@ def test_between_the_articles_two_networks_the_loss_makes_no_difference_and_it_i
 
 
 def test_units_that_start_alike_are_one_unit_before_and_after_training(deployment, jobs):
-    checked = httpx.post(f"{deployment.url}/v1/jobs:validate", json={"spec": jobs["zeros"]["spec"]}).json()
+    checked = plain_http.post(f"{deployment.url}/v1/jobs:validate", json={"spec": jobs["zeros"]["spec"]}).json()
     finding = findings(deployment, jobs["zeros"])["symmetric_init"]
 
     assert [warning["code"] for warning in checked["warnings"]] == ["symmetric_init"]
@@ -151,9 +151,10 @@ def test_what_a_finding_names_is_shaded_in_the_jobs_plot(deployment, jobs):
         ("mnist-slow-quadratic", "learning stood still at the output"),
         ("neuron-slow-quadratic", "the cost lies on a plateau"),
     ):
-        svg = httpx.get(f"{deployment.url}/v1/jobs/{jobs[name]['id']}/curve.svg").text
+        svg = plain_http.get(f"{deployment.url}/v1/jobs/{jobs[name]['id']}/curve.svg").text
         assert re.search(rf"<!-- From \w+ 0 to \w+ \d+ {said} -->", svg), name
-    assert "<!-- From" not in httpx.get(f"{deployment.url}/v1/jobs/{jobs['neuron-good-start']['id']}/curve.svg").text
+    svg = plain_http.get(f"{deployment.url}/v1/jobs/{jobs['neuron-good-start']['id']}/curve.svg").text
+    assert "<!-- From" not in svg
 
 
 def test_a_training_that_diverged_says_with_which_rate(deployment, jobs):
@@ -221,5 +222,5 @@ def test_a_job_that_waits_has_no_findings_and_an_unknown_one_is_404(deployment):
     found = get(deployment, f"jobs/{waiting}/diagnosis")
     assert (found["findings"], found["start"]) == ([], None)
     assert "no epoch has ended" in found["summary"]
-    assert httpx.get(f"{deployment.url}/v1/jobs/job_0/diagnosis").status_code == 404
-    assert httpx.get(f"{deployment.url}/v1/compare/diagnosis", params={"job": [waiting]}).status_code == 422
+    assert plain_http.get(f"{deployment.url}/v1/jobs/job_0/diagnosis").status_code == 404
+    assert plain_http.get(f"{deployment.url}/v1/compare/diagnosis", params={"job": [waiting]}).status_code == 422

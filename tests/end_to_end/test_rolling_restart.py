@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -59,7 +60,7 @@ class Visitor(Thread):
         self._urls.reverse()  # they take turns
         for url in [*self._urls, *self._urls]:
             try:
-                is_ready = httpx.get(f"{url}/readyz").status_code == 200
+                is_ready = plain_http.get(f"{url}/readyz").status_code == 200
             except httpx.TransportError:
                 is_ready = False  # it stops to listen just now
             if not is_ready:
@@ -67,7 +68,7 @@ class Visitor(Thread):
                 continue
             self.avoids.discard(url)
             try:
-                answer = httpx.request(method, url + path, **request)
+                answer = plain_http.request(method, url + path, **request)
             except httpx.TransportError as error:
                 self.broken.append(f"{method} {path} by {url}: {error!r}")
                 continue
@@ -127,7 +128,7 @@ def test_services_and_workers_restarted_in_turn_lose_nothing_and_break_nothing(t
 
 
 def workers_alive(deployment: Deployment) -> int:
-    return len(httpx.get(f"{deployment.url}/v1/workers").raise_for_status().json()["items"])
+    return len(plain_http.get(f"{deployment.url}/v1/workers").raise_for_status().json()["items"])
 
 
 def test_a_service_that_was_told_to_stop_is_not_ready_but_answers_for_a_while(tmp_path):
@@ -136,11 +137,11 @@ def test_a_service_that_was_told_to_stop_is_not_ready_but_answers_for_a_while(tm
         deployment.service.send_signal(signal.SIGTERM)
 
         def ready() -> httpx.Response:
-            return httpx.get(f"{deployment.url}/readyz")
+            return plain_http.get(f"{deployment.url}/readyz")
 
         refused = until(ready, lambda answer: answer.status_code == 503)
         assert refused.json()["code"] == "draining"
-        assert httpx.get(f"{deployment.url}/healthz").status_code == 200
+        assert plain_http.get(f"{deployment.url}/healthz").status_code == 200
         job_id = deployment.submit(NEURON)
         assert deployment.job(job_id)["status"] == "queued"
 

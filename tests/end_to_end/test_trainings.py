@@ -3,9 +3,9 @@
 import json
 from time import monotonic
 
-import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 pytestmark = pytest.mark.slow
@@ -46,22 +46,22 @@ def test_progress_moves_at_least_twice_a_second_and_tells_the_time_to_go(deploym
 
     # Sooner or later: other programs share the processors.
     until(seconds_per_change, lambda seconds: seconds <= 0.5)
-    httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
+    plain_http.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").raise_for_status()
     deployment.ended(job_id)
 
 
 def test_a_running_job_is_cancelled_long_before_its_end_and_keeps_its_curve(deployment):
     job_id = deployment.submit({**LONG, "steps_per_epoch": 500}, engine=ENGINE)
     until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 2)
-    assert httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").status_code == 202
+    assert plain_http.post(f"{deployment.url}/v1/jobs/{job_id}/cancel").status_code == 202
 
     job = deployment.ended(job_id, timeout=SOON)
     assert job["status"] == "cancelled"
     curve = deployment.curve(job_id)
     assert len(curve["x"]) >= 2
-    transcript = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/transcript").text.splitlines()
+    transcript = plain_http.get(f"{deployment.url}/v1/jobs/{job_id}/transcript").text.splitlines()
     assert transcript[-1] == f"best: {max(curve['series']['correct']):.0f} / 10000"
-    again = httpx.post(f"{deployment.url}/v1/jobs/{job_id}/cancel")
+    again = plain_http.post(f"{deployment.url}/v1/jobs/{job_id}/cancel")
     assert (again.status_code, again.json()["status"]) == (202, "cancelled")
 
 
@@ -74,8 +74,8 @@ def test_a_job_that_diverges_fails_with_its_curve_kept(deployment):
     assert "no longer finite" in job["error"]["message"]
     curve = deployment.curve(job["id"])
     assert 0 < len(curve["x"]) == job["progress"]["epoch"] < 30
-    assert httpx.get(f"{deployment.url}/v1/jobs/{job['id']}/curve.csv").text.count("\r\n") == len(curve["x"]) + 1
-    conflict = httpx.post(f"{deployment.url}/v1/jobs/{job['id']}/cancel")
+    assert plain_http.get(f"{deployment.url}/v1/jobs/{job['id']}/curve.csv").text.count("\r\n") == len(curve["x"]) + 1
+    conflict = plain_http.post(f"{deployment.url}/v1/jobs/{job['id']}/cancel")
     assert (conflict.status_code, conflict.json()["code"]) == (409, "invalid_transition")
     assert "failed" in conflict.json()["detail"]
     assert "cancelled" in conflict.json()["detail"]
@@ -100,7 +100,9 @@ def test_a_curve_grows_while_it_is_read_and_next_from_leads_on(deployment):
     start = 0
     while True:
         ended = deployment.job(job_id)["is_terminal"]
-        page = httpx.get(f"{deployment.url}/v1/jobs/{job_id}/curve", params={"from": start, "metrics": "cost"}).json()
+        page = plain_http.get(
+            f"{deployment.url}/v1/jobs/{job_id}/curve", params={"from": start, "metrics": "cost"}
+        ).json()
         pieces += page["series"]["cost"]
         start = page["next_from"]
         if ended:

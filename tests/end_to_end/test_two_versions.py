@@ -7,11 +7,10 @@ import sys
 import tarfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers import reaper
+from tests.helpers import plain_http, reaper
 from tests.helpers.processes import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.empty_database]
@@ -112,9 +111,9 @@ def test_an_older_service_goes_on_while_the_database_is_migrated_and_the_new_wor
         old.ended(before)
         network = old.submit(NETWORK)
 
-        assert httpx.get(f"{old.url}/readyz").status_code == 200
+        assert plain_http.get(f"{old.url}/readyz").status_code == 200
         for job_id, points in ((before, 301), (network, 2)):
             job = old.ended(job_id)
             assert (job["status"], job["attempt"]) == ("succeeded", 1), job
             assert len(old.curve(job_id)["x"]) == points
-        assert "Epoch 1: " in httpx.get(f"{old.url}/v1/jobs/{network}/transcript").raise_for_status().text
+        assert "Epoch 1: " in plain_http.get(f"{old.url}/v1/jobs/{network}/transcript").raise_for_status().text

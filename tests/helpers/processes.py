@@ -12,12 +12,13 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-import httpx
-
-from tests.helpers import warm_start
+from tests.helpers import plain_http, warm_start
 from tests.helpers.warm_start import Program
 
 T = TypeVar("T")
+
+# Seconds between two looks at a job; each costs the service some milliseconds of CPU.
+_POLL = 0.1
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Deployment:
         self.service = self._start(["service", "--fd", str(listener.fileno())], pass_fds=[listener.fileno()])
         listener.close()
         # The socket listens already, so the connection waits in its queue until the service accepts it.
-        httpx.get(f"{self.url}/readyz", timeout=120).raise_for_status()
+        plain_http.get(f"{self.url}/readyz", timeout=120).raise_for_status()
 
     def start_workers(self, processes: int = 1, *, pack: int = 1, program: str = "workers") -> Program:
         """Start a supervisor with this many worker processes; returns at once."""
@@ -78,19 +79,19 @@ class Deployment:
     def submit(self, spec: dict | None = None, **fields: object) -> str:
         """Queue a job; its id."""
         body = {"spec": spec, **fields} if spec is not None else fields
-        answer = httpx.post(f"{self.url}/v1/jobs", json=body)
+        answer = plain_http.post(f"{self.url}/v1/jobs", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
     def job(self, job_id: str) -> dict:
-        return httpx.get(f"{self.url}/v1/jobs/{job_id}").raise_for_status().json()
+        return plain_http.get(f"{self.url}/v1/jobs/{job_id}").raise_for_status().json()
 
     def curve(self, job_id: str) -> dict:
-        return httpx.get(f"{self.url}/v1/jobs/{job_id}/curve").raise_for_status().json()
+        return plain_http.get(f"{self.url}/v1/jobs/{job_id}/curve").raise_for_status().json()
 
     def ended(self, job_id: str, *, timeout: float = 250) -> dict:
         """The job, once it has ended."""
-        return until(lambda: self.job(job_id), lambda job: job["is_terminal"], timeout=timeout)
+        return until(lambda: self.job(job_id), lambda job: job["is_terminal"], timeout=timeout, every=_POLL)
 
     def running(self, job_id: str, *, timeout: float = 120) -> dict:
         """The job, once some steps are done."""
@@ -98,6 +99,7 @@ class Deployment:
             lambda: self.job(job_id),
             lambda job: job["status"] == "running" and job["progress"]["step"],
             timeout=timeout,
+            every=_POLL,
         )
 
     def _start(self, command: list[str], pass_fds: list[int] | None = None, log_name: str | None = None) -> Program:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from costcurve.runtime.logging import bound, configure_logging
 from tests.conftest import ROOT
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 _FIELDS = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "logs.md").read_text(), re.MULTILINE)
@@ -35,8 +35,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path | None)
 def test_a_job_costs_two_lines_and_each_says_job_attempt_worker_and_sweep(deployment):
     grid = {"learning_rate": [0.1, 0.2, 0.3]}
     body = {"spec": {"experiment": "neuron"}, "grid": grid}
-    sweep = httpx.post(f"{deployment.url}/v1/sweeps", json=body).raise_for_status().json()
-    jobs = httpx.get(f"{deployment.url}/v1/jobs", params={"sweep_id": sweep["id"]}).json()["items"]
+    sweep = plain_http.post(f"{deployment.url}/v1/sweeps", json=body).raise_for_status().json()
+    jobs = plain_http.get(f"{deployment.url}/v1/jobs", params={"sweep_id": sweep["id"]}).json()["items"]
     for job in jobs:
         deployment.ended(job["id"])
     for job in jobs:
@@ -62,7 +62,7 @@ def test_the_load_of_the_data_set_is_told_with_the_job_that_it_is_for(deployment
 
 def test_a_request_is_one_line_with_its_route_and_its_id_is_in_the_answer(deployment):
     job = deployment.submit({"experiment": "neuron"})
-    answer = httpx.get(f"{deployment.url}/v1/jobs/{job}", headers={"X-Request-ID": "mine-1"})
+    answer = plain_http.get(f"{deployment.url}/v1/jobs/{job}", headers={"X-Request-ID": "mine-1"})
     [line] = until(
         lambda: [line for line in lines(deployment, "service") if line.get("request_id") == "mine-1"],
         lambda found: found,
@@ -76,14 +76,14 @@ def test_a_request_is_one_line_with_its_route_and_its_id_is_in_the_answer(deploy
 
 @pytest.mark.parametrize("bad", ["x" * 129, "two words", "caf\u00e9"])
 def test_a_request_id_that_is_too_long_or_not_visible_is_replaced(deployment, bad):
-    answer = httpx.get(f"{deployment.url}/v1/version", headers={"X-Request-ID": bad.encode("latin-1")})
+    answer = plain_http.get(f"{deployment.url}/v1/version", headers={"X-Request-ID": bad.encode("latin-1")})
 
     assert re.fullmatch(r"req_[0-9a-f]{20}", answer.headers["X-Request-ID"])
 
 
 def test_probes_are_told_at_debug_only(deployment):
     for path in ("/healthz", "/readyz", "/metrics"):
-        httpx.get(f"{deployment.url}{path}").raise_for_status()
+        plain_http.get(f"{deployment.url}{path}").raise_for_status()
         told = until(
             lambda path=path: [line for line in lines(deployment, "service") if line.get("route") == path],
             lambda found: found,
@@ -178,7 +178,7 @@ def test_what_a_client_puts_into_a_path_neither_moves_a_cursor_nor_forges_a_line
     with Deployment(tmp_path, environment={"COSTCURVE_LOG_FORMAT": "console"}) as deployment:
         deployment.start_service()
         for path in ("a%1b[2J%c2%9b1m%e2%80%aegpj", "b%0aforged%e2%80%a8", "x" * 20_000):
-            httpx.get(f"{deployment.url}/v1/jobs/{path}")
+            plain_http.get(f"{deployment.url}/v1/jobs/{path}")
         text = until(lambda: (deployment.home / "service.log").read_bytes().decode(), lambda text: "xxx" in text)
 
     assert {character for character in text if not character.isprintable()} <= {"\n"}

@@ -15,6 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parsed
 from published import DOCUMENTED, PROMETHEUS, queries
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, free_port, until
 
 NETWORK = {"experiment": "mnist", "layers": [784, 10], "epochs": 2, "steps_per_epoch": 200}
@@ -30,7 +31,7 @@ class Watched:
     targets: dict[str, str]
 
     def scrape(self, target: str) -> dict[tuple[str, frozenset], float]:
-        text = httpx.get(f"http://{self.targets[target]}/metrics", timeout=120).raise_for_status().text
+        text = plain_http.get(f"http://{self.targets[target]}/metrics", timeout=120).raise_for_status().text
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in parsed(text)
@@ -47,7 +48,7 @@ class Watched:
         trained.append(self.deployment.submit({**NETWORK, "epochs": 1000}, max_runtime_seconds=0.3, engine="autograd"))
         for job in trained:
             self.deployment.ended(job)
-        assert httpx.get(f"{self.deployment.url}/nowhere").status_code == 404
+        assert plain_http.get(f"{self.deployment.url}/nowhere").status_code == 404
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path | None) ->
 def test_every_exposed_metric_is_documented_and_every_documented_one_is_exposed(watched):
     exposed = {}
     for target in watched.targets.values():
-        for family in parsed(httpx.get(f"http://{target}/metrics").text):
+        for family in parsed(plain_http.get(f"http://{target}/metrics").text):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             labels = frozenset(label for sample in family.samples for label in sample.labels)
             exposed[name] = (family.type, labels - {"le"})
@@ -106,7 +107,7 @@ def test_requests_are_told_by_the_template_of_their_route(watched):
 
 def test_openmetrics_is_spoken_where_it_is_asked_for(watched):
     for target in watched.targets.values():
-        answer = httpx.get(
+        answer = plain_http.get(
             f"http://{target}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
         )
 

@@ -73,9 +73,10 @@ def test_a_process_whose_server_dies_is_ended_and_the_next_request_starts_anothe
     process = server.start(stay, descriptors=[writer])
     os.close(writer)
     assert os.read(reader, 1) == b"!"
-    os.kill(server._process.pid, signal.SIGKILL)
+    os.kill(server._process.pid, signal.SIGKILL)  # as soon as the process works: it must be known by then
     process.join(30)
 
+    assert process.pid is not None
     assert process.exitcode == UNKNOWN
     until(lambda: is_running(process.pid), lambda running: not running)
     again = server.start(leave, 5)

@@ -344,12 +344,12 @@ def test_5000_jobs_are_queued_and_cancelled_in_one_transaction_each_with_few_sta
 
     started = process_time()
     sweep = store.submit_sweep(sweep_of(spec={"experiment": "mnist"}, grid=grid, repeats=1, tags={"a": "b"})).sweep
-    assert process_time() - started < 2, "seconds of one core; there should be one at most"
+    assert process_time() - started < 5, "seconds of one core; a second on an idle machine"
     assert (sweep.total, len(commits)) == (5000, 1)
     assert len(statements) <= 10
     started = process_time()
     assert counts(store.cancel_sweep(sweep.id)) == {"cancelled": 5000}
-    assert process_time() - started < 2
+    assert process_time() - started < 5
     assert len(commits) == 2
     assert len(statements) < 20
 

@@ -17,6 +17,7 @@ from costcurve.core.curve import Curve
 from costcurve.store.curve_chunks import chunk_of, write_chunks
 from costcurve.store.database import Database
 from costcurve.store.schema import jobs
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 SHORT = {
@@ -194,7 +195,7 @@ def test_requests_ahead_of_their_responses_are_answered_in_order_and_bounded(con
 
 def test_clients_that_do_not_read_are_closed_and_cost_little_memory(deployment, connect):
     job_id = long_job(deployment, 200_000)
-    httpx.get(f"{deployment.url}/v1/jobs/{job_id}/curve.csv", timeout=60).raise_for_status()
+    plain_http.get(f"{deployment.url}/v1/jobs/{job_id}/curve.csv", timeout=60).raise_for_status()
     before, alone = memory(deployment), sockets(deployment)
     paths = [f"/v1/jobs/{job_id}/curve.csv", f"/v1/jobs/{job_id}/curve"]
     stalled = [connect(request("GET", paths[number % 2]), receive_buffer=4096) for number in range(20)]
@@ -216,7 +217,7 @@ def test_clients_that_do_not_read_are_closed_and_cost_little_memory(deployment, 
 def test_a_download_that_is_slow_but_steady_arrives_whole(deployment):
     job_id = long_job(deployment, 20_000)
     url = f"{deployment.url}/v1/jobs/{job_id}/curve.csv"
-    whole = httpx.get(url, timeout=60).content
+    whole = plain_http.get(url, timeout=60).content
     pause, received = Event(), b""
     small = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)])
     with httpx.Client(transport=small, timeout=60) as client, client.stream("GET", url) as answer:
@@ -245,8 +246,8 @@ def test_with_few_descriptors_probes_are_answered_while_others_hold_connections(
                         continue  # it was closed to make room
             for _ in range(20):
                 started = monotonic()
-                assert httpx.get(f"{deployment.url}/healthz", timeout=10).status_code == 200
-                assert httpx.get(f"{deployment.url}/readyz", timeout=10).status_code == 200
+                assert plain_http.get(f"{deployment.url}/healthz", timeout=10).status_code == 200
+                assert plain_http.get(f"{deployment.url}/readyz", timeout=10).status_code == 200
                 assert monotonic() - started < 5
             for client in held:
                 client.close()
@@ -266,17 +267,21 @@ def test_the_service_ends_with_0_and_closes_its_database(deployment, tmp_path, s
 
 
 def test_a_service_whose_disk_is_full_is_not_ready(deployment):
-    assert httpx.get(f"{deployment.url}/readyz").status_code == 200
+    assert plain_http.get(f"{deployment.url}/readyz").status_code == 200
     limits = resource.prlimit(deployment.service.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(deployment.service.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
 
-    answer = until(lambda: httpx.get(f"{deployment.url}/readyz"), lambda found: found.status_code == 503, timeout=10)
+    answer = until(
+        lambda: plain_http.get(f"{deployment.url}/readyz"), lambda found: found.status_code == 503, timeout=10
+    )
     assert answer.json()["code"] == "store_unavailable"
     assert (
-        httpx.post(f"{deployment.url}/v1/jobs", content=BODY, headers={"Content-Type": "application/json"}).status_code
+        plain_http.post(
+            f"{deployment.url}/v1/jobs", content=BODY, headers={"Content-Type": "application/json"}
+        ).status_code
         == 503
     )
-    assert httpx.get(f"{deployment.url}/healthz").status_code == 200
+    assert plain_http.get(f"{deployment.url}/healthz").status_code == 200
 
     resource.prlimit(deployment.service.pid, resource.RLIMIT_FSIZE, limits)
-    until(lambda: httpx.get(f"{deployment.url}/readyz"), lambda found: found.status_code == 200, timeout=10)
+    until(lambda: plain_http.get(f"{deployment.url}/readyz"), lambda found: found.status_code == 200, timeout=10)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.problems import problem
 from tests.helpers.processes import Deployment, until
 
@@ -45,7 +46,7 @@ def test_a_trusted_proxy_names_the_client(behind):
         }.items()
     ):
         headers = {"X-Forwarded-For": forwarded, "X-Request-ID": f"proxied-{number}"}
-        assert httpx.get(f"{behind.url}/v1/version", headers=headers).status_code == 200
+        assert plain_http.get(f"{behind.url}/v1/version", headers=headers).status_code == 200
         assert logged_addresses(behind, f"proxied-{number}") == [seen]
 
 
@@ -53,7 +54,7 @@ def test_a_forged_address_counts_for_nothing(tmp_path):
     environment = {"COSTCURVE_LOG_FORMAT": "json", "FORWARDED_ALLOW_IPS": "*"}
     with Deployment(tmp_path, environment=environment) as deployment:
         deployment.start_service()
-        httpx.get(f"{deployment.url}/v1/version", headers=FORGED | {"X-Request-ID": "forged"})
+        plain_http.get(f"{deployment.url}/v1/version", headers=FORGED | {"X-Request-ID": "forged"})
         assert logged_addresses(deployment, "forged") == ["127.0.0.1"]
 
 
@@ -61,9 +62,9 @@ def test_the_metrics_have_a_port_of_their_own_and_it_serves_nothing_else(behind)
     log = (behind.home / "service.log").read_text()
     metrics = re.search(r"metrics are served at (http://\S+)/metrics", log)[1]
 
-    assert "costcurve_build_info" in httpx.get(f"{metrics}/metrics").text
+    assert "costcurve_build_info" in plain_http.get(f"{metrics}/metrics").text
     for url in (f"{behind.url}/metrics", f"{metrics}/v1/jobs", f"{metrics}/healthz", f"{metrics}/docs"):
-        problem(httpx.get(url), 404, "not_found")
+        problem(plain_http.get(url), 404, "not_found")
 
 
 def test_a_port_for_metrics_that_is_taken_ends_the_start_with_its_reason(tmp_path, behind):
@@ -76,7 +77,7 @@ def test_a_port_for_metrics_that_is_taken_ends_the_start_with_its_reason(tmp_pat
 
 def test_probes_name_no_address_and_no_path(behind):
     for path in ("healthz", "readyz"):
-        answer = httpx.get(f"{behind.url}/{path}")
+        answer = plain_http.get(f"{behind.url}/{path}")
         assert set(answer.json()) == {"status"}
         assert "/" not in answer.text
 

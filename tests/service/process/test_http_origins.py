@@ -1,8 +1,8 @@
 """Pages of other sites, which a browser on this machine shows, can neither read nor change anything."""
 
-import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.problems import problem
 from tests.helpers.processes import Deployment
 
@@ -97,4 +97,4 @@ def test_the_hosts_are_those_of_the_setting(tmp_path):
     ) as deployment:
         deployment.start_service()
         for host, status in (("costcurve.example.org", 200), ("127.0.0.1", 200), ("localhost", 421)):
-            assert httpx.get(f"{deployment.url}/v1/jobs", headers={"Host": host}).status_code == status
+            assert plain_http.get(f"{deployment.url}/v1/jobs", headers={"Host": host}).status_code == status

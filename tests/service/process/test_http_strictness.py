@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from tests.helpers import plain_http
 from tests.helpers.problems import problem
 
 NEURON = {"spec": {"experiment": "neuron"}}
@@ -14,7 +15,7 @@ OWN = {"job_id": "job_0", "sweep_id": "swp_0", "file_format": "svg", "key_id": "
 
 @pytest.fixture(scope="module")
 def document(service) -> dict:
-    return httpx.get(f"{service.url}/openapi.json").json()
+    return plain_http.get(f"{service.url}/openapi.json").json()
 
 
 @pytest.fixture(scope="module")

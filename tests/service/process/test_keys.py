@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from costcurve import Client
+from tests.helpers import plain_http
 from tests.helpers.problems import problem
 from tests.helpers.processes import Deployment
 
@@ -53,16 +54,16 @@ def test_the_first_key_is_in_its_file_for_its_user_alone_and_is_made_once(tmp_pa
         key = first_key(deployment)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert re.fullmatch(r"cck_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", key)
-        me = httpx.get(f"{deployment.url}/v1/me", headers=bearer(key)).json()
+        me = plain_http.get(f"{deployment.url}/v1/me", headers=bearer(key)).json()
         assert (me["project"], me["scopes"]) == ("default", ["admin", "read", "submit"])
-        [listed] = httpx.get(f"{deployment.url}/v1/keys", headers=bearer(key)).json()["items"]
+        [listed] = plain_http.get(f"{deployment.url}/v1/keys", headers=bearer(key)).json()["items"]
         assert listed["id"] == me["key_id"]
 
         file.unlink()
         deployment.stop(deployment.service)
         deployment.start_service()
         assert not file.exists()
-        assert httpx.get(f"{deployment.url}/v1/me", headers=bearer(key)).status_code == 200
+        assert plain_http.get(f"{deployment.url}/v1/me", headers=bearer(key)).status_code == 200
         assert [each.name for each in tmp_path.iterdir() if "first-key" in each.name] == []
 
 

@@ -15,6 +15,7 @@ from benchmarks import overload
 from costcurve.store import JobStore
 from costcurve.store.database import Database
 from costcurve.store.job_update import JobUpdate
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment
 from tests.helpers.reports import CPU, ENGINES, choose, mnist_result, model, progress
 
@@ -68,7 +69,7 @@ def test_thirty_predictions_of_15_mib_at_once_keep_the_service_within_its_memory
 
         def predict(_number: int) -> httpx.Response:
             start.wait()
-            return httpx.post(url, content=body, headers={"Content-Type": "application/json"}, timeout=120)
+            return plain_http.post(url, content=body, headers={"Content-Type": "application/json"}, timeout=120)
 
         health: list[float] = []
         most = 0.0
@@ -76,7 +77,7 @@ def test_thirty_predictions_of_15_mib_at_once_keep_the_service_within_its_memory
             answers = [pool.submit(predict, number) for number in range(30)]
             while not all(answer.done() for answer in answers):
                 started = monotonic()
-                assert httpx.get(f"{deployment.url}/healthz", timeout=60).status_code == 200
+                assert plain_http.get(f"{deployment.url}/healthz", timeout=60).status_code == 200
                 health.append(monotonic() - started)
                 most = max(most, overload.memory(deployment.service.pid))
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tests.helpers import plain_http
 from tests.helpers.processes import Deployment, until
 
 
@@ -108,7 +109,7 @@ def test_while_the_database_is_silent_healthz_is_well_and_readyz_says_so_in_time
 
         relay.thaw()
         until(lambda: look("/readyz")[0], lambda status: status == 200, timeout=30)
-        assert httpx.get(f"{deployment.url}/v1/jobs/{job_id}", timeout=30).status_code == 200
+        assert plain_http.get(f"{deployment.url}/v1/jobs/{job_id}", timeout=30).status_code == 200
 
 
 def test_a_service_whose_database_is_silent_still_ends_on_sigterm(relay, tmp_path):
@@ -117,6 +118,6 @@ def test_a_service_whose_database_is_silent_still_ends_on_sigterm(relay, tmp_pat
         deployment.start_service()
         relay.freeze()
         with suppress(httpx.TimeoutException):
-            httpx.get(f"{deployment.url}/v1/jobs", timeout=1)
+            plain_http.get(f"{deployment.url}/v1/jobs", timeout=1)
 
         assert deployment.stop(deployment.service, timeout=30) < 25
