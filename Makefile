@@ -15,6 +15,8 @@ SUPPLY_CHAIN_INSTALLED := $(SUPPLY_CHAIN)/.installed
 IMAGES := deploy/docker/requirements
 # More than the two cores of a small machine: many tests mostly wait for other processes.
 TEST_PROCESSES ?= 4
+# The tests of one file run in one process, and share its servers and trained jobs.
+IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -43,16 +45,16 @@ article: $(PROGRAMS_INSTALLED) ## test each claim of the article; the verdicts g
 	$(BIN)/costcurve article $(ARTICLE_OPTIONS)
 
 test: setup ## run all tests except the long suites: test-long, test-chaos, test-deploy, chaos and model
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy and not chaos and not long' $(TEST_OPTIONS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m 'not deploy and not chaos and not long' $(TEST_OPTIONS)
 
 test-long: setup ## run the tests that take minutes: Ray, installations, versions, restarts, overload, the article
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m long $(TEST_OPTIONS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m long $(TEST_OPTIONS)
 
 test-all: setup ## run test and test-long at once
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m 'not deploy and not chaos' $(TEST_OPTIONS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m 'not deploy and not chaos' $(TEST_OPTIONS)
 
 fast: setup ## run the tests that take less than about 5 s each
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -q -m 'not slow and not deploy' $(TEST_OPTIONS)
+	$(BIN)/python -m pytest $(IN_PARALLEL) -q -m 'not slow and not deploy' $(TEST_OPTIONS)
 
 test-chaos: setup ## run a short form of each chaos scenario, about 6 minutes
 	$(BIN)/python -m pytest -n 2 -m chaos $(TEST_OPTIONS) tests/chaos

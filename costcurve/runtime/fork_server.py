@@ -293,7 +293,7 @@ class _Server:
                 return self._forked(news, work, descriptors)
             _tell(news, pid)
             self._news[pid] = news
-            # Only now may the process begin: if this server died before, nobody would know of it and end it.
+            # Only now may the process begin: if this server died before, no other process would know of it and end it.
             _tell(begin, pid)
         except OSError as error:
             _tell(news, -(error.errno or errno.EAGAIN))

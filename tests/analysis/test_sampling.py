@@ -64,7 +64,7 @@ def value_at(curve: Curve, metric: str, x: int) -> float | None:
     return curve.series[metric][x - curve.start] if curve.start <= x < curve.end and metric in curve.series else None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), count=st.integers(1, 3), bounds=st.lists(st.integers(0, 130)), more=st.integers(0, 60))
 def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bucket(data, count, bounds, more):
     curves = data.draw(curves_side_by_side(curves=count))
@@ -94,7 +94,7 @@ def test_a_sample_has_recorded_points_only_all_ends_and_the_extremes_of_every_bu
                 assert (min(inside, default=0), max(inside, default=0)) == (min(kept, default=0), max(kept, default=0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data(), one=st.lists(st.integers(0, 130)), other=st.lists(st.integers(0, 130)))
 def test_a_sample_does_not_depend_on_the_runs_in_which_the_points_come(data, one, other):
     curves = data.draw(curves_side_by_side(curves=2))

@@ -34,7 +34,7 @@ def started(*arguments: str, home: Path, url: str = "", stderr: int = subprocess
 
 @dataclass
 class Ran:
-    """What a command came to."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

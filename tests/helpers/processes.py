@@ -153,7 +153,7 @@ def free_port() -> int:
 
 
 def until(look: Callable[[], T], holds: Callable[[T], object], *, timeout: float = 120, every: float = 0.02) -> T:
-    """What `look` gives, as soon as it `holds`; fails after `timeout` seconds with what it gave last."""
+    """Return what `look` gives as soon as it `holds`; fail after `timeout` seconds with what it gave last."""
     pause = threading.Event()
     deadline = monotonic() + timeout
     while True:

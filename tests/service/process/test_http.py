@@ -303,7 +303,7 @@ broken = st.binary(max_size=60) | near_bodies.map(lambda body: json.dumps(body)[
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(body=anything.map(json.dumps) | near_bodies.map(json.dumps) | broken)
 def test_no_malformed_body_is_ever_a_server_error(http, body):
     """Each is a 4xx with a pointer. The few bodies that happen to be right are none of the 400."""

@@ -1,4 +1,4 @@
-"""What decides the last bits of a job's training."""
+"""Add the execution profile of a job, which decides the last bits of its training."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a worker holds is looked up by each claim, and whenever the queue is empty."""
+"""Add indexes for a worker's open attempts, which each claim reads."""
 
 import sqlalchemy as sa
 from alembic import op
