@@ -78,7 +78,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
     with Deployment(tmp_path, mnist_dir, {"COSTCURVE_DATABASE_URL": postgresql_url}) as deployment:
         deployment.start_service()
         deployment.start_workers(processes=2)
-        network = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
+        network = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": STEPS}, engine=ENGINE)
         neurons = [deployment.submit({"experiment": "neuron", "seed": seed, "init": "normal"}) for seed in range(10)]
         deployment.running(network)
         os.kill(worker_pids(deployment)[0], signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_the_whole_program_runs_on_postgresql(tmp_path, mnist_dir, postgresql_ur
 
 def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 6, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 8, "steps_per_epoch": STEPS}, engine=ENGINE)
     before = deployment.running(job_id)
     deployment.stop(deployment.service)
     with pytest.raises(httpx.ConnectError):
@@ -101,7 +101,7 @@ def test_restarting_the_service_neither_loses_nor_stops_a_training(deployment):
     until(lambda: deployment.job(job_id)["progress"]["step"], lambda step: step > before["progress"]["step"])
     job = deployment.ended(job_id)
     assert (job["status"], job["attempt"]) == ("succeeded", 1)
-    assert deployment.curve(job_id)["x"] == [0, 1, 2, 3, 4, 5]
+    assert deployment.curve(job_id)["x"] == [*range(8)]
 
 
 def test_two_deployments_with_two_homes_know_nothing_of_each_other(deployment, tmp_path, mnist_dir):
@@ -205,7 +205,7 @@ def test_a_fork_that_was_killed_ends_with_the_bits_of_one_left_alone_and_begins_
 
 def test_a_job_whose_checkpoint_is_gone_begins_anew_and_says_so(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 3, "steps_per_epoch": STEPS}, engine=ENGINE)
     until(lambda: deployment.job(job_id), lambda job: job["progress"]["epoch"] >= 1)
     deployment.stop(workers)
     shutil.rmtree(deployment.home / "checkpoints")
@@ -237,7 +237,7 @@ def test_what_happened_to_a_job_is_told_with_who_and_why(deployment):
 
 def test_a_killed_worker_is_replaced_and_its_job_trained_again(deployment):
     deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": STEPS}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     os.kill(pid, signal.SIGKILL)
@@ -279,7 +279,7 @@ def locked(deployment):
 
 def test_a_worker_that_dies_while_the_database_is_locked_loses_no_job(deployment):
     workers = deployment.start_workers()
-    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": 2 * STEPS}, engine=ENGINE)
+    job_id = deployment.submit({**MNIST, "epochs": 4, "steps_per_epoch": STEPS}, engine=ENGINE)
     deployment.running(job_id)
     [pid] = worker_pids(deployment)
     with locked(deployment):
