@@ -20,7 +20,7 @@ IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # With this variable, each of the hundreds of processes that the tests start would compile the project again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo article test test-long test-all fast test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints hashes audit sbom clean
+.PHONY: help setup demo article test test-long test-all fast test-newest test-chaos test-deploy check chaos model bench bench-diagnosis overload docs format constraints hashes audit sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,11 @@ test-all: setup ## run test and test-long at once
 
 fast: setup ## run the tests that take less than about 5 s each
 	$(BIN)/python -m pytest $(IN_PARALLEL) -q -m 'not slow and not deploy' $(TEST_OPTIONS)
+
+test-newest: ## run the fast tests of what depends on the language most on the newest supported Python found here
+	newest=$$($(PYTHON) .ci/newest_python.py); test -z "$$newest" || \
+	  $(MAKE) fast PYTHON="$$newest" VENV=".venv-$$(basename "$$newest")" \
+	    TEST_OPTIONS="tests/core tests/runtime tests/analysis tests/training tests/engines --deselect tests/engines/test_packed_gpu.py"
 
 test-chaos: setup ## run a short form of each chaos scenario, about 6 minutes
 	$(BIN)/python -m pytest -n 2 -m chaos $(TEST_OPTIONS) tests/chaos

@@ -1,4 +1,4 @@
-"""The Python on which CI runs the fast tests too: the newest supported one that works."""
+"""The Python for `make test-newest`: the newest supported one that works."""
 
 import subprocess
 import sys
