@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from costcurve.core.status import JobStatus
 from costcurve.core.submission import Submission
 from costcurve.store import JobStore
 from costcurve.store.database import Database
-from tests.helpers.processes import until
+from tests.helpers import processes
 from tests.ray.nodes import Cluster
+
+# A driver and its workers each import Ray and torch first; on a busy machine that takes minutes.
+until = partial(processes.until, timeout=400)
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
