@@ -20,7 +20,7 @@ from tests.ray.nodes import Cluster
 # A driver and its workers each import Ray and torch first; on a busy machine that takes minutes.
 until = partial(processes.until, timeout=400)
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 # By name, and not the fastest: it takes one job at a time, and as long as it is given epochs.
 LONG = {"spec": {"experiment": "neuron", "loss": "quadratic", "epochs": 1_000_000}, "engine": "autograd"}
